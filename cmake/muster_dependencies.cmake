@@ -1,0 +1,48 @@
+# Every library Muster uses, and how to point CMake at your own: CMAKE_PREFIX_PATH, MPI_HOME, HDF5_ROOT, Torch_ROOT.
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+include(GNUInstallDirs)
+
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(ZLIB REQUIRED)
+find_package(HDF5 REQUIRED COMPONENTS C)
+find_package(MPI REQUIRED COMPONENTS C)
+find_package(CLI11 REQUIRED)
+if(NOT TARGET yaml-cpp::yaml-cpp) # older packages name the target without a namespace
+  add_library(yaml-cpp::yaml-cpp ALIAS yaml-cpp)
+endif()
+include(muster_hdf5)
+
+# Warnings, sanitizers and the rest of how we compile; never passed on to users of the installed package.
+add_library(muster_options INTERFACE)
+target_compile_options(muster_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
+                                                -Woverloaded-virtual -fno-omit-frame-pointer)
+if(MUSTER_SANITIZE)
+  add_compile_options(-fsanitize=${MUSTER_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${MUSTER_SANITIZE})
+endif()
+
+if(MUSTER_WITH_TORCH)
+  find_package(LibTorch REQUIRED)
+  add_library(muster_torch INTERFACE)
+  target_link_libraries(muster_torch INTERFACE LibTorch::LibTorch)
+  set_target_properties(muster_torch PROPERTIES EXPORT_NAME torch)
+  # A torch compile needs up to 2 GB.
+  cmake_host_system_information(RESULT memory_mb QUERY AVAILABLE_PHYSICAL_MEMORY)
+  math(EXPR torch_jobs "${memory_mb} / 2048")
+  if(torch_jobs LESS 1)
+    set(torch_jobs 1)
+  endif()
+  set_property(GLOBAL APPEND PROPERTY JOB_POOLS torch=${torch_jobs})
+  file(WRITE ${PROJECT_BINARY_DIR}/torch_pch.cpp "// compiles the precompiled torch header\n")
+  add_library(muster_torch_pch OBJECT ${PROJECT_BINARY_DIR}/torch_pch.cpp)
+  set_target_properties(muster_torch_pch PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_compile_features(muster_torch_pch PRIVATE cxx_std_20)
+  target_link_libraries(muster_torch_pch PRIVATE muster_options muster_torch)
+  target_precompile_headers(muster_torch_pch PRIVATE <torch/torch.h>)
+endif()

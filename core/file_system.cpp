@@ -1,0 +1,155 @@
+#include "core/file_system.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace muster {
+namespace {
+
+[[noreturn]] void fail_errno(const char* action, const std::filesystem::path& path, int cause) {
+  throw Error(ErrorCode::kStorage, fmt::format("cannot {}: {}", action, std::strerror(cause)), path.string());
+}
+
+/// Owns a file descriptor.
+class Descriptor {
+ public:
+  Descriptor(const std::filesystem::path& path, int flags, const char* action)
+      : value_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
+    if (value_ < 0) fail_errno(action, path, errno);
+  }
+  ~Descriptor() { ::close(value_); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return value_; }
+
+ private:
+  int value_;
+};
+
+class PosixFile : public WritableFile {
+ public:
+  PosixFile(const std::filesystem::path& path, int flags)
+      : path_(path), descriptor_(path, O_WRONLY | O_CREAT | flags, "write") {}
+
+  void append(std::span<const std::byte> bytes) override {
+    while (!bytes.empty()) {
+      const ::ssize_t written = ::write(descriptor_.get(), bytes.data(), std::min<std::size_t>(bytes.size(), 1U << 30));
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) fail_errno("write", path_, errno);
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
+    }
+  }
+
+  void sync() override {
+    if (::fsync(descriptor_.get()) != 0) fail_errno("sync", path_, errno);
+  }
+
+ private:
+  std::filesystem::path path_;
+  Descriptor descriptor_;
+};
+
+class PosixFileSystem : public FileSystem {
+ public:
+  std::unique_ptr<WritableFile> create(const std::filesystem::path& path) override {
+    return std::make_unique<PosixFile>(path, O_TRUNC);
+  }
+  std::unique_ptr<WritableFile> open_append(const std::filesystem::path& path) override {
+    return std::make_unique<PosixFile>(path, O_APPEND);
+  }
+
+  std::vector<std::byte> read(const std::filesystem::path& path) override {
+    const Descriptor file(path, O_RDONLY, "read");
+    struct stat status {};
+    if (::fstat(file.get(), &status) != 0) fail_errno("read", path, errno);
+    std::vector<std::byte> content(static_cast<std::size_t>(status.st_size));
+    std::size_t done = 0;
+    while (done < content.size()) {
+      const ::ssize_t got = ::read(file.get(), content.data() + done, content.size() - done);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) fail_errno("read", path, errno);
+      if (got == 0) break;
+      done += static_cast<std::size_t>(got);
+    }
+    content.resize(done);
+    return content;
+  }
+
+  bool exists(const std::filesystem::path& path) override {
+    std::error_code error;
+    return std::filesystem::exists(path, error);
+  }
+
+  std::uint64_t size(const std::filesystem::path& path) override {
+    std::error_code error;
+    const std::uintmax_t bytes = std::filesystem::file_size(path, error);
+    if (error) fail_errno("find the size", path, error.value());
+    return bytes;
+  }
+
+  std::vector<std::string> list(const std::filesystem::path& directory) override {
+    std::vector<std::string> names;
+    std::error_code error;
+    std::filesystem::directory_iterator entries(directory, error);
+    if (error == std::errc::no_such_file_or_directory) return names;
+    for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
+      names.push_back(entries->path().filename().string());
+    }
+    if (error) fail_errno("list", directory, error.value());
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  void make_directories(const std::filesystem::path& directory) override {
+    std::error_code error;
+    std::filesystem::create_directories(directory, error);
+    if (error) fail_errno("create the directory", directory, error.value());
+  }
+
+  void rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
+    if (::rename(from.c_str(), to.c_str()) != 0) fail_errno("rename to", to, errno);
+  }
+
+  bool link(const std::filesystem::path& from, const std::filesystem::path& to) override {
+    if (::link(from.c_str(), to.c_str()) == 0) return true;
+    if (errno == EEXIST) return false;
+    fail_errno("link", to, errno);
+  }
+
+  void remove_all(const std::filesystem::path& path) override {
+    std::error_code error;
+    std::filesystem::remove_all(path, error);
+    if (error) fail_errno("remove", path, error.value());
+  }
+
+  void sync_directory(const std::filesystem::path& directory) override {
+    const Descriptor file(directory, O_RDONLY | O_DIRECTORY, "sync");
+    if (::fsync(file.get()) != 0) fail_errno("sync", directory, errno);
+  }
+};
+
+}  // namespace
+
+std::string FileSystem::read_text(const std::filesystem::path& path) {
+  const std::vector<std::byte> content = read(path);
+  return {reinterpret_cast<const char*>(content.data()), content.size()};
+}
+
+void FileSystem::replace(const std::filesystem::path& path, std::string_view content) {
+  const std::filesystem::path temporary = path.string() + fmt::format(".{}.tmp", ::getpid());
+  const auto file = create(temporary);
+  file->append(content);
+  file->sync();
+  rename(temporary, path);
+  sync_directory(path.has_parent_path() ? path.parent_path() : ".");
+}
+
+std::unique_ptr<FileSystem> make_posix_file_system() { return std::make_unique<PosixFileSystem>(); }
+
+}  // namespace muster

@@ -1,0 +1,40 @@
+#pragma once
+// Small helpers for lines that people read.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace muster {
+
+std::string join(std::span<const std::string> parts, std::string_view separator);
+std::vector<std::string> split(std::string_view text, char separator);
+std::string_view trim(std::string_view text);
+
+/// The known name nearest to `name` (edit distance at most a third of its length, at least 1), or nothing.
+std::optional<std::string> nearest_name(std::string_view name, std::span<const std::string> known);
+/// " (did you mean 'x'?)", or "" when nothing is near.
+std::string did_you_mean(std::string_view name, std::span<const std::string> known);
+
+/// "1.5 GiB", "312 B".
+std::string human_bytes(std::uint64_t bytes);
+/// "300,000".
+std::string human_count(std::uint64_t count);
+/// "2 h 05 min", "3 min 12 s", "4.2 s", "850 ms".
+std::string human_seconds(double seconds);
+
+/// Bytes from "512 MiB", "2GB", "1048576" (decimal and binary units); nothing if it is no such text.
+std::optional<std::uint64_t> parse_bytes(std::string_view text);
+
+/// UTC as "2026-01-31T12:34:56.789Z". From a system clock time in seconds since 1970.
+std::string iso_time(double seconds_since_epoch);
+double seconds_since_epoch();
+
+/// Seconds since 1970 from "2026-01-31", "2026-01-31T12:34:56", with an optional trailing Z (UTC); nothing if it is
+/// no such text.
+std::optional<std::int64_t> parse_iso_time(std::string_view text);
+
+}  // namespace muster
