@@ -32,8 +32,9 @@ find_package_handle_standard_args(LibTorch
 
 if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
   get_filename_component(_torch_lib ${LibTorch_CPU_LIBRARY} DIRECTORY)
+  get_filename_component(_torch_site ${_torch_lib}/../.. ABSOLUTE)
   # The CUDA build of libtorch_cpu.so needs libcudart and libcupti, which the wheels keep in folders beside it.
-  file(GLOB _cuda_libs "${_torch_lib}/../../nvidia/*/lib" "${_torch_lib}/../../nvidia/cu*/lib")
+  file(GLOB _cuda_libs "${_torch_site}/nvidia/*/lib")
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
   target_include_directories(LibTorch::LibTorch SYSTEM INTERFACE ${LibTorch_INCLUDE_DIR} ${LibTorch_API_INCLUDE_DIR})
   target_link_libraries(LibTorch::LibTorch INTERFACE ${LibTorch_CPU_LIBRARY} ${LibTorch_C10_LIBRARY})

@@ -1,7 +1,9 @@
 # Every library Muster uses, and how to point CMake at your own: CMAKE_PREFIX_PATH, MPI_HOME, HDF5_ROOT, Torch_ROOT.
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
-set(THREADS_PREFER_PTHREAD_FLAG ON)
 include(GNUInstallDirs)
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "Debug, Release, RelWithDebInfo or MinSizeRel" FORCE)
+endif()
 
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
@@ -13,24 +15,29 @@ find_package(ZLIB REQUIRED)
 find_package(HDF5 REQUIRED COMPONENTS C)
 find_package(MPI REQUIRED COMPONENTS C)
 find_package(CLI11 REQUIRED)
-if(NOT TARGET yaml-cpp::yaml-cpp) # older packages name the target without a namespace
-  add_library(yaml-cpp::yaml-cpp ALIAS yaml-cpp)
-endif()
-include(muster_hdf5)
+include(muster_targets)
 
 # Warnings, sanitizers and the rest of how we compile; never passed on to users of the installed package.
 add_library(muster_options INTERFACE)
 target_compile_options(muster_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
                                                 -Woverloaded-virtual -fno-omit-frame-pointer)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(muster_options INTERFACE -Wno-restrict) # GCC 12 and 13 see it in every std::string::insert
+endif()
 if(MUSTER_SANITIZE)
   add_compile_options(-fsanitize=${MUSTER_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${MUSTER_SANITIZE})
 endif()
+if(MUSTER_BUILD_FUZZERS AND CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  add_compile_options(-fsanitize=fuzzer-no-link) # the libraries tell the fuzzer which branches an input took
+endif()
 
 if(MUSTER_WITH_TORCH)
   find_package(LibTorch REQUIRED)
+  # For files that include torch. The fmt that comes with its headers has no library: it is used inline.
   add_library(muster_torch INTERFACE)
   target_link_libraries(muster_torch INTERFACE LibTorch::LibTorch)
+  target_compile_definitions(muster_torch INTERFACE FMT_HEADER_ONLY)
   set_target_properties(muster_torch PROPERTIES EXPORT_NAME torch)
   # A torch compile needs up to 2 GB.
   cmake_host_system_information(RESULT memory_mb QUERY AVAILABLE_PHYSICAL_MEMORY)

@@ -27,12 +27,15 @@ function(muster_add_layer name)
     target_precompile_headers(${objects} REUSE_FROM muster_torch_pch)
     set_property(TARGET ${objects} PROPERTY JOB_POOL_COMPILE torch)
     target_sources(${archive} PRIVATE $<TARGET_OBJECTS:${objects}>)
-    target_link_libraries(${archive} PUBLIC muster_torch)
+    # Libraries only: torch brings its own fmt headers, which no other file may see.
+    target_link_libraries(${archive} INTERFACE $<LINK_ONLY:muster_torch>)
   endif()
 
   add_library(muster_${name} INTERFACE)
   add_library(muster::${name} ALIAS muster_${name})
   set_target_properties(muster_${name} PROPERTIES EXPORT_NAME ${name})
-  target_link_libraries(muster_${name} INTERFACE "$<LINK_LIBRARY:WHOLE_ARCHIVE,${archive}>")
+  # By its exported name: install(EXPORT) does not rename what stands inside LINK_LIBRARY.
+  add_library(muster::${name}_archive ALIAS ${archive})
+  target_link_libraries(muster_${name} INTERFACE "$<LINK_LIBRARY:WHOLE_ARCHIVE,muster::${name}_archive>")
   set_property(GLOBAL APPEND PROPERTY MUSTER_LAYERS ${name})
 endfunction()

@@ -1,0 +1,76 @@
+#include "data_loader/batch.h"
+
+#include <algorithm>
+#include <new>
+
+#include "core/error.h"
+
+namespace muster {
+
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+
+std::size_t padded(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+std::size_t buffer_bytes(std::span<const TensorSpec> specs, std::size_t capacity) {
+  std::size_t bytes = 0;
+  for (const TensorSpec& spec : specs) bytes += padded(spec.bytes_per_row() * capacity);
+  return std::max(bytes, kAlignment);
+}
+
+}  // namespace
+
+std::size_t TensorSpec::values_per_row() const {
+  std::size_t values = 1;
+  for (const std::int64_t extent : shape) values *= static_cast<std::size_t>(extent);
+  return values;
+}
+
+BufferAllocator aligned_allocator() {
+  return [](std::size_t bytes) {
+    const auto alignment = std::align_val_t{kAlignment};
+    return std::shared_ptr<std::byte>(
+        static_cast<std::byte*>(::operator new(bytes, alignment)),
+        [alignment](std::byte* memory) { ::operator delete(memory, alignment); });
+  };
+}
+
+Batch::Batch(std::vector<TensorSpec> specs, std::size_t capacity, const BufferAllocator& allocator)
+    : specs_(std::move(specs)),
+      capacity_(capacity),
+      buffer_(allocator(buffer_bytes(specs_, capacity))),
+      weights_(capacity),
+      ids_(capacity),
+      positions_(capacity) {
+  ensure(reinterpret_cast<std::uintptr_t>(buffer_.get()) % kAlignment == 0,
+         "the allocator of batch buffers gave memory that is not {}-byte aligned", kAlignment);
+  std::byte* start = buffer_.get();
+  for (const TensorSpec& spec : specs_) {
+    data_.push_back(start);
+    start += padded(spec.bytes_per_row() * capacity);
+  }
+}
+
+std::size_t Batch::bytes(std::span<const TensorSpec> specs, std::size_t capacity) {
+  constexpr std::size_t kHeap = 32;  // what an allocation costs beside its bytes
+  std::size_t bookkeeping = sizeof(Batch) + 6 * kHeap + kAlignment;
+  for (const TensorSpec& spec : specs) {
+    bookkeeping += sizeof(TensorSpec) + spec.name.size() + spec.shape.size() * sizeof(std::int64_t) +
+                   sizeof(std::byte*) + 2 * kHeap;
+  }
+  const std::size_t row = sizeof(float) + sizeof(RowId) + sizeof(std::uint32_t);
+  return buffer_bytes(specs, capacity) + capacity * row + bookkeeping;
+}
+
+void Batch::set_rows(std::size_t rows) {
+  ensure(rows <= capacity_, "a batch of {} rows does not fit into a capacity of {}", rows, capacity_);
+  rows_ = rows;
+}
+
+int Batch::find(std::string_view name) const {
+  const auto found = std::ranges::find(specs_, name, &TensorSpec::name);
+  return found == specs_.end() ? -1 : static_cast<int>(found - specs_.begin());
+}
+
+}  // namespace muster

@@ -1,0 +1,310 @@
+#include "data_loader/batch_stream.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "core/text.h"
+
+namespace muster {
+
+namespace {
+
+constexpr std::size_t kTile = 256;        // rows placed at a time
+constexpr std::uint64_t kAlignment = 64;  // of each column in a thread's buffer
+
+std::uint64_t padded(std::uint64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+std::uint64_t column_bytes(const FeaturePipeline& pipeline, const Contract& contract, std::uint64_t rows) {
+  std::uint64_t bytes = kAlignment;
+  for (const std::size_t field : pipeline.source_fields())
+    bytes += padded(contract.fields()[field].bytes_per_row() * rows);
+  return bytes;
+}
+
+std::uint32_t most_rows(std::span<const Block> blocks) {
+  std::uint32_t most = 0;
+  for (const Block& block : blocks) most = std::max(most, block.rows);
+  return most;
+}
+
+/// A batch of the ring, and what each thread counts for it.
+std::uint64_t slot_bytes(const FeaturePipeline& pipeline, std::uint64_t rows, const StreamOptions& options) {
+  return Batch::bytes(pipeline.tensors(), rows) + options.threads * sizeof(std::uint32_t);
+}
+
+std::uint64_t ceil_divide(std::uint64_t a, std::uint64_t b) { return (a + b - 1) / b; }
+
+/// Fewest batches that the plan can be carried out with.
+std::uint64_t least_ring(const BatchPlan& plan) {
+  return std::max<std::uint64_t>(1, std::min(plan.min_ring(), plan.batches()));
+}
+
+/// ", or N ranks" for the fewest ranks whose shares fit, if any does.
+std::string ranks_that_would_do(const BatchPlan& plan, const FeaturePipeline& pipeline,
+                                const StreamOptions& options, std::uint64_t fixed_bytes) {
+  if (options.lanes == 0) return "";
+  const std::uint64_t lanes = ceil_divide(options.lanes, options.world);  // of the rank with most
+  const std::uint64_t rows = ceil_divide(plan.max_rows(), lanes);
+  for (std::uint32_t world = options.world + 1; world <= options.lanes; ++world) {
+    const std::uint64_t fewer = ceil_divide(options.lanes, world);
+    const std::uint64_t bytes =
+        fixed_bytes + plan.plan_bytes() + least_ring(plan) * slot_bytes(pipeline, rows * fewer, options);
+    if (bytes <= options.memory) return fmt::format(", or {} ranks", world);
+  }
+  return "";
+}
+
+}  // namespace
+
+StreamMemory plan_memory(const BatchPlan& plan, const FeaturePipeline& pipeline, const Contract& contract,
+                         std::span<const Block> blocks, const StreamOptions& options) {
+  ensure(options.threads > 0, "a stream needs at least one thread");
+  const std::uint64_t rows = most_rows(blocks);
+  const std::uint64_t batch_bytes = slot_bytes(pipeline, plan.max_rows(), options);
+  StreamMemory memory;
+  const std::uint64_t task_bytes = rows * sizeof(RowPlace);
+  const std::uint64_t making =
+      rows * 3 * sizeof(std::uint32_t);  // the plan collects rows for one task at a time
+  memory.block_bytes = options.threads * (column_bytes(pipeline, contract, rows) + task_bytes) + making;
+  memory.plan_bytes = plan.plan_bytes();
+  const std::uint64_t least = least_ring(plan);
+  const std::uint64_t wanted = std::max(least, std::min(2 * plan.min_ring() + 2, plan.batches()));
+  const std::uint64_t fixed = memory.block_bytes + memory.plan_bytes;
+  if (fixed + least * batch_bytes > options.memory) {
+    fail(ErrorCode::kConfig,
+         "loader.memory is {} ({} bytes); at least {} ({} bytes) is needed on this rank{}",
+         human_bytes(options.memory), options.memory, human_bytes(fixed + least * batch_bytes),
+         fixed + least * batch_bytes, ranks_that_would_do(plan, pipeline, options, memory.block_bytes));
+  }
+  memory.ring_batches = std::min(wanted, (options.memory - fixed) / batch_bytes);
+  memory.ring_bytes = memory.ring_batches * batch_bytes;
+  return memory;
+}
+
+/// The ring and who waits for whom. Batch k lives in slot k % ring from the moment batch k - ring is released
+/// until it is released itself. Threads write rows of a slot without the lock: a batch is read only when its
+/// last row is in, and counting rows in happens under the lock.
+struct BatchStream::State {
+  struct Slot {
+    Batch batch;
+    std::uint32_t pending = 0;  ///< rows still to come
+  };
+  /// What one thread works with, made once.
+  struct Worker {
+    std::vector<std::byte> bytes;
+    std::vector<std::span<const std::byte>> columns;
+    std::vector<std::uint32_t> arrived;  ///< rows of the task at hand, per slot
+  };
+
+  State(std::unique_ptr<BatchPlan> the_plan, BlockReader& the_reader, const Contract& the_contract,
+        const FeaturePipeline& the_pipeline, const StreamMemory& the_memory)
+      : plan(std::move(the_plan)),
+        reader(the_reader),
+        contract(the_contract),
+        pipeline(the_pipeline),
+        memory(the_memory) {}
+  ~State() { stop(nullptr); }
+
+  void prepare(std::uint64_t batch);
+  void release_given();
+  const Batch* next();
+  void work();
+  std::optional<BlockTask> take_task();
+  std::optional<std::uint64_t> wait_for_room(const BlockTask& task);
+  void read(const BlockTask& task, Worker& worker);
+  void place(const BlockTask& task, std::uint64_t first, Worker& worker);
+  void arrive(Worker& worker);
+  [[noreturn]] void tell_where(const BlockTask& task, const BadValue& bad) const;
+  void stop(std::exception_ptr why) noexcept;
+
+  const std::unique_ptr<BatchPlan> plan;
+  BlockReader& reader;
+  const Contract& contract;
+  const FeaturePipeline& pipeline;
+  const StreamMemory memory;
+  double waited = 0;  // of the consumer's thread
+
+  std::mutex plan_mutex;  // guards plan->next_task(); never held together with `mutex`
+  std::mutex mutex;       // guards all that follows, but for rows of batches
+  std::condition_variable room;
+  std::condition_variable ready;
+  std::vector<Slot> slots;
+  std::uint64_t released = 0;  // batches that the consumer has given back
+  bool given = false;          // batch `released` is with the consumer
+  bool stopping = false;
+  unsigned working = 0;
+  std::exception_ptr error;
+  std::vector<std::jthread> threads;  // last: joined before anything else goes
+};
+
+/// Makes the slot of a batch ready for its rows.
+void BatchStream::State::prepare(std::uint64_t batch) {
+  if (batch >= plan->batches()) return;
+  Slot& slot = slots[batch % slots.size()];
+  slot.pending = plan->rows(batch);
+  slot.batch.set_rows(slot.pending);
+  slot.batch.step = plan->step(batch);
+}
+
+void BatchStream::State::release_given() {
+  if (!given) return;
+  given = false;
+  prepare(released + slots.size());
+  ++released;
+  room.notify_all();
+}
+
+const Batch* BatchStream::State::next() {
+  std::unique_lock lock(mutex);
+  release_given();
+  if (released == plan->batches()) {
+    if (error) std::rethrow_exception(error);
+    return nullptr;
+  }
+  Slot& slot = slots[released % slots.size()];
+  const auto done = [&] { return error != nullptr || slot.pending == 0 || working == 0; };
+  if (!done()) {
+    const auto start = std::chrono::steady_clock::now();
+    ready.wait(lock, done);
+    waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+  if (error) std::rethrow_exception(error);
+  ensure(slot.pending == 0, "the plan ended with {} rows of batch {} still to come", slot.pending, released);
+  given = true;
+  return &slot.batch;
+}
+
+void BatchStream::State::stop(std::exception_ptr why) noexcept {
+  const std::lock_guard lock(mutex);
+  if (!error) error = std::move(why);
+  stopping = true;
+  room.notify_all();
+  ready.notify_all();
+}
+
+void BatchStream::State::work() {
+  try {
+    const std::uint64_t rows = most_rows(reader.blocks());
+    Worker worker;
+    worker.bytes.resize(column_bytes(pipeline, contract, rows));
+    worker.columns.resize(pipeline.source_fields().size());
+    worker.arrived.resize(slots.size());
+    while (const auto task = take_task()) {
+      const auto first = wait_for_room(*task);
+      if (!first) break;
+      read(*task, worker);
+      place(*task, *first, worker);
+      arrive(worker);
+    }
+  } catch (...) {
+    stop(std::current_exception());
+  }
+  const std::lock_guard lock(mutex);
+  if (--working == 0) ready.notify_all();
+}
+
+std::optional<BlockTask> BatchStream::State::take_task() {
+  const std::lock_guard lock(plan_mutex);
+  return plan->next_task();
+}
+
+/// Waits until every batch of the task has its slot; gives the first batch that has one, or nothing to stop.
+std::optional<std::uint64_t> BatchStream::State::wait_for_room(const BlockTask& task) {
+  std::unique_lock lock(mutex);
+  room.wait(lock, [&] { return stopping || task.last_batch < released + slots.size(); });
+  if (stopping) return std::nullopt;
+  return released;
+}
+
+void BatchStream::State::read(const BlockTask& task, Worker& worker) {
+  const auto address = reinterpret_cast<std::uintptr_t>(worker.bytes.data());
+  std::byte* start = worker.bytes.data() + (padded(address) - address);
+  const std::uint64_t rows = reader.blocks().at(task.block).rows;
+  for (std::size_t i = 0; i < worker.columns.size(); ++i) {
+    const std::size_t field = pipeline.source_fields()[i];
+    const std::span<std::byte> column{start, contract.fields()[field].bytes_per_row() * rows};
+    reader.read(task.block, field, column);
+    worker.columns[i] = column;
+    start += padded(column.size());
+  }
+}
+
+void BatchStream::State::place(const BlockTask& task, std::uint64_t first, Worker& worker) {
+  const Block& block = reader.blocks()[task.block];
+  const std::uint64_t first_slot = first % slots.size();
+  std::array<FeaturePipeline::Target, kTile> targets;
+  for (std::size_t done = 0; done < task.places.size();) {
+    const std::size_t count = std::min(kTile, task.places.size() - done);
+    for (std::size_t i = 0; i < count; ++i) {
+      const RowPlace& place = task.places[done + i];
+      ensure(place.batch >= first && place.batch <= task.last_batch && place.row_in_block < block.rows,
+             "the plan puts row {} of block {} into batch {}", place.row_in_block, task.block, place.batch);
+      std::uint64_t number = first_slot + (place.batch - first);
+      if (number >= slots.size()) number -= slots.size();
+      Batch& batch = slots[number].batch;
+      ensure(place.row_in_batch < batch.rows(), "the plan puts a row at {} of a batch of {}",
+             place.row_in_batch, batch.rows());
+      batch.ids()[place.row_in_batch] = {block.partition, block.first_row + place.row_in_block};
+      batch.positions()[place.row_in_batch] = place.position;
+      targets[i] = {place.row_in_block, place.row_in_batch, &batch};
+      ++worker.arrived[number];
+    }
+    try {
+      pipeline.scatter(worker.columns, {targets.data(), count});
+    } catch (const BadValue& bad) {
+      tell_where(task, bad);
+    }
+    done += count;
+  }
+}
+
+void BatchStream::State::arrive(Worker& worker) {
+  const std::lock_guard lock(mutex);
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    ensure(worker.arrived[i] <= slots[i].pending, "the plan puts two rows in one place of a batch");
+    slots[i].pending -= worker.arrived[i];
+    worker.arrived[i] = 0;
+  }
+  if (slots[released % slots.size()].pending == 0) ready.notify_one();
+}
+
+void BatchStream::State::tell_where(const BlockTask& task, const BadValue& bad) const {
+  const Block& block = reader.blocks()[task.block];
+  throw Error(bad.code(), bad.message(),
+              fmt::format("{}:{}[{}]", reader.partition_name(block.partition),
+                          contract.fields()[bad.field].path, block.first_row + bad.row_in_block));
+}
+
+BatchStream::BatchStream(std::unique_ptr<BatchPlan> plan, BlockReader& reader, const Contract& contract,
+                         const FeaturePipeline& pipeline, const StreamOptions& options,
+                         const BufferAllocator& allocator) {
+  const StreamMemory memory = plan_memory(*plan, pipeline, contract, reader.blocks(), options);
+  const std::size_t capacity = plan->max_rows();
+  state_ = std::make_unique<State>(std::move(plan), reader, contract, pipeline, memory);
+  State& state = *state_;
+  state.slots.reserve(memory.ring_batches);
+  for (std::uint64_t i = 0; i < memory.ring_batches; ++i) {
+    state.slots.push_back({Batch(pipeline.tensors(), capacity, allocator)});
+    state.prepare(i);
+  }
+  const std::lock_guard lock(state.mutex);
+  for (unsigned i = 0; i < options.threads; ++i) {
+    state.threads.emplace_back([&state] { state.work(); });
+    ++state.working;
+  }
+}
+
+BatchStream::~BatchStream() = default;
+
+const Batch* BatchStream::next() { return state_->next(); }
+double BatchStream::wait_seconds() const { return state_->waited; }
+const StreamMemory& BatchStream::memory() const { return state_->memory; }
+
+}  // namespace muster

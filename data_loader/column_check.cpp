@@ -1,0 +1,83 @@
+#include "data_loader/column_check.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+namespace muster {
+
+namespace {
+
+/// A field's rules in its own type.
+template <typename T>
+struct Rules {
+  T minimum = std::numeric_limits<T>::lowest();
+  T maximum = std::numeric_limits<T>::max();
+  bool missing = false;
+  std::vector<T> allowed;
+
+  explicit Rules(const Field& field) : missing(field.missing == Missing::kIndicator) {
+    if (field.minimum) minimum = static_cast<T>(*field.minimum);
+    if (field.maximum) maximum = static_cast<T>(*field.maximum);
+    for (const double value : field.allowed) allowed.push_back(static_cast<T>(value));
+  }
+
+  bool hold(T value) const {
+    // NaN is in no range.
+    if (!(value >= minimum && value <= maximum)) return missing && value != value;
+    return allowed.empty() || std::binary_search(allowed.begin(), allowed.end(), value);
+  }
+};
+
+template <typename T>
+std::string complaint(const Field& field, T value) {
+  const double number = static_cast<double>(value);
+  if (std::isnan(number)) {
+    return fmt::format(
+        "NaN, but '{}' forbids missing values{}", field.name,
+        field.role == Role::kFeature && field.shape.empty() ? " (`missing: indicator` takes them)" : "");
+  }
+  if (std::isinf(number)) return fmt::format("{}, but '{}' must be finite", number, field.name);
+  const Rules<T> rules(field);
+  if (value < rules.minimum)
+    return fmt::format("{} is below the least '{}', {}", value, field.name, *field.minimum);
+  if (value > rules.maximum)
+    return fmt::format("{} is above the greatest '{}', {}", value, field.name, *field.maximum);
+  constexpr std::size_t kShown = 8;
+  const std::size_t shown = std::min(field.allowed.size(), kShown);
+  return fmt::format(
+      "{} is no allowed '{}' ({}{})", value, field.name,
+      fmt::join(field.allowed.begin(), field.allowed.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+      shown < field.allowed.size() ? ", …" : "");
+}
+
+template <typename T>
+void check(const Field& field, std::span<const std::byte> column, std::uint64_t first_row,
+           const std::string& file, FaultList& faults) {
+  const Rules<T> rules(field);
+  const std::uint64_t per_row = field.values_per_row();
+  const std::size_t values = column.size() / sizeof(T);
+  for (std::size_t i = 0; i < values; ++i) {
+    T value;
+    std::memcpy(&value, column.data() + i * sizeof(T), sizeof(T));
+    if (rules.hold(value)) continue;
+    faults.add(field.name, [&] {
+      const std::string where = fmt::format("{}:{}[{}]", file, field.path, first_row + i / per_row);
+      const std::string element = per_row == 1 ? "" : fmt::format("value {} of the row: ", i % per_row);
+      return Error(ErrorCode::kData, element + complaint(field, value), where);
+    });
+  }
+}
+
+}  // namespace
+
+void check_column(const Field& field, std::span<const std::byte> column, std::uint64_t first_row,
+                  const std::string& file, FaultList& faults) {
+  visit(field.dtype, [&]<typename T>(T*) { check<T>(field, column, first_row, file, faults); });
+}
+
+}  // namespace muster

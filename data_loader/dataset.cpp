@@ -1,0 +1,88 @@
+#include "data_loader/dataset.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/file_system.h"
+#include "data_loader/index_sidecar.h"
+
+namespace muster {
+
+namespace {
+
+/// The bytes of a file that validate writes.
+std::vector<std::byte> read_written(FileSystem& files, const std::filesystem::path& directory,
+                                    const char* name) {
+  const std::filesystem::path path = directory / name;
+  if (!files.exists(path)) {
+    throw Error(ErrorCode::kConfig,
+                fmt::format("has no {}: run `muster validate {}`", name, directory.string()),
+                directory.string());
+  }
+  return files.read(path);
+}
+
+void check_partitions(const Manifest& manifest, const IndexSidecar& sidecar,
+                      const std::filesystem::path& root, const std::filesystem::path& directory) {
+  for (std::size_t i = 0; i < manifest.partitions.size(); ++i) {
+    const std::filesystem::path file = root / manifest.partitions[i].path;
+    const Result<bool> same = attempt([&] { return sidecar.partitions[i].stamp.matches(file); });
+    if (same.ok() && same.value()) continue;
+    const std::string what = same.ok() ? "changed since the dataset was validated" : same.error().message();
+    throw Error(same.ok() ? ErrorCode::kData : same.error().code(),
+                fmt::format("{}; restore it, give its folder (data.root), or run `muster validate {}`", what,
+                            directory.string()),
+                file.string());
+  }
+}
+
+}  // namespace
+
+Dataset Dataset::open(const std::filesystem::path& directory, const std::filesystem::path& root) {
+  const auto files = make_posix_file_system();
+  const std::string where = directory.string();
+  const auto refuse = [&](ErrorCode code, const std::string& message) { throw Error(code, message, where); };
+  if (!files->exists(directory)) refuse(ErrorCode::kConfig, "there is no such dataset directory");
+  if (!files->exists(directory / "contract.yaml")) {
+    refuse(ErrorCode::kConfig,
+           "has no contract.yaml, so it is no dataset; `muster generate` and `muster ingest` make one");
+  }
+  if (!files->exists(directory / "manifest.json")) {
+    refuse(ErrorCode::kConfig, fmt::format("was never validated: run `muster validate {}`", where));
+  }
+  Dataset dataset;
+  dataset.directory_ = directory;
+  dataset.root_ = root.empty() ? directory : root;
+  dataset.contract_ = Contract::load(directory / "contract.yaml");
+  const std::string manifest_path = (directory / "manifest.json").string();
+  dataset.manifest_ =
+      Manifest::from_json(parse_json(files->read_text(manifest_path), manifest_path), manifest_path);
+  const Manifest& manifest = dataset.manifest_;
+  if (manifest.contract != dataset.contract_.hash()) {
+    refuse(ErrorCode::kData,
+           fmt::format("contract.yaml changed since the dataset was validated: run `muster validate {}`",
+                       where));
+  }
+  auto rows = RowIndex::deserialize(read_written(*files, directory, "rows.bin"), manifest.blocks(),
+                                    (directory / "rows.bin").string());
+  if (rows.hash() != manifest.row_index || rows.split_names() != dataset.contract_.split_names()) {
+    refuse(ErrorCode::kData,
+           fmt::format("rows.bin belongs to another manifest: run `muster validate {}`", where));
+  }
+  dataset.row_index_ = std::make_shared<const RowIndex>(std::move(rows));
+  const auto sidecar = IndexSidecar::deserialize(read_written(*files, directory, "index.bin"),
+                                                 (directory / "index.bin").string());
+  if (sidecar.fingerprint != manifest.fingerprint() ||
+      sidecar.partitions.size() != manifest.partitions.size()) {
+    refuse(ErrorCode::kData,
+           fmt::format("index.bin belongs to another manifest: run `muster validate {}`", where));
+  }
+  check_partitions(manifest, sidecar, dataset.root_, directory);
+  return dataset;
+}
+
+std::unique_ptr<BlockReader> Dataset::make_reader() const {
+  return make_hdf5_block_reader(contract_, manifest_, root_);
+}
+
+}  // namespace muster

@@ -1,0 +1,99 @@
+#include "data_loader/dataset_writer.h"
+
+#include <algorithm>
+
+#include "core/file_system.h"
+#include "core/text.h"
+
+namespace muster {
+namespace {
+
+constexpr std::uint32_t kMostPartitions = 100'000;  // part-99999.h5 is the last name that sorts right
+
+std::uint64_t bytes_per_row(const Contract& contract) {
+  std::uint64_t bytes = 0;
+  for (const Field& field : contract.fields()) bytes += field.bytes_per_row();
+  return bytes;
+}
+
+}  // namespace
+
+void refuse_existing_dataset(const std::filesystem::path& directory) {
+  const auto files = make_posix_file_system();
+  for (const std::string& name : files->list(directory)) {
+    const std::string extension = std::filesystem::path(name).extension();
+    if (name != "contract.yaml" && name != "manifest.json" && extension != ".h5" && extension != ".hdf5")
+      continue;
+    throw Error(
+        ErrorCode::kUsage,
+        fmt::format("holds a dataset or a part of one ({}): remove the directory or choose another", name),
+        directory.string());
+  }
+}
+
+DatasetWriter::DatasetWriter(Plan plan) : plan_(std::move(plan)) {
+  if (plan_.partitions == 0 || plan_.partitions > kMostPartitions) {
+    fail(ErrorCode::kUsage, "{} partitions: give between 1 and {}", plan_.partitions,
+         human_count(kMostPartitions));
+  }
+  refuse_existing_dataset(plan_.out);
+  const auto files = make_posix_file_system();
+  files->make_directories(plan_.out);
+  // A training split is seldom less than half of the rows, and it should have the blocks that make a good
+  // shuffle.
+  block_rows_ = choose_block_rows(plan_.rows / 2, bytes_per_row(plan_.contract));
+}
+
+DatasetWriter::~DatasetWriter() {
+  if (finished_) return;
+  std::error_code left_behind;  // nothing to be done about it here
+  for (std::uint32_t i = 0; i < opened_; ++i) std::filesystem::remove(path_of(i), left_behind);
+}
+
+std::filesystem::path DatasetWriter::path_of(std::uint32_t partition) const {
+  return plan_.out / fmt::format("part-{:05}.h5", partition);
+}
+
+std::uint64_t DatasetWriter::rows_at_once() const {
+  return std::clamp<std::uint64_t>((1U << 20) / bytes_per_row(plan_.contract), 1, 65536);
+}
+
+std::uint64_t DatasetWriter::rows_of(std::uint32_t partition) const {
+  return plan_.rows / plan_.partitions + (partition < plan_.rows % plan_.partitions ? 1 : 0);
+}
+
+void DatasetWriter::open_next() {
+  if (writer_) writer_->close();
+  writer_.emplace(path_of(opened_), plan_.contract.fields(), block_rows_, plan_.codec);
+  rows_left_ = rows_of(opened_++);
+}
+
+void DatasetWriter::append(std::span<const std::span<const std::byte>> columns, std::uint64_t rows) {
+  const std::vector<Field>& fields = plan_.contract.fields();
+  ensure(columns.size() == fields.size(), "{} columns for {} fields", columns.size(), fields.size());
+  ensure(rows <= plan_.rows - rows_written_, "more rows than the {} announced", plan_.rows);
+  for (std::uint64_t done = 0; done < rows;) {
+    if (rows_left_ == 0) open_next();
+    const std::uint64_t take = std::min(rows - done, rows_left_);
+    std::vector<std::span<const std::byte>> part;
+    for (std::size_t i = 0; i < fields.size(); ++i) {
+      const std::uint64_t bytes = fields[i].bytes_per_row();
+      part.push_back(columns[i].subspan(done * bytes, take * bytes));
+    }
+    writer_->append(part, take);
+    done += take;
+    rows_left_ -= take;
+    rows_written_ += take;
+  }
+}
+
+void DatasetWriter::finish() {
+  ensure(rows_written_ == plan_.rows, "{} rows of {} were written", rows_written_, plan_.rows);
+  while (opened_ < plan_.partitions) open_next();
+  writer_->close();
+  const auto files = make_posix_file_system();
+  files->replace(plan_.out / "contract.yaml", plan_.contract_yaml);
+  finished_ = true;
+}
+
+}  // namespace muster

@@ -1,0 +1,60 @@
+#pragma once
+// Writes a new dataset directory front to back: rows dealt evenly to partitions, contract.yaml last.
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data_loader/contract.h"
+#include "data_loader/partition_file.h"
+
+namespace muster {
+
+/// Error{kUsage} if `directory` holds (parts of) a dataset: contract.yaml, manifest.json or an HDF5 file.
+void refuse_existing_dataset(const std::filesystem::path& directory);
+
+/// Makes part-00000.h5 … of a dataset whose number of rows is known. The first partitions have one row more
+/// where the rows do not divide. Nothing is a dataset before `finish`: contract.yaml comes last.
+class DatasetWriter {
+ public:
+  struct Plan {
+    std::filesystem::path out;  ///< created; must hold no dataset
+    std::string contract_yaml;  ///< written as it is, comments and all
+    Contract contract;          ///< what it says
+    std::uint64_t rows = 0;
+    std::uint32_t partitions = 1;  ///< at most 100,000
+    Codec codec = Codec::kNone;
+  };
+  explicit DatasetWriter(Plan plan);
+  /// Without `finish`, removes the partitions it made: a failed run leaves nothing that looks like data.
+  ~DatasetWriter();
+  DatasetWriter(const DatasetWriter&) = delete;
+  DatasetWriter& operator=(const DatasetWriter&) = delete;
+
+  /// Appends rows: columns[i] holds rows × bytes_per_row bytes of the contract's field i.
+  void append(std::span<const std::span<const std::byte>> columns, std::uint64_t rows);
+  /// After all rows: publishes the last partitions and contract.yaml.
+  void finish();
+
+  /// A good number of rows to append at once: about 1 MiB of them.
+  std::uint64_t rows_at_once() const;
+
+ private:
+  void open_next();
+  std::filesystem::path path_of(std::uint32_t partition) const;
+  std::uint64_t rows_of(std::uint32_t partition) const;
+
+  Plan plan_;
+  std::uint32_t block_rows_ = 0;
+  std::uint32_t opened_ = 0;     ///< partitions opened so far
+  std::uint64_t rows_left_ = 0;  ///< of the open partition
+  std::uint64_t rows_written_ = 0;
+  bool finished_ = false;
+  std::optional<PartitionWriter> writer_;
+};
+
+}  // namespace muster

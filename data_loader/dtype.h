@@ -1,0 +1,49 @@
+#pragma once
+// The element types a field can have in a partition.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace muster {
+
+enum class DType : std::uint8_t {
+  kInt8,
+  kInt16,
+  kInt32,
+  kInt64,
+  kUInt8,
+  kUInt16,
+  kUInt32,
+  kUInt64,
+  kFloat32,
+  kFloat64,
+};
+
+/// "int8" … "float64", as contracts spell them.
+std::string_view to_string(DType type);
+/// Throws Error{kConfig} that lists the known names.
+DType parse_dtype(std::string_view name);
+std::size_t size_of(DType type);
+constexpr bool is_float(DType type) { return type == DType::kFloat32 || type == DType::kFloat64; }
+
+/// Calls `body` with a null pointer of the C++ type: `visit(type, [&]<typename T>(T*) { … })`.
+template <typename Body>
+decltype(auto) visit(DType type, Body&& body) {
+  switch (type) {
+    case DType::kInt8: return body(static_cast<std::int8_t*>(nullptr));
+    case DType::kInt16: return body(static_cast<std::int16_t*>(nullptr));
+    case DType::kInt32: return body(static_cast<std::int32_t*>(nullptr));
+    case DType::kInt64: return body(static_cast<std::int64_t*>(nullptr));
+    case DType::kUInt8: return body(static_cast<std::uint8_t*>(nullptr));
+    case DType::kUInt16: return body(static_cast<std::uint16_t*>(nullptr));
+    case DType::kUInt32: return body(static_cast<std::uint32_t*>(nullptr));
+    case DType::kUInt64: return body(static_cast<std::uint64_t*>(nullptr));
+    case DType::kFloat32: return body(static_cast<float*>(nullptr));
+    case DType::kFloat64: break;
+  }
+  return body(static_cast<double*>(nullptr));
+}
+
+}  // namespace muster

@@ -1,0 +1,79 @@
+#pragma once
+// The fitted way from a block's raw columns to the rows of a batch. Part of every checkpoint.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "data_loader/batch.h"
+#include "data_loader/contract.h"
+#include "data_loader/statistics.h"
+#include "data_loader/transform.h"
+
+namespace muster {
+
+/// A value that the contract forbids, met in a block: NaN or infinite, a negative weight. `where` is
+/// "field[row of its block]"; who knows the file says more.
+class BadValue : public Error {
+ public:
+  BadValue(std::string message, const Field& at, std::size_t field_number, std::uint32_t row)
+      : Error(ErrorCode::kData, std::move(message), fmt::format("{}[row {} of its block]", at.name, row)),
+        field(field_number),
+        row_in_block(row) {}
+  std::size_t field;  ///< index in contract.fields()
+  std::uint32_t row_in_block;
+};
+
+/// Makes these batch tensors: "features" (float32 [F]: numeric fields in order, each followed by its 0/1
+/// indicator when `missing: indicator`; a missing value itself becomes 0 after the transform), one float32
+/// tensor per array field, named like the field, and "label" (int64 for integer labels, else float32) if the
+/// contract has one. A weight field sets the weight of each row (1 without one). Immutable, thread-safe. JSON
+/// form: docs/pipeline.md.
+class FeaturePipeline {
+ public:
+  /// The fields to use, as indices of contract.fields(), ascending: those with role feature, or the ones
+  /// named (Error{kConfig} for unknown names, names given twice, `never_features`, other roles).
+  static std::vector<std::size_t> select(const Contract& contract, std::span<const std::string> features);
+  /// Fits each field's transform; `statistics[i]` belongs to `fields[i]` and comes from the training split.
+  /// Throws Error{kConfig} for what no tensor can be made of, Error{kData} for statistics that are not
+  /// finite.
+  static FeaturePipeline fit(const Contract& contract, std::vector<std::size_t> fields,
+                             std::span<const FieldStatistics> statistics);
+  /// Back from to_json, with the same bits. Throws Error{kStorage} for malformed JSON, Error{kConfig} that
+  /// names the field when `contract` has it otherwise (dtype, shape, missing, role) or not at all.
+  static FeaturePipeline from_json(const Contract& contract, const Json& json, const std::string& where);
+  Json to_json() const;
+
+  FeaturePipeline(FeaturePipeline&&) noexcept;
+  FeaturePipeline& operator=(FeaturePipeline&&) noexcept;
+  ~FeaturePipeline();
+
+  /// The tensors of a batch, label included.
+  const std::vector<TensorSpec>& tensors() const;
+  /// Names of the columns of "features", for people: "amount", "amount.missing", ….
+  const std::vector<std::string>& feature_names() const;
+  /// Contract fields that a reader must give for each block, in the order scatter wants them.
+  const std::vector<std::size_t>& source_fields() const;
+
+  struct Target {
+    std::uint32_t row_in_block = 0;
+    std::uint32_t row_in_batch = 0;
+    Batch* batch = nullptr;
+  };
+  /// Writes rows of a block into batches. `columns[i]` is the whole block of source_fields()[i]. Rows go to
+  /// disjoint places, so different threads may scatter into the same batch. Sets tensors, weight; not ids or
+  /// positions. The columns are aligned for their dtypes. Throws BadValue; the targets' rows are then
+  /// undefined.
+  void scatter(std::span<const std::span<const std::byte>> columns, std::span<const Target> targets) const;
+
+ private:
+  FeaturePipeline();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace muster

@@ -1,0 +1,60 @@
+#pragma once
+// Foreign data to partitions, as a spec (YAML) says. A new format is one new file with one registration line.
+// Format: docs/ingest.md.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/log.h"
+#include "core/registry.h"
+#include "core/yaml.h"
+#include "data_loader/contract.h"
+#include "data_loader/partition_file.h"
+
+namespace muster {
+
+/// Reads rows of one source, front to back, in bounded memory.
+class RowSource {
+ public:
+  virtual ~RowSource() = default;
+  /// Total rows, known before the first is read.
+  virtual std::uint64_t rows() const = 0;
+  /// Fields this source gives, in the order of `read`'s columns.
+  virtual const std::vector<Field>& fields() const = 0;
+  /// Reads the next `rows` rows. Errors name file and offset or row.
+  virtual void read(std::uint64_t rows, std::span<std::vector<std::byte>> columns) = 0;
+};
+
+struct IngestFormat {
+  /// Makes a source from one entry of the spec's `sources` (relative paths are relative to `base`).
+  std::function<std::unique_ptr<RowSource>(const YamlNode& source, const std::filesystem::path& base)> open;
+  std::string help;
+};
+
+/// Shipped: idx (gzip or not).
+inline Registry<IngestFormat>& ingest_formats() { return Registry<IngestFormat>::of_kind("ingest format"); }
+
+struct IngestOptions {
+  std::filesystem::path spec;
+  std::filesystem::path out;
+  Codec codec = Codec::kNone;
+  std::optional<std::uint64_t> shuffle_seed;  ///< --shuffle: rows in random order
+  LogSink log = silent_log();
+};
+
+struct IngestReport {
+  std::uint64_t rows = 0;
+  std::uint32_t partitions = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// Carries out a spec. Nothing appears in `out` under its final name unless it is whole; an existing dataset is refused.
+IngestReport ingest(const IngestOptions& options);
+
+}  // namespace muster

@@ -1,0 +1,31 @@
+#pragma once
+// The inner loop of transforms that treat every value alike.
+
+#include <cstddef>
+#include <span>
+
+#include "data_loader/dtype.h"
+#include "data_loader/transform.h"
+
+namespace muster {
+
+/// Writes function(value), a float, for the `width` values of each target's row. `column` is aligned for
+/// `type`; `function` takes any element type.
+template <typename Function>
+void map_values(DType type, std::size_t width, std::span<const std::byte> column,
+                std::span<const RowTarget> targets, std::size_t offset, const Function& function) {
+  visit(type, [&]<typename T>(T*) {
+    const auto* values = reinterpret_cast<const T*>(column.data());
+    if (width == 1) {
+      for (const RowTarget& target : targets) target.out[offset] = function(values[target.row_in_block]);
+      return;
+    }
+    for (const RowTarget& target : targets) {
+      const T* from = values + target.row_in_block * width;
+      float* __restrict to = target.out + offset;
+      for (std::size_t i = 0; i < width; ++i) to[i] = function(from[i]);
+    }
+  });
+}
+
+}  // namespace muster

@@ -1,0 +1,51 @@
+#pragma once
+// Reads one whole partition: checks its values, hashes its blocks, assigns its rows to splits.
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/hash.h"
+#include "data_loader/contract.h"
+#include "data_loader/fault_list.h"
+#include "data_loader/index_sidecar.h"
+#include "data_loader/manifest.h"
+
+namespace muster {
+
+/// How often each value of an integer label occurs, per split; given up beyond 100 values.
+class LabelCounts {
+ public:
+  void add(std::uint8_t split, std::uint64_t value, std::uint64_t count = 1);
+  void merge(const LabelCounts& other);
+  /// By the value's decimal text; empty if given up.
+  std::map<std::string, std::uint64_t> of(std::uint8_t split, DType type) const;
+
+ private:
+  static constexpr std::size_t kMost = 100;
+  std::map<std::uint64_t, std::map<std::uint8_t, std::uint64_t>>
+      counts_;  ///< by the value as 64 bits, sign extended
+  bool too_many_ = false;
+};
+
+struct PartitionScan {
+  FaultList faults;
+  Sha256 content;                    ///< as in the manifest
+  IndexSidecar::Entry entry;         ///< for the sidecar
+  std::vector<std::uint8_t> splits;  ///< of every row
+  LabelCounts labels;
+  std::uint64_t bytes = 0;  ///< decoded
+};
+
+/// Indices of the contract's fields in name order: the order of hashes.
+std::vector<std::size_t> fields_by_name(const Contract& contract);
+
+/// Reads partition `number` of the manifest (its rows and block rows are known, its content is not) from
+/// `file`, block by block, all fields. Damage that reading meets is a fault too, and ends the scan. Throws
+/// Error{kStorage} if the file cannot be read.
+PartitionScan scan_partition(const Contract& contract, const Partition& partition, std::uint32_t number,
+                             const std::filesystem::path& file, std::size_t keep_faults);
+
+}  // namespace muster

@@ -1,0 +1,178 @@
+#include "data_loader/partition_survey.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "data_loader/partition_file.h"
+#include "data_loader/probe.h"
+
+namespace muster {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Chunks outside these bounds make poor blocks.
+constexpr std::uint64_t kLeastChunkRows = 16;
+constexpr std::uint64_t kMostChunkRows = 65536;
+
+std::vector<fs::path> find_partitions(const fs::path& root) {
+  std::error_code failure;
+  std::vector<fs::path> files;
+  fs::directory_iterator at(root, failure);
+  for (const fs::directory_iterator end; !failure && at != end; at.increment(failure)) {
+    const fs::path& path = at->path();
+    const bool named = path.extension() == ".h5" || path.extension() == ".hdf5";
+    std::error_code dangling;  // a link to nothing is no directory: opening it says what is wrong
+    const bool hidden = path.filename().string().front() == '.';
+    if (named && !hidden && !fs::is_directory(path, dangling)) files.push_back(path);
+  }
+  if (failure)
+    throw Error(ErrorCode::kStorage, fmt::format("cannot be listed ({})", failure.message()), root.string());
+  if (files.empty()) {
+    throw Error(ErrorCode::kData,
+                "has no partition (*.h5, *.hdf5); `muster generate` and `muster ingest` make some",
+                root.string());
+  }
+  std::sort(files.begin(), files.end(),
+            [](const fs::path& a, const fs::path& b) { return a.filename() < b.filename(); });
+  return files;
+}
+
+/// A dataset's path as contracts spell it.
+std::string plain_path(const DatasetLayout& layout) {
+  return layout.path.substr(std::min(layout.path.find_first_not_of('/'), layout.path.size()));
+}
+
+class Surveyor {
+ public:
+  Surveyor(const Contract& contract, const ValidateOptions& options)
+      : contract_(contract), options_(options), survey_{{}, {}, FaultList(options.max_faults), {}} {}
+
+  PartitionSurvey run(const fs::path& root) && {
+    for (const fs::path& file : safe_files(find_partitions(root))) {
+      try {
+        open(file);
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kData) throw;
+        survey_.faults.add(error);
+      }
+    }
+    if (survey_.faults.empty()) choose_block_rows_of_all(root);
+    return std::move(survey_);
+  }
+
+ private:
+  /// The files that a child could open; the others become faults.
+  std::vector<fs::path> safe_files(const std::vector<fs::path>& files) {
+    if (options_.probe.empty()) return files;
+    const auto probed = probe_files(options_.probe, files);
+    std::vector<fs::path> safe;
+    for (std::size_t i = 0; i < files.size(); ++i) {
+      if (probed[i].ok()) {
+        safe.push_back(files[i]);
+      } else if (probed[i].error().code() == ErrorCode::kData) {
+        survey_.faults.add(probed[i].error());
+      } else {
+        throw probed[i].error();
+      }
+    }
+    return safe;
+  }
+
+  void open(const fs::path& path) {
+    PartitionFile file(path);
+    Partition partition;
+    partition.name = path.filename().string();
+    partition.path = partition.name;
+    partition.rows = check_fields(file);
+    const std::vector<DatasetLayout> layouts = file.layouts();
+    note_unknown(layouts, path);
+    partition.block_rows = options_.block_rows > 0 ? options_.block_rows : chunk_rows(layouts);
+    survey_.partitions.push_back(std::move(partition));
+    survey_.files.push_back(path);
+  }
+
+  /// Checks every field's type and shape, and that all have as many rows as most of them; returns these rows.
+  std::uint64_t check_fields(PartitionFile& file) {
+    const std::vector<Field>& fields = contract_.fields();
+    std::vector<std::pair<const Field*, std::uint64_t>> rows;
+    std::map<std::uint64_t, std::size_t> votes;
+    for (const Field& field : fields) {
+      const Result<std::uint64_t> checked = attempt([&] { return file.check_field(field); });
+      if (checked.ok()) {
+        rows.emplace_back(&field, checked.value());
+        ++votes[checked.value()];
+      } else if (checked.error().code() == ErrorCode::kData) {
+        survey_.faults.add(checked.error());
+      } else {
+        throw checked.error();
+      }
+    }
+    if (votes.empty()) return 0;
+    const std::uint64_t most = std::max_element(votes.begin(), votes.end(), [](auto& a, auto& b) {
+                                 return a.second < b.second;
+                               })->first;
+    for (const auto& [field, count] : rows) {
+      if (count == most) continue;
+      survey_.faults.add(Error(ErrorCode::kData,
+                               fmt::format("has {} rows, other fields have {}", count, most),
+                               fmt::format("{}:{}", file.path().string(), field->path)));
+    }
+    return most;
+  }
+
+  void note_unknown(const std::vector<DatasetLayout>& layouts, const fs::path& path) {
+    for (const DatasetLayout& layout : layouts) {
+      const std::string name = plain_path(layout);
+      const auto& fields = contract_.fields();
+      if (std::any_of(fields.begin(), fields.end(), [&](const Field& field) { return field.path == name; }))
+        continue;
+      if (!unknown_.insert(name).second) continue;
+      survey_.warnings.push_back(fmt::format(
+          "{}:{}: is no field of the contract; ignored, here and in other partitions", path.string(), name));
+    }
+  }
+
+  /// Rows of the widest field's chunk, or 0 if they would make a poor block.
+  std::uint32_t chunk_rows(const std::vector<DatasetLayout>& layouts) const {
+    const auto& fields = contract_.fields();
+    const auto widest = std::max_element(fields.begin(), fields.end(), [](const Field& a, const Field& b) {
+      return a.bytes_per_row() < b.bytes_per_row();
+    });
+    for (const DatasetLayout& layout : layouts) {
+      if (plain_path(layout) != widest->path || layout.chunk.empty()) continue;
+      const std::uint64_t rows = layout.chunk.front();
+      if (rows >= kLeastChunkRows && rows <= kMostChunkRows) return static_cast<std::uint32_t>(rows);
+    }
+    return 0;
+  }
+
+  void choose_block_rows_of_all(const fs::path& root) {
+    std::uint64_t rows = 0;
+    for (const Partition& partition : survey_.partitions) rows += partition.rows;
+    if (rows == 0) throw Error(ErrorCode::kData, "the dataset has no rows", root.string());
+    std::uint64_t bytes_per_row = 0;
+    for (const Field& field : contract_.fields()) bytes_per_row += field.bytes_per_row();
+    for (Partition& partition : survey_.partitions) {
+      if (partition.block_rows == 0) partition.block_rows = choose_block_rows(rows, bytes_per_row);
+    }
+  }
+
+  const Contract& contract_;
+  const ValidateOptions& options_;
+  std::set<std::string> unknown_;
+  PartitionSurvey survey_;
+};
+
+}  // namespace
+
+PartitionSurvey survey_partitions(const Contract& contract, const fs::path& root,
+                                  const ValidateOptions& options) {
+  return Surveyor(contract, options).run(root);
+}
+
+}  // namespace muster

@@ -1,0 +1,28 @@
+#pragma once
+// The first pass of validate: finds the partitions of a folder, lets a child open them, checks their layout.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data_loader/contract.h"
+#include "data_loader/fault_list.h"
+#include "data_loader/manifest.h"
+#include "data_loader/validate.h"
+
+namespace muster {
+
+struct PartitionSurvey {
+  std::vector<Partition> partitions;         ///< in name order, without their content hash
+  std::vector<std::filesystem::path> files;  ///< of the partitions
+  FaultList faults;                          ///< if there are any, partitions are missing above
+  std::vector<std::string> warnings;
+};
+
+/// Surveys *.h5 and *.hdf5 in `root` (hidden files and folders apart). Files that the probe could not open
+/// are faults and are never opened in this process. Throws Error{kData} if there is no partition or no row,
+/// Error{kStorage} if a file or the folder cannot be read.
+PartitionSurvey survey_partitions(const Contract& contract, const std::filesystem::path& root,
+                                  const ValidateOptions& options);
+
+}  // namespace muster

@@ -1,0 +1,232 @@
+#include "data_loader/validate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "core/file_system.h"
+#include "core/text.h"
+#include "data_loader/contract.h"
+#include "data_loader/fault_list.h"
+#include "data_loader/index_sidecar.h"
+#include "data_loader/partition_scan.h"
+#include "data_loader/partition_survey.h"
+#include "data_loader/row_index.h"
+
+namespace muster {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Calls body(0) … body(count - 1) from several threads. Rethrows the first failure once all threads have
+/// ended.
+template <typename Body>
+void for_each_index(std::size_t count, unsigned threads, const Body& body) {
+  std::atomic<std::size_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr failure;
+  const auto work = [&] {
+    try {
+      for (std::size_t i = next++; i < count; i = next++) body(i);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!failure) failure = std::current_exception();
+      next = count;
+    }
+  };
+  {
+    std::vector<std::jthread> workers;
+    for (std::size_t i = 0; i < std::clamp<std::size_t>(threads, 1, count); ++i) workers.emplace_back(work);
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+/// Puts scans, which end in any order, together in partition order.
+class Assembly {
+ public:
+  Assembly(const Contract& contract, std::vector<Partition> partitions, std::size_t keep_faults)
+      : manifest_{std::move(partitions), contract.hash(), {}},
+        rows_(contract.split_names(), manifest_.blocks()),
+        faults_(keep_faults),
+        waiting_(manifest_.partitions.size()) {
+    for (const std::size_t i : fields_by_name(contract)) sidecar_.fields.push_back(contract.fields()[i].name);
+  }
+
+  /// Thread-safe. The splits of a scan's rows are held only until the partitions before it have arrived.
+  void add(std::size_t number, PartitionScan scan) {
+    const std::lock_guard lock(mutex_);
+    waiting_[number].emplace(std::move(scan));
+    for (; next_ < waiting_.size() && waiting_[next_]; ++next_) {
+      take(std::move(*waiting_[next_]));
+      waiting_[next_].reset();
+    }
+  }
+
+  const FaultList& faults() const { return faults_; }
+  const RowIndex& rows() const { return rows_; }
+  const LabelCounts& labels() const { return labels_; }
+  std::uint64_t bytes() const { return bytes_; }
+  const Manifest& manifest() const { return manifest_; }
+
+  /// Once all partitions are there and without fault.
+  void seal() {
+    manifest_.row_index = rows_.hash();
+    sidecar_.fingerprint = manifest_.fingerprint();
+  }
+
+  /// The manifest last: until it is there the dataset is the old one, or says that its files do not fit
+  /// together.
+  void write(const fs::path& directory) const {
+    const auto files = make_posix_file_system();
+    const auto put = [&](const char* name, const std::vector<std::byte>& bytes) {
+      files->replace(directory / name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    };
+    put("rows.bin", rows_.serialize());
+    put("index.bin", sidecar_.serialize());
+    files->replace(directory / "manifest.json", manifest_.to_json().dump(2) + "\n");
+  }
+
+ private:
+  void take(PartitionScan scan) {
+    bytes_ += scan.bytes;
+    faults_.append(std::move(scan.faults));
+    if (!faults_.empty()) return;
+    Partition& partition = manifest_.partitions[next_];
+    partition.content = scan.content;
+    sidecar_.partitions.push_back(std::move(scan.entry));
+    labels_.merge(scan.labels);
+    const std::span<const std::uint8_t> splits(scan.splits);
+    for (std::uint64_t first = 0; first < partition.rows; first += partition.block_rows) {
+      rows_.append_block(
+          splits.subspan(first, std::min<std::uint64_t>(partition.block_rows, partition.rows - first)));
+    }
+  }
+
+  std::mutex mutex_;
+  Manifest manifest_;
+  RowIndex rows_;
+  IndexSidecar sidecar_;
+  FaultList faults_;
+  LabelCounts labels_;
+  std::uint64_t bytes_ = 0;
+  std::vector<std::optional<PartitionScan>> waiting_;
+  std::size_t next_ = 0;
+};
+
+void report_faults(const FaultList& faults, const LogSink& log, ValidateReport& report) {
+  report.faults = faults.kept();
+  report.fault_count = faults.count();
+  report.faults_by_field = faults.by_field();
+  for (const auto& [field, count] : faults.by_field()) {
+    log(LogLevel::kWarning, fmt::format("{}: {} value{} break{} the contract", field, human_count(count),
+                                        count == 1 ? "" : "s", count == 1 ? "s" : ""));
+  }
+}
+
+void report_splits(const Contract& contract, const Assembly& assembly, ValidateReport& report) {
+  const Field* label = contract.only(Role::kLabel);
+  report.rows_in_no_split = report.rows;
+  for (const std::string& name : assembly.rows().split_names()) {
+    const std::uint8_t split = assembly.rows().split(name);
+    SplitSummary summary{name, assembly.rows().rows(split), {}};
+    if (label != nullptr) summary.label_counts = assembly.labels().of(split, label->dtype);
+    report.rows_in_no_split -= summary.rows;
+    if (summary.rows == 0) report.warnings.push_back(fmt::format("the split '{}' has no rows", name));
+    report.splits.push_back(std::move(summary));
+  }
+}
+
+void report_twins(const Manifest& manifest, ValidateReport& report) {
+  std::map<Sha256, std::string> seen;
+  for (const Partition& partition : manifest.partitions) {
+    const auto [first, is_new] = seen.emplace(partition.content, partition.name);
+    if (is_new || partition.rows == 0) continue;
+    report.warnings.push_back(fmt::format("{} and {} have the same content: the same rows count twice",
+                                          first->second, partition.name));
+  }
+}
+
+Contract load_contract(const fs::path& directory) {
+  const fs::path path = directory / "contract.yaml";
+  if (std::error_code unreadable; !fs::exists(path, unreadable)) {
+    throw Error(ErrorCode::kConfig,
+                "has no contract.yaml: write one that says what the fields are (docs/contract.md)",
+                directory.string());
+  }
+  return Contract::load(path);
+}
+
+/// Reads all partitions; the report gets faults or, if there are none, everything else.
+void scan_all(const ValidateOptions& options, const Contract& contract, const PartitionSurvey& survey,
+              ValidateReport& report) {
+  const std::size_t count = survey.partitions.size();
+  Assembly assembly(contract, survey.partitions, options.max_faults);
+  std::atomic<std::size_t> done{0};
+  for_each_index(count, options.threads, [&](std::size_t i) {
+    const Partition& partition = survey.partitions[i];
+    assembly.add(i, scan_partition(contract, partition, static_cast<std::uint32_t>(i), survey.files[i],
+                                   options.max_faults));
+    options.log(LogLevel::kInfo, fmt::format("{}: {} rows read ({} of {})", partition.name,
+                                             human_count(partition.rows), ++done, count));
+  });
+  report.bytes = assembly.bytes();
+  report.rows = assembly.manifest().rows();
+  report_faults(assembly.faults(), options.log, report);
+  if (report.fault_count > 0) return;
+  assembly.seal();
+  report.manifest = assembly.manifest();
+  report_splits(contract, assembly, report);
+  report_twins(report.manifest, report);
+  assembly.write(options.directory);
+}
+
+}  // namespace
+
+Json ValidateReport::to_json() const {
+  Json splits_json = Json::object();
+  for (const SplitSummary& split : splits) {
+    splits_json[split.name] = {{"rows", split.rows}, {"label_counts", split.label_counts}};
+  }
+  Json faults_json = Json::array();
+  for (const Error& fault : faults) {
+    faults_json.push_back(
+        {{"where", fault.where()}, {"message", fault.message()}, {"code", fault.exit_code()}});
+  }
+  Json json = {{"rows", rows},
+               {"rows_in_no_split", rows_in_no_split},
+               {"bytes", bytes},
+               {"partitions", manifest.partitions.size()},
+               {"splits", std::move(splits_json)},
+               {"faults", std::move(faults_json)},
+               {"fault_count", fault_count},
+               {"faults_by_field", faults_by_field},
+               {"warnings", warnings}};
+  json["fingerprint"] = fault_count == 0 ? Json(manifest.fingerprint().hex()) : Json();
+  return json;
+}
+
+ValidateReport validate(const ValidateOptions& options) {
+  if (std::error_code unreadable; !fs::is_directory(options.directory, unreadable)) {
+    throw Error(ErrorCode::kConfig, "there is no such dataset directory", options.directory.string());
+  }
+  const Contract contract = load_contract(options.directory);
+  PartitionSurvey survey =
+      survey_partitions(contract, options.root.empty() ? options.directory : options.root, options);
+  ValidateReport report;
+  report.warnings = std::move(survey.warnings);
+  if (survey.faults.empty()) {
+    scan_all(options, contract, survey, report);
+  } else {
+    report_faults(survey.faults, options.log, report);
+  }
+  for (const std::string& warning : report.warnings) options.log(LogLevel::kWarning, warning);
+  return report;
+}
+
+}  // namespace muster

@@ -1,0 +1,45 @@
+#include "launch/guard.h"
+
+#include <cstdio>
+
+#include "trainer/agreement.h"
+#include "trainer/run_directory.h"
+
+namespace muster {
+namespace {
+
+[[noreturn]] void take_down(Ranks& ranks, const GuardOptions& options, const Error& error) {
+  std::fprintf(stderr, "muster: rank %d on %s: %s\n", ranks.comm().rank(), host_name().c_str(), error.what());
+  std::fflush(stderr);
+  if (options.on_fault) options.on_fault(error);
+  ranks.abort(error.exit_code());
+}
+
+}  // namespace
+
+int with_ranks(const GuardOptions& options, const std::function<int(Ranks&)>& body) {
+  const auto on_failure = [&](const std::string& line) {
+    std::fprintf(stderr, "muster: %s\n", line.c_str());
+    std::fflush(stderr);
+    if (options.on_fault) options.on_fault(Error(ErrorCode::kPeer, line));
+  };
+  Ranks ranks(std::chrono::milliseconds(static_cast<std::int64_t>(options.deadline_seconds * 1000)), on_failure);
+  try {
+    return body(ranks);
+  } catch (const AgreedError&) {
+    throw;
+  } catch (const Error& error) {
+    if (ranks.comm().size() == 1) {
+      if (options.on_fault) options.on_fault(error);
+      throw;
+    }
+    take_down(ranks, options, error);
+  } catch (const std::exception& error) {
+    const Error bug(ErrorCode::kBug, error.what());
+    if (ranks.comm().size() > 1) take_down(ranks, options, bug);
+    if (options.on_fault) options.on_fault(bug);
+    throw bug;
+  }
+}
+
+}  // namespace muster

@@ -1,0 +1,22 @@
+#pragma once
+// Runs work on all ranks so that a failure on any of them ends all of them, with one line and one exit code.
+
+#include <functional>
+#include <memory>
+
+#include "core/error.h"
+#include "launch/ranks.h"
+
+namespace muster {
+
+struct GuardOptions {
+  double deadline_seconds = 120;
+  /// Called once with the failure that only this rank knows of, before the others are taken down; may be empty.
+  std::function<void(const Error&)> on_fault;
+};
+
+/// Makes the ranks and runs `body`. What all ranks know of (AgreedError) is rethrown; another failure is printed with rank and
+/// host, and ends the job.
+int with_ranks(const GuardOptions& options, const std::function<int(Ranks&)>& body);
+
+}  // namespace muster

@@ -1,0 +1,82 @@
+#include "launch/ranks.h"
+
+#include <mpi.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <string_view>
+#include <thread>
+
+#include "core/error.h"
+#include "trainer/local_communicator.h"
+#include "trainer/mpi_communicator.h"
+
+namespace muster {
+namespace {
+
+const char* first_set(std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (const char* value = std::getenv(name); value != nullptr) return value;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+bool launched_by_mpi() { return first_set({"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) != nullptr; }
+
+int launched_rank() {
+  const char* rank = first_set({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"});
+  return rank != nullptr ? std::atoi(rank) : 0;
+}
+
+Ranks::Ranks(std::chrono::milliseconds deadline, std::function<void(const std::string&)> on_failure) {
+  if (!launched_by_mpi()) {
+    comm_ = std::move(make_local_communicators(1).front());
+    return;
+  }
+  int provided = 0;
+  if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS ||
+      provided < MPI_THREAD_SERIALIZED) {
+    fail(ErrorCode::kPeer, "MPI gives no thread support (level {}); MPI_THREAD_SERIALIZED is needed", provided);
+  }
+  mpi_ = true;
+  MpiOptions options;
+  options.deadline = deadline;
+  options.on_failure = std::move(on_failure);
+  comm_ = make_mpi_communicator(options);
+}
+
+Ranks::~Ranks() {
+  comm_.reset();
+  if (mpi_) MPI_Finalize();
+}
+
+int Ranks::on_this_host() const {
+  const char* count = first_set({"OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"});
+  return count != nullptr ? std::atoi(count) : 0;
+}
+
+std::string Ranks::mpi_version() const {
+  if (!mpi_) return "";
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  MPI_Get_library_version(text.data(), &length);
+  const std::string_view all(text.data(), static_cast<std::size_t>(length));
+  return std::string(all.substr(0, all.find_first_of(",\n")));
+}
+
+void Ranks::abort(int code) {
+  if (mpi_) {
+    // A peer that is gone can make MPI_Abort hang: leave anyway.
+    std::thread([code] {
+      ::sleep(2);
+      ::_exit(code);
+    }).detach();
+    MPI_Abort(MPI_COMM_WORLD, code);
+  }
+  ::_exit(code);
+}
+
+}  // namespace muster

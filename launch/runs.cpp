@@ -1,0 +1,76 @@
+#include "core/text.h"
+#include "launch/invocation.h"
+#include "trainer/checkpoint_store.h"
+#include "trainer/events.h"
+
+namespace muster {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What a run directory's events say about it.
+Json summarize(FileSystem& files, const fs::path& directory) {
+  Json run = {{"run", directory.string()}, {"state", "started"}, {"step", 0}, {"total_steps", nullptr}, {"metric", nullptr}};
+  for (const Json& event : read_events(files, directory / "events.jsonl")) {
+    const std::string kind = event.value("event", "");
+    run["step"] = event.at("step");
+    if (kind == "run_started" || kind == "resumed") {
+      run["state"] = "interrupted";  // unless a later event says how it ended
+      run["total_steps"] = event.at("plan").at("total_steps");
+      run["run_id"] = event.at("run_id");
+    }
+    if (kind == "evaluated") run["metric"] = {{"split", event.at("split")}, {"values", event.at("metrics")}};
+    if (kind == "checkpoint_committed") run["checkpoint"] = event.at("checkpoint");
+    if (kind == "stopped") run["state"] = "stopped";
+    if (kind == "run_finished") run["state"] = "finished";
+    if (kind == "fault") run["state"] = "failed: " + event.value("message", "");
+  }
+  if (run["state"] == "interrupted" && files.exists(directory / "run.lock")) run["state"] = "running or killed";
+  if (run["state"] != "finished") run["resume"] = fmt::format("muster train {}", (directory / "config.yaml").string());
+  return run;
+}
+
+std::string metric_text(const Json& metric) {
+  if (metric.is_null()) return "-";
+  for (const char* name : {"auc", "accuracy", "rmse", "loss"}) {
+    const Json& values = metric.at("values");
+    if (!values.contains(name) || !values.at(name).is_number()) continue;
+    return fmt::format("{} {} {:.4f}", metric.at("split").get<std::string>(), name, values.at(name).get<double>());
+  }
+  return "-";
+}
+
+std::string describe(const Json& run) {
+  const std::string total = run.at("total_steps").is_null() ? "?" : run.at("total_steps").dump();
+  std::string text = fmt::format("{:32} {:18} step {}/{}  {}", run.at("run").get<std::string>(),
+                                 run.at("state").get<std::string>(), run.at("step").dump(), total, metric_text(run.at("metric")));
+  if (run.contains("resume")) text += "\n    resume: " + run.at("resume").get<std::string>();
+  return text;
+}
+
+}  // namespace
+
+void add_runs(CLI::App& app, Invocation& invocation) {
+  CLI::App* command = add_command(app, invocation, "runs", "runs with their state, step, metric and resume line", "muster runs");
+  auto directory = std::make_shared<std::string>("runs");
+  command->add_option("DIR", *directory, "where the run directories are (run.dir)")->capture_default_str();
+  command->callback([&invocation, directory] {
+    invocation.action = [&invocation, directory] {
+      Console console(invocation.json, false);
+      const auto files = make_posix_file_system();
+      Json runs = Json::array();
+      std::vector<std::string> texts;
+      for (const std::string& name : files->list(*directory)) {
+        const fs::path run = fs::path(*directory) / name;
+        if (!files->exists(run / "events.jsonl")) continue;
+        runs.push_back(summarize(*files, run));
+        texts.push_back(describe(runs.back()));
+      }
+      if (texts.empty()) texts.push_back(fmt::format("no runs in {}/ (a run directory is made by muster train)", *directory));
+      console.result({{"runs", runs}}, join(texts, "\n"));
+      return 0;
+    };
+  });
+}
+
+}  // namespace muster

@@ -1,0 +1,35 @@
+#include "launch/signals.h"
+
+#include <csignal>
+
+namespace muster {
+
+StopRequests& signal_requests() {
+  static StopRequests requests;
+  return requests;
+}
+
+namespace {
+
+static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may only touch lock-free atomics");
+
+void on_stop(int) { signal_requests().stop.store(true); }
+void on_save(int) { signal_requests().save.store(true); }
+
+void install(int signal, void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  sigaction(signal, &action, nullptr);
+}
+
+}  // namespace
+
+void install_signal_handlers() {
+  signal_requests();  // made here, never inside a handler
+  install(SIGUSR1, on_stop);
+  install(SIGTERM, on_stop);
+  install(SIGUSR2, on_save);
+}
+
+}  // namespace muster

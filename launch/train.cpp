@@ -1,0 +1,120 @@
+#include "trainer/trainer.h"
+
+#include <memory>
+
+#include "core/text.h"
+#include "core/yaml.h"
+#include "launch/guard.h"
+#include "launch/invocation.h"
+#include "launch/signals.h"
+#include "trainer/agreement.h"
+#include "trainer/events.h"
+
+namespace muster {
+namespace {
+
+struct TrainFlags {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string resume = "auto";
+  std::vector<std::string> allow;
+  bool dry_run = false;
+};
+
+/// Writes faults of this rank beside the run's events, once the run directory is known.
+class FaultRecorder {
+ public:
+  explicit FaultRecorder(int rank) : rank_(rank) {}
+  void open(const std::string& directory, const std::string& run_id, std::uint64_t generation) {
+    directory_ = directory;
+    run_id_ = run_id;
+    generation_ = generation;
+  }
+  void write(FileSystem& files, const Error& error) const {
+    if (directory_.empty()) return;
+    const std::string name = rank_ == 0 ? "events.jsonl" : fmt::format("events.rank-{}.jsonl", rank_);
+    EventLog events(files, std::filesystem::path(directory_) / name, run_id_, generation_, rank_);
+    events.write("fault", 0, {{"exit_code", error.exit_code()}, {"message", error.message()}, {"where", error.where()}});
+    events.sync();
+  }
+
+ private:
+  int rank_;
+  std::string directory_;
+  std::string run_id_;
+  std::uint64_t generation_ = 0;
+};
+
+int finish(Console& console, const TrainResult& result, const TrainFlags& flags) {
+  Json json = {{"directory", result.directory},
+               {"checkpoint", result.checkpoint},
+               {"running_digest", result.running_digest},
+               {"metrics", result.metrics},
+               {"plan", result.plan}};
+  switch (result.outcome) {
+    case TrainOutcome::kDryRun: {
+      json = result.plan;
+      console.result(json, "dry run, nothing was written:\n" + to_yaml(json));
+      return 0;
+    }
+    case TrainOutcome::kStopped:
+      json["outcome"] = "stopped";
+      console.result(json, fmt::format("stopped; checkpoint {}. Resume: muster train {}", result.checkpoint, flags.config));
+      return static_cast<int>(ErrorCode::kCheckpointed);
+    case TrainOutcome::kFinished: break;
+  }
+  json["outcome"] = "finished";
+  const std::string checkpoint = result.directory + "/checkpoints/" + result.checkpoint;
+  console.result(json, fmt::format("finished; checkpoint {}. Next: muster evaluate {}", checkpoint, result.directory));
+  return 0;
+}
+
+int run_train(const Invocation& invocation, const TrainFlags& flags) {
+  const std::vector<ModelOptions> models = registered_model_options();
+  // The deadline is needed before there are ranks to agree on a faulty config: read it alone, agree afterwards.
+  const auto early = attempt([&] { return Config::load(flags.config, flags.overrides, models); });
+  GuardOptions guard;
+  if (early.ok()) guard.deadline_seconds = early.value().number_at("log", "deadline_seconds");
+  const auto files = make_posix_file_system();
+  FaultRecorder faults(launched_rank());
+  guard.on_fault = [&](const Error& error) { faults.write(*files, error); };
+  return with_ranks(guard, [&](Ranks& ranks) {
+    Communicator& comm = ranks.comm();
+    Console console(invocation.json, comm.rank() != 0);
+    TrainOptions options(together(comm, "config", [&] { return early.value(); }));
+    options.start = {flags.resume, flags.allow};
+    options.dry_run = flags.dry_run;
+    options.ranks_on_host = ranks.on_this_host();
+    options.mpi_version = ranks.mpi_version();
+    options.requests = &signal_requests();
+    options.log = console.sink();
+    options.progress = [&](const Progress& progress) { console.progress(progress); };
+    options.on_run = [&](const std::string& directory, const std::string& run_id, std::uint64_t generation) {
+      faults.open(directory, run_id, generation);
+    };
+    comm.barrier("handlers");
+    console.line("ready");
+    return finish(console, train(comm, *files, options), flags);
+  });
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Invocation& invocation) {
+  CLI::App* command =
+      add_command(app, invocation, "train", "train a model; under mpirun or srun on all their ranks; resumes by itself",
+                  "mpirun -np 2 --bind-to none muster train configs/card-fraud.yaml --set train.epochs=3");
+  auto flags = std::make_shared<TrainFlags>();
+  command->add_option("CONFIG", flags->config, "the configuration (YAML; muster config --explain lists the keys)")->required();
+  command->add_option("--set", flags->overrides, "SECTION.KEY=VALUE over the file's")->take_all()->expected(1);
+  command->add_option("--resume", flags->resume, "auto: continue the run of that name; never: start NAME-2; or a run directory or "
+                                                 "checkpoint")
+      ->capture_default_str();
+  command->add_option("--allow", flags->allow, "a trajectory key that may differ from the run on disk")->take_all()->expected(1);
+  command->add_flag("--dry-run", flags->dry_run, "print rows, steps, lanes, memory and parameters; write nothing");
+  command->callback([&invocation, flags] {
+    invocation.action = [&invocation, flags] { return run_train(invocation, *flags); };
+  });
+}
+
+}  // namespace muster

@@ -1,0 +1,125 @@
+#include "models/loss.h"
+
+#include <torch/torch.h>
+
+#include "core/error.h"
+#include "core/text.h"
+
+namespace muster {
+
+namespace {
+
+/// Loss of each row as the formula has it, class weight included, and the weight of its class; both [rows].
+struct RowLosses {
+  at::Tensor losses;
+  at::Tensor class_weights;
+};
+
+/// Error{kData} unless low <= labels <= high.
+void check_labels(const at::Tensor& labels, double low, double high, std::string_view loss) {
+  if (labels.numel() == 0) return;
+  const auto lowest = labels.min().item<double>();
+  const auto highest = labels.max().item<double>();
+  if (lowest >= low && highest <= high) return;
+  fail(ErrorCode::kData, "the {} loss takes labels from {} to {}, this batch has {} to {}", loss, low, high,
+       lowest, highest);
+}
+
+/// Scores as [rows], from [rows] or [rows, 1].
+at::Tensor one_score_per_row(const at::Tensor& scores, std::int64_t rows, std::string_view loss) {
+  if (scores.numel() != rows) {
+    fail(ErrorCode::kConfig, "the {} loss takes one score per row, the model gives {} for {} rows", loss,
+         scores.numel(), rows);
+  }
+  return scores.reshape({rows});
+}
+
+RowLosses cross_entropy(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
+  if (scores.dim() != 2) {
+    fail(ErrorCode::kConfig,
+         "the cross-entropy loss takes scores [rows, classes], the model gives {} dimensions", scores.dim());
+  }
+  const at::Tensor label = batch.label().reshape({batch.rows()});
+  if (label.scalar_type() != at::kLong) {
+    fail(ErrorCode::kConfig, "the cross-entropy loss takes integer labels, the data has floats");
+  }
+  const std::int64_t classes = scores.size(1);
+  check_labels(label, 0, static_cast<double>(classes - 1), "cross-entropy");
+  at::Tensor weights = at::ones({classes}, at::kFloat);
+  if (!settings.class_weights.empty()) {
+    if (settings.class_weights.size() != static_cast<std::size_t>(classes)) {
+      fail(ErrorCode::kConfig, "there are {} class weights for {} classes", settings.class_weights.size(),
+           classes);
+    }
+    weights = at::tensor(settings.class_weights, at::kDouble).to(at::kFloat);
+  }
+  // torch.nn.functional.cross_entropy: (1 - s) w[y] nll(y) + s / C sum_c w[c] nll(c).
+  at::Tensor losses = at::cross_entropy_loss(scores, label, weights, at::Reduction::None,
+                                             /*ignore_index=*/-100, settings.label_smoothing);
+  return {losses, weights.index_select(0, label)};
+}
+
+RowLosses binary(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
+  const at::Tensor logits = one_score_per_row(scores, batch.rows(), "binary");
+  const at::Tensor label = batch.label().reshape({batch.rows()}).to(at::kFloat);
+  check_labels(label, 0, 1, "binary");
+  // torch.nn.functional.binary_cross_entropy_with_logits: p y softplus(-x) + (1 - y) softplus(x).
+  const at::Tensor positive = at::full({}, settings.pos_weight, at::kFloat);
+  return {at::binary_cross_entropy_with_logits(logits, label, {}, positive, at::Reduction::None),
+          1 + (settings.pos_weight - 1) * label};
+}
+
+RowLosses mse(const at::Tensor& scores, const ModelBatch& batch) {
+  const at::Tensor label = batch.label().to(at::kFloat);
+  if (scores.numel() != label.numel()) {
+    fail(ErrorCode::kConfig, "the mse loss takes one score per label value: {} scores, {} values for {} rows",
+         scores.numel(), label.numel(), batch.rows());
+  }
+  const std::int64_t per_row = batch.rows() == 0 ? 1 : label.numel() / batch.rows();
+  const at::Tensor error = scores.reshape({batch.rows(), per_row}) - label.reshape({batch.rows(), per_row});
+  return {error.square().mean(1), at::ones({batch.rows()}, at::kFloat)};
+}
+
+RowLosses row_losses(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
+  switch (settings.kind) {
+    case LossKind::kCrossEntropy:
+      return cross_entropy(scores, batch, settings);
+    case LossKind::kBinary:
+      return binary(scores, batch, settings);
+    case LossKind::kMse:
+      break;
+  }
+  return mse(scores, batch);
+}
+
+}  // namespace
+
+LossKind parse_loss_kind(const std::string& name) {
+  if (name == "cross_entropy") return LossKind::kCrossEntropy;
+  if (name == "binary") return LossKind::kBinary;
+  if (name == "mse") return LossKind::kMse;
+  const std::vector<std::string> known{"cross_entropy", "binary", "mse"};
+  fail(ErrorCode::kConfig, "there is no loss '{}'{}; known: {}", name, did_you_mean(name, known),
+       join(known, ", "));
+}
+
+at::Tensor loss_sums(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
+  const RowLosses rows = row_losses(scores, batch, settings);
+  const at::Tensor weights = batch.weights().to(at::kDouble);
+  return at::stack(
+      {(rows.losses.to(at::kDouble) * weights).sum(), (rows.class_weights.to(at::kDouble) * weights).sum()});
+}
+
+at::Tensor predictions(const at::Tensor& scores, LossKind kind) {
+  switch (kind) {
+    case LossKind::kCrossEntropy:
+      return at::softmax(scores, 1, at::kFloat);
+    case LossKind::kBinary:
+      return at::sigmoid(scores.to(at::kFloat));
+    case LossKind::kMse:
+      break;
+  }
+  return scores.to(at::kFloat);
+}
+
+}  // namespace muster

@@ -1,0 +1,64 @@
+#include "models/model_batch.h"
+
+#include <torch/torch.h>
+
+#include "core/error.h"
+#include "core/text.h"
+
+namespace muster {
+
+struct ModelBatch::State {
+  const Batch* batch = nullptr;
+  std::size_t first = 0;
+  std::int64_t rows = 0;
+  bool training = false;
+  std::uint64_t seed = 0;
+  std::vector<std::uint32_t> positions;
+};
+
+ModelBatch::ModelBatch(const Batch& batch, std::size_t first, std::size_t count, bool training,
+                       std::uint64_t seed) {
+  ensure(first <= batch.rows() && count <= batch.rows() - first, "rows {} to {} of a batch of {}", first,
+         first + count, batch.rows());
+  const auto positions = batch.positions().subspan(first, count);
+  state_ = std::make_unique<State>(State{
+      &batch, first, static_cast<std::int64_t>(count), training, seed, {positions.begin(), positions.end()}});
+}
+
+ModelBatch::~ModelBatch() = default;
+ModelBatch::ModelBatch(ModelBatch&&) noexcept = default;
+
+std::int64_t ModelBatch::rows() const { return state_->rows; }
+bool ModelBatch::training() const { return state_->training; }
+std::uint64_t ModelBatch::seed() const { return state_->seed; }
+std::uint64_t ModelBatch::step() const { return state_->batch->step; }
+const std::vector<std::uint32_t>& ModelBatch::positions() const { return state_->positions; }
+
+at::Tensor ModelBatch::get(std::string_view name) const {
+  const Batch& batch = *state_->batch;
+  const int found = batch.find(name);
+  if (found < 0) {
+    std::vector<std::string> names;
+    for (const TensorSpec& spec : batch.specs()) names.push_back(spec.name);
+    fail(ErrorCode::kConfig, "a batch has no tensor '{}'{}; it has: {}", name, did_you_mean(name, names),
+         join(names, ", "));
+  }
+  const auto index = static_cast<std::size_t>(found);
+  const TensorSpec& spec = batch.specs()[index];
+  std::vector<std::int64_t> sizes{state_->rows};
+  sizes.insert(sizes.end(), spec.shape.begin(), spec.shape.end());
+  // Torch has no tensors over const memory; models must not write into their inputs.
+  auto* bytes = const_cast<std::byte*>(batch.data(index)) + state_->first * spec.bytes_per_row();
+  return at::from_blob(bytes, sizes, spec.kind == TensorSpec::Kind::kFloat32 ? at::kFloat : at::kLong);
+}
+
+bool ModelBatch::has(std::string_view name) const { return state_->batch->find(name) >= 0; }
+
+at::Tensor ModelBatch::label() const { return get(kLabelTensor); }
+
+at::Tensor ModelBatch::weights() const {
+  auto* weights = const_cast<float*>(state_->batch->weights().data()) + state_->first;
+  return at::from_blob(weights, {state_->rows}, at::kFloat);
+}
+
+}  // namespace muster

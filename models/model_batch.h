@@ -1,0 +1,48 @@
+#pragma once
+// A micro-batch as tensors, with what randomness is keyed by.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "data_loader/batch.h"
+
+namespace at {
+class Tensor;
+}
+
+namespace muster {
+
+/// Name of the tensor that a model learns to predict.
+constexpr std::string_view kLabelTensor = "label";
+
+/// Rows [first, first + count) of a Batch as tensors that share the batch's memory (valid while the Batch
+/// is).
+class ModelBatch {
+ public:
+  /// `training`: dropout is on. `seed` and the global `step` key all randomness, with each row's position.
+  ModelBatch(const Batch& batch, std::size_t first, std::size_t count, bool training, std::uint64_t seed);
+  ~ModelBatch();
+  ModelBatch(ModelBatch&&) noexcept;
+
+  std::int64_t rows() const;
+  bool training() const;
+  std::uint64_t seed() const;
+  std::uint64_t step() const;
+
+  /// The tensor of that name, [rows, …], float32 or int64. Error{kConfig} lists the known names.
+  at::Tensor get(std::string_view name) const;
+  bool has(std::string_view name) const;
+  at::Tensor label() const;    ///< get(kLabelTensor)
+  at::Tensor weights() const;  ///< float32 [rows]
+  /// Position of each row in the global batch.
+  const std::vector<std::uint32_t>& positions() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace muster

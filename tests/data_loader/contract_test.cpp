@@ -1,0 +1,318 @@
+#include "data_loader/contract.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "core/random.h"
+
+namespace muster {
+namespace {
+
+Contract parse(const std::string& text) { return Contract::parse(YamlNode::parse(text, "contract.yaml")); }
+
+constexpr const char* kFull = R"(version: 1
+fields:
+  amount: {dtype: float32, unit: EUR, range: [0, null], missing: indicator}
+  pixels: {path: /images/data, dtype: uint8, shape: [28, 28]}
+  embedding: {dtype: float64, shape: [16], transform: standardize}
+  kind: {dtype: int8, allowed: [3, 1, 2]}
+  fraud: {dtype: uint8, allowed: [0, 1], role: label}
+  when: {dtype: int64, role: time}
+  id: {dtype: uint64, role: key}
+  importance: {dtype: float32, role: weight}
+never_features: [kind]
+splits:
+  by: time
+  field: when
+  gap_seconds: 3600
+  train: {until: 2026-03-01}
+  validation: {from: 2026-03-01T01:00:00, until: 2026-04-01}
+  test: {from: 2026-04-02}
+)";
+
+TEST(ContractTest, ReadsEveryKeyAndFillsInDefaults) {
+  const Contract contract = parse(kFull);
+  ASSERT_EQ(contract.fields().size(), 8U);
+  const Field& amount = contract.field("amount");
+  EXPECT_EQ(amount.path, "amount");
+  EXPECT_EQ(amount.unit, "EUR");
+  EXPECT_EQ(amount.minimum, 0.0);
+  EXPECT_FALSE(amount.maximum);
+  EXPECT_EQ(amount.missing, Missing::kIndicator);
+  EXPECT_EQ(amount.transform, "standardize");
+  const Field& pixels = contract.field("pixels");
+  EXPECT_EQ(pixels.path, "images/data");
+  EXPECT_EQ(pixels.transform, "scale");
+  EXPECT_EQ(pixels.bytes_per_row(), 784U);
+  EXPECT_EQ(contract.field("embedding").transform, "standardize");
+  EXPECT_EQ(contract.field("embedding").bytes_per_row(), 128U);
+  EXPECT_EQ(contract.field("kind").allowed, (std::vector<double>{1, 2, 3}));
+  EXPECT_EQ(contract.only(Role::kLabel)->name, "fraud");
+  EXPECT_EQ(contract.only(Role::kLabel)->transform, "");
+  EXPECT_EQ(contract.only(Role::kWeight)->minimum, 0.0) << "a weight is never negative";
+  EXPECT_EQ(contract.never_features(), std::vector<std::string>{"kind"});
+  EXPECT_EQ(contract.split_names(), (std::vector<std::string>{"train", "validation", "test"}));
+  const auto& splits = std::get<TimeSplit>(contract.splits());
+  EXPECT_EQ(splits.gap, 3600);
+  EXPECT_FALSE(splits.intervals[0].from);
+  EXPECT_EQ(splits.intervals[1].from, splits.intervals[0].until.value() + 3600);
+}
+
+TEST(ContractTest, ArraysOtherThanBytesAreNotTransformedByDefault) {
+  const Contract contract =
+      parse("version: 1\nfields:\n  tokens: {dtype: uint16, shape: [8]}\nsplits: {by: fraction, train: 1}\n");
+  EXPECT_EQ(contract.field("tokens").transform, "none");
+}
+
+TEST(ContractTest, HashIgnoresCommentsOrderOfKeysAndSpelledOutDefaults) {
+  const Contract plain = parse(
+      "version: 1\nfields: {a: {dtype: float32}, b: {dtype: int8}}\nsplits: {by: fraction, train: 0.5}\n");
+  const Contract other = parse(
+      "# a comment\nsplits: {train: 0.5, by: fraction, seed: 0}\nnever_features: []\n"
+      "fields: {a: {role: feature, transform: standardize, missing: forbid, path: a, dtype: float32, shape: "
+      "[]},"
+      " b: {dtype: int8, range: [null, null]}}\nversion: 1\n");
+  EXPECT_EQ(plain.hash(), other.hash());
+  const Contract swapped = parse(
+      "version: 1\nfields: {b: {dtype: int8}, a: {dtype: float32}}\nsplits: {by: fraction, train: 0.5}\n");
+  EXPECT_NE(plain.hash(), swapped.hash()) << "the order of fields is the order of features";
+}
+
+TEST(ContractTest, UnknownFieldNamesTheNearest) {
+  try {
+    static_cast<void>(parse(kFull).field("amuont"));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kConfig);
+    EXPECT_NE(error.message().find("did you mean 'amount'"), std::string::npos) << error.what();
+  }
+}
+
+// ---- faults: each is one line, at its place ----
+
+struct Fault {
+  std::string name;
+  std::string text;
+  std::string where;  // line and column
+  std::string part;   // of the message
+};
+
+std::string with_field(const std::string& field) {
+  return "version: 1\nfields:\n  x: " + field + "\nsplits: {by: fraction, train: 1}\n";
+}
+
+std::string with_splits(const std::string& splits) {
+  return "version: 1\nfields:\n  t: {dtype: int64, role: time}\n  x: {dtype: int32}\nsplits:\n" + splits;
+}
+
+std::vector<Fault> faults() {
+  return {
+      {"Empty", "", "", "is empty"},
+      {"NoVersion", "fields: {x: {dtype: int8}}\n", "1:1", "'version' is missing"},
+      {"NewVersion", "version: 2\n", "1:1", "version 2 is unknown"},
+      {"NoFields", "version: 1\nfields:\nsplits: {}\n", "2:1", "at least one field"},
+      {"NoSplits", "version: 1\nfields: {x: {dtype: int8}}\n", "1:1", "'splits' is missing"},
+      {"UnknownKey", "version: 1\nfeilds: {}\nfields: {x: {dtype: int8}}\nsplits: {by: fraction, train: 1}\n",
+       "2:1", "unknown key 'feilds' (did you mean 'fields'?)"},
+      {"FieldNotMap", with_field("float32"), "3:3", "needs at least a dtype"},
+      {"FieldName", "version: 1\nfields: {a.b: {dtype: int8}}\n", "2:10", "cannot name a field"},
+      {"NoDtype", with_field("{unit: m}"), "3:3", "'dtype' is missing"},
+      {"Dtype", with_field("{dtype: flaot32}"), "3:7", "no dtype 'flaot32' (did you mean 'float32'?)"},
+      {"Role", with_field("{dtype: int8, role: labell}"), "3:20", "no role 'labell' (did you mean 'label'?)"},
+      {"FieldKey", with_field("{dtype: int8, rang: [0, 1]}"), "3:20",
+       "unknown key 'rang' (did you mean 'range'?)"},
+      {"RangeSize", with_field("{dtype: int8, range: [0]}"), "3:20", "[least, greatest]"},
+      {"RangeEmpty", with_field("{dtype: int8, range: [2, 1]}"), "3:20", "nothing lies in the range [2, 1]"},
+      {"RangeText", with_field("{dtype: int8, range: [a, 1]}"), "3:28", "a number was expected, found 'a'"},
+      {"RangeInfinite", with_field("{dtype: float32, range: [0, .inf]}"), "3:34", "null"},
+      {"RangeFraction", with_field("{dtype: int8, range: [0.5, 1]}"), "3:28", "0.5 is no int8"},
+      {"RangeTooBig", with_field("{dtype: uint8, range: [0, 256]}"), "3:32", "256 does not fit in uint8"},
+      {"RangeFloat", with_field("{dtype: float32, range: [0, 1e39]}"), "3:34", "does not fit in float32"},
+      {"RangeInexact", with_field("{dtype: int64, range: [0, 9007199254740994]}"), "3:32", "2^53"},
+      {"AllowedEmpty", with_field("{dtype: int8, allowed: []}"), "3:20", "names no value"},
+      {"AllowedTwice", with_field("{dtype: int8, allowed: [1, 2, 1]}"), "3:20", "1 is given twice"},
+      {"AllowedRange", with_field("{dtype: int8, range: [0, 1], allowed: [1, 2]}"), "3:48",
+       "outside the field's range"},
+      {"AllowedFits", with_field("{dtype: int8, allowed: [200]}"), "3:30", "200 does not fit in int8"},
+      {"ShapeZero", with_field("{dtype: int8, shape: [0]}"), "3:28", "at least 1"},
+      {"ShapeNegative", with_field("{dtype: int8, shape: [-1]}"), "3:28", "at least 0"},
+      {"ShapeHuge", with_field("{dtype: int8, shape: [4294967296, 4294967296]}"), "3:28", "at most 1.0 GiB"},
+      {"PathEmpty", with_field("{dtype: int8, path: /}"), "3:20", "no path"},
+      {"MissingWord", with_field("{dtype: float32, missing: impute}"), "3:23",
+       "rule for missing values 'impute'"},
+      {"MissingInteger", with_field("{dtype: int8, missing: indicator}"), "3:20", "this is int8"},
+      {"MissingArray", with_field("{dtype: float32, shape: [2], missing: indicator}"), "3:35",
+       "with a shape"},
+      {"MissingLabel", with_field("{dtype: float32, role: label, missing: indicator}"), "3:36",
+       "only features"},
+      {"Transform", with_field("{dtype: float32, transform: standardise}"), "3:23",
+       "did you mean 'standardize'?"},
+      {"TransformLabel", with_field("{dtype: float32, role: label, transform: none}"), "3:36",
+       "only features"},
+      {"LabelShape", with_field("{dtype: int8, role: label, shape: [2]}"), "3:3", "one number per row"},
+      {"TimeFloat32", with_field("{dtype: float32, role: time}"), "3:3", "float32 counts seconds"},
+      {"WeightNegative", with_field("{dtype: float32, role: weight, range: [-1, 1]}"), "3:45",
+       "cannot be negative"},
+      {"WeightRange", with_field("{dtype: float32, role: weight, range: [null, -1]}"), "3:37",
+       "nothing lies in"},
+      {"TensorName", "version: 1\nfields: {features: {dtype: float32, shape: [2]}}\n", "2:10",
+       "rename the field"},
+      {"TwoLabels", "version: 1\nfields: {x: {dtype: int8, role: label}, y: {dtype: int8, role: label}}\n",
+       "2:41", "'x' and 'y' have the same role"},
+      {"SamePath", "version: 1\nfields: {x: {dtype: int8}, y: {dtype: int8, path: /x}}\n", "2:28",
+       "'x' and 'y' both read the dataset 'x'"},
+      {"NeverUnknown", "version: 1\nfields: {colour: {dtype: int8}}\nnever_features: [color]\n", "3:18",
+       "no field 'color' (did you mean 'colour'?)"},
+      {"NeverTwice", "version: 1\nfields: {x: {dtype: int8}}\nnever_features: [x, x]\n", "3:21",
+       "given twice"},
+      {"SplitBy", with_splits("  by: kye\n"), "6:3", "no way to split 'kye'; known: time, fraction"},
+      {"SplitKey", with_splits("  by: fraction\n  tran: 0.5\n"), "7:3",
+       "unknown key 'tran' (did you mean 'train'?)"},
+      {"SplitNone", with_splits("  by: fraction\n"), "5:1", "names no split"},
+      {"ShareSum", with_splits("  by: fraction\n  train: 0.8\n  test: 0.3\n"), "8:3", "more than 1"},
+      {"ShareZero", with_splits("  by: fraction\n  train: 0\n"), "7:3", "a share must lie in (0, 1]"},
+      {"ShareNegative", with_splits("  by: fraction\n  train: -0.1\n"), "7:3", "a share must lie in (0, 1]"},
+      {"TimeField", with_splits("  by: time\n  field: tt\n  train: {}\n"), "7:3", "no field 'tt'"},
+      {"TimeRole", with_splits("  by: time\n  field: x\n  train: {}\n"), "7:3", "'x' must have `role: time`"},
+      {"GapNegative", with_splits("  by: time\n  field: t\n  gap_seconds: -1\n  train: {}\n"), "8:3",
+       "negative"},
+      {"Backwards", with_splits("  by: time\n  field: t\n  train: {from: 5, until: 5}\n"), "8:3",
+       "ends before it starts"},
+      {"BoundText", with_splits("  by: time\n  field: t\n  train: {from: soon}\n"), "8:11", "a time like"},
+      {"IntervalKey", with_splits("  by: time\n  field: t\n  train: {untill: 5}\n"), "8:11",
+       "did you mean 'until'?"},
+      {"Overlap", with_splits("  by: time\n  field: t\n  train: {until: 10}\n  test: {from: 9}\n"), "9:3",
+       "'train' and 'test' overlap"},
+      {"OpenOverlap", with_splits("  by: time\n  field: t\n  train: {from: 0}\n  test: {from: 9}\n"), "9:3",
+       "overlap"},
+      {"BothOpen", with_splits("  by: time\n  field: t\n  train: {until: 3}\n  test: {until: 9}\n"), "9:3",
+       "overlap"},
+      {"Gap",
+       with_splits("  by: time\n  field: t\n  gap_seconds: 5\n  train: {until: 10}\n  test: {from: 14}\n"),
+       "10:3", "'test' starts 4 after 'train' ends; gap_seconds asks for at least 5"},
+      {"GapBackwards",
+       with_splits("  by: time\n  field: t\n  gap_seconds: 5\n  train: {from: 14}\n  test: {until: 10}\n"),
+       "9:3", "'train' starts 4 after 'test' ends"},
+  };
+}
+
+void PrintTo(const Fault& fault, std::ostream* out) { *out << fault.text; }
+
+class ContractFault : public testing::TestWithParam<Fault> {};
+
+TEST_P(ContractFault, IsOneLineAtItsPlace) {
+  const Fault& fault = GetParam();
+  try {
+    static_cast<void>(parse(fault.text));
+    FAIL() << "accepted:\n" << fault.text;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kConfig);
+    EXPECT_EQ(error.where().rfind("contract.yaml", 0), 0U) << error.what();
+    if (!fault.where.empty()) {
+      EXPECT_EQ(error.where(), "contract.yaml:" + fault.where) << error.what();
+    }
+    EXPECT_NE(error.message().find(fault.part), std::string::npos) << error.what();
+    EXPECT_EQ(error.message().find('\n'), std::string::npos);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ContractFault, testing::ValuesIn(faults()),
+                         [](const testing::TestParamInfo<Fault>& test) { return test.param.name; });
+
+TEST(ContractTest, IntervalsThatTouchOrKeepTheGapAreFine) {
+  EXPECT_NO_THROW(parse(with_splits("  by: time\n  field: t\n  train: {until: 10}\n  test: {from: 10}\n")));
+  EXPECT_NO_THROW(parse(
+      with_splits("  by: time\n  field: t\n  gap_seconds: 5\n  train: {until: 10}\n  test: {from: 15}\n")));
+  // A distance beyond 64 bits is far enough.
+  EXPECT_NO_THROW(
+      parse(with_splits("  by: time\n  field: t\n  gap_seconds: 5\n"
+                        "  train: {until: -9223372036854775807}\n  test: {from: 9223372036854775807}\n")));
+}
+
+// ---- round trips ----
+
+std::string random_number(RandomStream& random) {
+  return fmt::format("{}", std::trunc(random.normal() * 50) / (random.below(2) == 0 ? 1 : 7));
+}
+
+/// A valid contract with fields of every kind.
+std::string random_contract(RandomStream& random) {
+  static constexpr std::array<const char*, 6> kUnits = {"m", "",          "a: b", "\\\"q\\\" [x], {y}",
+                                                        "~", "°C \\u2713"};
+  std::string text = "version: 1\nfields:\n  when: {dtype: int64, role: time}\n";
+  const std::uint64_t fields = 1 + random.below(6);
+  for (std::uint64_t i = 0; i < fields; ++i) {
+    text += fmt::format("  f{}:\n    dtype: {}\n", i, random.below(2) == 0 ? "float64" : "float32");
+    text += fmt::format("    unit: \"{}\"\n", kUnits[random.below(kUnits.size())]);
+    if (random.below(2) == 0) text += fmt::format("    path: \"group {}/x\"\n", i);
+    if (random.below(3) == 0) text += fmt::format("    range: [null, {}]\n", random_number(random));
+    switch (random.below(3)) {
+      case 0:
+        text += "    missing: indicator\n";
+        break;
+      case 1:
+        text += fmt::format("    shape: [{}, 3]\n    role: key\n", 1 + random.below(9));
+        break;
+      default:
+        text += "    transform: none\n";
+    }
+  }
+  if (random.below(2) == 0) text += "never_features: [f0, when]\n";
+  if (random.below(2) == 0) {
+    return text + fmt::format("splits: {{by: fraction, seed: {}, test: 0.1, train: {}}}\n", random(),
+                              random.uniform() * 0.9);
+  }
+  return text +
+         fmt::format(
+             "splits: {{by: time, field: when, train: {{until: {}}}, test: {{from: 99, until: null}}}}\n",
+             static_cast<std::int64_t>(random.below(100)) - 50);
+}
+
+TEST(ContractTest, YamlAndJsonComeBackAsTheSameContract) {
+  RandomStream random(random_key(1, Purpose::kGenerate, {}));
+  for (int i = 0; i < 300; ++i) {
+    const std::string text = random_contract(random);
+    const Contract contract = parse(text);
+    const Json json = contract.to_json();
+    EXPECT_EQ(parse(contract.to_yaml()).to_json(), json) << contract.to_yaml();
+    const Contract back = Contract::from_json(parse_json(canonical(json), "x"), "x");
+    EXPECT_EQ(back.to_json(), json) << text;
+    EXPECT_EQ(back.hash(), contract.hash());
+    ASSERT_EQ(back.fields().size(), contract.fields().size());
+    for (std::size_t f = 0; f < back.fields().size(); ++f) {
+      EXPECT_EQ(back.fields()[f].name, contract.fields()[f].name);
+      EXPECT_EQ(back.fields()[f].maximum, contract.fields()[f].maximum);
+    }
+  }
+  EXPECT_EQ(parse(parse(kFull).to_yaml()).hash(), parse(kFull).hash());
+}
+
+TEST(ContractTest, DamagedJsonIsAStorageErrorThatSaysWhere) {
+  const Json whole = parse(kFull).to_json();
+  std::vector<Json> damaged = {Json(), Json::array(), Json("x"), Json::object()};
+  for (const auto& [key, _] : whole.items()) {
+    Json less = whole;
+    less.erase(key);
+    if (key != "never_features") damaged.push_back(less);
+    less[key] = 7;
+    damaged.push_back(less);
+  }
+  damaged.push_back(whole);
+  damaged.back()["fields"][0].erase("dtype");
+  damaged.push_back(whole);
+  damaged.back()["fields"][0] = 3;
+  for (const Json& json : damaged) {
+    try {
+      static_cast<void>(Contract::from_json(json, "pipeline.json"));
+      FAIL() << "accepted: " << json;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kStorage) << error.what();
+      EXPECT_EQ(error.where(), "pipeline.json");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace muster

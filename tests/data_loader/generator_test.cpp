@@ -1,0 +1,176 @@
+// generate: the same options make the same values, whatever the codec and the number of partitions.
+#include "data_loader/generator.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/data_loader/columns.h"
+#include "tests/data_loader/scratch_directory.h"
+
+namespace muster::testing {
+namespace {
+
+GenerateOptions options(const std::string& kind, std::uint64_t rows, const std::filesystem::path& out) {
+  GenerateOptions options;
+  options.kind = kind;
+  options.rows = rows;
+  options.out = out;
+  return options;
+}
+
+class EveryKind : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Generators, EveryKind, ::testing::ValuesIn(generators().names()),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+TEST_P(EveryKind, GivesTheSameValuesForAnyCodecAndNumberOfPartitions) {
+  const ScratchDirectory directory;
+  GenerateOptions one = options(GetParam(), 3001, directory / "one");
+  GenerateOptions many = options(GetParam(), 3001, directory / "many");
+  many.partitions = 7;
+  many.codec = Codec::kGzip;
+  GenerateOptions other = options(GetParam(), 3001, directory / "other");
+  other.seed = 2;
+  for (const GenerateOptions& some : {one, many, other}) generate(some);
+  const Columns columns = read_columns(one.out);
+  EXPECT_EQ(columns, read_columns(many.out));
+  EXPECT_NE(columns, read_columns(other.out));
+  EXPECT_EQ(partitions(many.out).size(), 7U);
+}
+
+TEST_P(EveryKind, KeepsItsOwnContract) {
+  const ScratchDirectory directory;
+  const GenerateOptions some = options(GetParam(), 5000, directory / "data");
+  generate(some);
+  const Contract contract = Contract::load(some.out / "contract.yaml");
+  EXPECT_NE(contract.only(Role::kLabel), nullptr);
+  EXPECT_EQ(contract.split_names(), (std::vector<std::string>{"train", "validation", "test"}));
+  const Columns columns = read_columns(some.out);
+  for (const Field& field : contract.fields()) {
+    const std::vector<double> values = numbers(field.dtype, columns.at(field.name));
+    EXPECT_EQ(values.size(), 5000 * field.values_per_row());
+    const bool some_missing =
+        std::any_of(values.begin(), values.end(), [](double v) { return std::isnan(v); });
+    EXPECT_EQ(some_missing, field.missing == Missing::kIndicator) << field.name;
+    for (const double value : values) {
+      if (std::isnan(value)) continue;
+      ASSERT_TRUE(!field.minimum || value >= *field.minimum) << field.name << " " << value;
+      ASSERT_TRUE(!field.maximum || value <= *field.maximum) << field.name << " " << value;
+      ASSERT_TRUE(field.allowed.empty() ||
+                  std::find(field.allowed.begin(), field.allowed.end(), value) != field.allowed.end())
+          << field.name << " " << value;
+    }
+  }
+}
+
+TEST(Generate, DealsRowsEvenly) {
+  const ScratchDirectory directory;
+  GenerateOptions some = options("tabular", 10, directory / "data");
+  some.partitions = 4;
+  generate(some);
+  EXPECT_EQ(rows_of_partitions(some.out), (std::vector<std::uint64_t>{3, 3, 2, 2}));
+}
+
+TEST(Generate, MakesEmptyPartitionsWhereRowsAreFew) {
+  const ScratchDirectory directory;
+  GenerateOptions some = options("images", 2, directory / "data");
+  some.partitions = 3;
+  generate(some);
+  EXPECT_EQ(rows_of_partitions(some.out), (std::vector<std::uint64_t>{1, 1, 0}));
+}
+
+TEST(Generate, RefusesWhatMakesNoDataset) {
+  const ScratchDirectory directory;
+  EXPECT_EQ(error_of([&] { generate(options("tabular", 0, directory / "a")); }).code(), ErrorCode::kUsage);
+  GenerateOptions none = options("tabular", 5, directory / "b");
+  none.partitions = 0;
+  EXPECT_EQ(error_of([&] { generate(none); }).code(), ErrorCode::kUsage);
+  const Error unknown = error_of([&] { generate(options("card-frauds", 5, directory / "c")); });
+  EXPECT_NE(std::string(unknown.what()).find("did you mean 'card-fraud'"), std::string::npos)
+      << unknown.what();
+  for (const char* name : {"a", "b", "c"}) EXPECT_FALSE(std::filesystem::exists(directory / name)) << name;
+}
+
+TEST(Generate, OverwritesNothing) {
+  const ScratchDirectory directory;
+  for (const char* name : {"contract.yaml", "manifest.json", "mine.h5", "mine.hdf5"}) {
+    const std::filesystem::path out = directory / (std::string("with-") + name);
+    std::filesystem::create_directory(out);
+    write_file(out / name, "mine");
+    const Error error = error_of([&] { generate(options("tabular", 5, out)); });
+    EXPECT_EQ(error.code(), ErrorCode::kUsage);
+    EXPECT_EQ(error.where(), out.string());
+    EXPECT_NE(error.message().find(name), std::string::npos) << error.what();
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(out), {}), 1);
+  }
+  const std::filesystem::path with_notes = directory / "with-notes";
+  std::filesystem::create_directory(with_notes);
+  write_file(with_notes / "notes.txt", "mine");
+  generate(options("tabular", 5, with_notes));
+  EXPECT_TRUE(std::filesystem::exists(with_notes / "contract.yaml"));
+}
+
+TEST(Images, CanBeLearntButNotByAveragesAlone) {
+  const ScratchDirectory directory;
+  const GenerateOptions some = options("images", 3000, directory / "data");
+  generate(some);
+  const Columns columns = read_columns(some.out);
+  const std::vector<double> pixels = numbers(DType::kUInt8, columns.at("image"));
+  const std::vector<double> labels = numbers(DType::kUInt8, columns.at("label"));
+  constexpr std::size_t kPixels = 28 * 28;
+  // Nearest mean picture: means of the first 2000, tried on the others.
+  std::vector<std::vector<double>> means(10, std::vector<double>(kPixels));
+  std::vector<double> counts(10);
+  for (std::size_t row = 0; row < 2000; ++row) counts[static_cast<std::size_t>(labels[row])] += 1;
+  for (std::size_t i = 0; i < 2000 * kPixels; ++i) {
+    const auto label = static_cast<std::size_t>(labels[i / kPixels]);
+    means[label][i % kPixels] += pixels[i] / counts[label];
+  }
+  double right = 0;
+  for (std::size_t row = 2000; row < 3000; ++row) {
+    std::vector<double> distance(10);
+    for (std::size_t label = 0; label < 10; ++label) {
+      for (std::size_t i = 0; i < kPixels; ++i) {
+        const double difference = pixels[row * kPixels + i] - means[label][i];
+        distance[label] += difference * difference;
+      }
+    }
+    const auto nearest = std::min_element(distance.begin(), distance.end()) - distance.begin();
+    right += static_cast<double>(nearest) == labels[row] ? 1 : 0;
+  }
+  EXPECT_GT(*std::min_element(counts.begin(), counts.end()), 120);
+  EXPECT_GT(right / 1000, 0.2);
+  EXPECT_LT(right / 1000, 0.8);
+}
+
+TEST(Tabular, TargetFollowsFeaturesAndTheirInteraction) {
+  const ScratchDirectory directory;
+  const GenerateOptions some = options("tabular", 20'000, directory / "data");
+  generate(some);
+  const Columns columns = read_columns(some.out);
+  const auto column = [&](const char* name) { return numbers(DType::kFloat32, columns.at(name)); };
+  const std::vector<double> target = column("target");
+  // Mean of the target over rows with `x` above a half, less that over the others; where x5 is on one side.
+  const auto effect = [&](const char* name, bool switched) {
+    const std::vector<double> x = column(name);
+    const std::vector<double> x5 = column("x5");
+    std::array<double, 2> sum{};
+    std::array<double, 2> count{};
+    for (std::size_t row = 0; row < x.size(); ++row) {
+      if (std::isnan(x5[row]) || (x5[row] > 0.5) != switched) continue;
+      sum[x[row] > 0.5 ? 1 : 0] += target[row];
+      count[x[row] > 0.5 ? 1 : 0] += 1;
+    }
+    return sum[1] / count[1] - sum[0] / count[0];
+  };
+  EXPECT_NEAR(effect("x3", false), 5, 0.5);
+  EXPECT_NEAR(effect("x3", true), 5, 0.5);
+  EXPECT_NEAR(effect("x0", false), 0, 0.5);
+  EXPECT_GT(effect("x0", true), 2);
+}
+
+}  // namespace
+}  // namespace muster::testing

@@ -1,0 +1,240 @@
+#include "data_loader/statistics.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/error.h"
+#include "tests/data_loader/order_cases.h"
+#include "tests/data_loader/random_columns.h"
+
+namespace muster {
+namespace {
+
+using testing::column_of;
+
+std::vector<std::uint32_t> all_rows(std::size_t rows) {
+  std::vector<std::uint32_t> numbers(rows);
+  std::iota(numbers.begin(), numbers.end(), 0U);
+  return numbers;
+}
+
+/// The textbook's way, in long double.
+FieldStatistics plain(const std::vector<double>& values) {
+  FieldStatistics result;
+  long double sum = 0;
+  for (const double value : values) {
+    if (std::isnan(value)) {
+      ++result.missing;
+      continue;
+    }
+    result.minimum = result.count == 0 ? value : std::min(result.minimum, value);
+    result.maximum = result.count == 0 ? value : std::max(result.maximum, value);
+    ++result.count;
+    sum += value;
+  }
+  if (result.count == 0) return result;
+  const long double mean = sum / result.count;
+  long double squares = 0;
+  for (const double value : values) {
+    if (!std::isnan(value)) squares += (value - mean) * (value - mean);
+  }
+  result.mean = static_cast<double>(mean);
+  result.m2 = static_cast<double>(squares);
+  return result;
+}
+
+void expect_near(const FieldStatistics& got, const FieldStatistics& want, double scale) {
+  EXPECT_EQ(got.count, want.count);
+  EXPECT_EQ(got.missing, want.missing);
+  EXPECT_EQ(got.minimum, want.minimum);
+  EXPECT_EQ(got.maximum, want.maximum);
+  EXPECT_NEAR(got.mean, want.mean, 1e-12 * scale);
+  EXPECT_NEAR(got.m2, want.m2, 1e-12 * (want.m2 + scale));
+}
+
+void expect_same_bits(const FieldStatistics& got, const FieldStatistics& want) {
+  EXPECT_EQ(std::memcmp(&got, &want, sizeof got), 0) << got.to_json() << " is not " << want.to_json();
+}
+
+TEST(FieldStatistics, EqualAPlainComputationForEveryType) {
+  RandomStream random(1);
+  for (const char* name :
+       {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}) {
+    for (const std::size_t rows : {0U, 1U, 7U, 8U, 2048U, 2049U, 5000U}) {
+      SCOPED_TRACE(std::string(name) + ", " + std::to_string(rows) + " rows");
+      const bool floats = is_float(parse_dtype(name));
+      const Contract contract = testing::contract_of(std::string("  x: {dtype: ") + name +
+                                                     (floats ? ", missing: indicator}\n" : "}\n"));
+      const Field& field = contract.fields()[0];
+      const auto column = testing::random_column(field, rows, random);
+      std::vector<double> values;
+      for (std::size_t i = 0; i < rows; ++i) values.push_back(testing::value_at(field, column, i));
+      expect_near(FieldStatistics::of(field.dtype, column, 1, all_rows(rows)), plain(values), 100);
+    }
+  }
+}
+
+TEST(FieldStatistics, TakeOnlyTheNamedRowsOfArrays) {
+  const auto column = column_of<std::int16_t>({1, 2, 3, 100, 200, 300, -5, 5, 0});
+  const std::uint32_t rows[] = {2, 0};
+  const auto got = FieldStatistics::of(DType::kInt16, column, 3, rows);
+  expect_near(got, plain({-5, 5, 0, 1, 2, 3}), 1);
+  const std::uint32_t beyond[] = {3};
+  EXPECT_THROW((void)FieldStatistics::of(DType::kInt16, column, 3, beyond), Error);
+}
+
+TEST(FieldStatistics, HoldRowsWiderThanAPiece) {
+  RandomStream random(2);
+  std::vector<double> values(3 * 5000);
+  for (double& value : values) value = random.normal();
+  values[4999] = std::numeric_limits<double>::quiet_NaN();
+  expect_near(FieldStatistics::of(DType::kFloat64, column_of(values), 5000, all_rows(3)), plain(values), 10);
+}
+
+TEST(FieldStatistics, KeepTheirDigitsFarFromZero) {
+  RandomStream random(3);
+  std::vector<double> values(10000);
+  for (double& value : values) value = 1.7e9 + random.uniform();
+  const auto got = FieldStatistics::of(DType::kFloat64, column_of(values), 1, all_rows(values.size()));
+  const auto want = plain(values);
+  EXPECT_NEAR(got.m2 / want.m2, 1, 1e-6);  // squares of values would leave none
+  EXPECT_NEAR(got.variance(), 1.0 / 12, 0.01);
+}
+
+TEST(FieldStatistics, OfFewValues) {
+  EXPECT_EQ(FieldStatistics{}.variance(), 0);
+  const std::vector<float> one = {3};
+  EXPECT_EQ(FieldStatistics::of(DType::kFloat32, column_of(one), 1, all_rows(1)).variance(), 0);
+  const std::vector<float> nans(3, std::nanf(""));
+  const auto got = FieldStatistics::of(DType::kFloat32, column_of(nans), 1, all_rows(3));
+  EXPECT_EQ(got.count, 0U);
+  EXPECT_EQ(got.missing, 3U);
+  EXPECT_EQ(got.mean, 0);
+}
+
+TEST(FieldStatistics, GoThroughJsonWithTheSameBits) {
+  RandomStream random(4);
+  for (int i = 0; i < 100; ++i) {
+    std::vector<double> values(1 + random.below(20));
+    for (double& value : values)
+      value = random.normal() * std::pow(10.0, static_cast<double>(random.below(60)) - 30);
+    const auto statistics =
+        FieldStatistics::of(DType::kFloat64, column_of(values), 1, all_rows(values.size()));
+    const Json json = parse_json(canonical(statistics.to_json()), "test");
+    expect_same_bits(FieldStatistics::from_json(json, "test"), statistics);
+  }
+  EXPECT_THROW((void)FieldStatistics::from_json(Json::object(), "test"), Error);
+}
+
+/// Blocks of two fields with random values, empty ones among them.
+struct TreeCase {
+  std::vector<StatisticsTree::Statistics> leaves;
+  std::vector<double> values[2];
+};
+
+TreeCase random_tree(RandomStream& random, std::uint32_t blocks) {
+  TreeCase result;
+  for (std::uint32_t block = 0; block < blocks; ++block) {
+    const std::size_t rows = random.below(4) == 0 ? 0 : random.below(40);
+    StatisticsTree::Statistics leaf;
+    for (auto& values : result.values) {
+      std::vector<double> here(rows);
+      for (double& value : here) {
+        value = random.below(10) == 0 ? std::numeric_limits<double>::quiet_NaN() : 5 + 3 * random.normal();
+      }
+      values.insert(values.end(), here.begin(), here.end());
+      leaf.push_back(FieldStatistics::of(DType::kFloat64, column_of(here), 1, all_rows(rows)));
+    }
+    result.leaves.push_back(std::move(leaf));
+  }
+  return result;
+}
+
+TEST(StatisticsTree, RootHasTheSameBitsWhoeverHeldWhichBlocks) {
+  RandomStream random(5);
+  testing::Edges edges;
+  for (int i = 0; i < testing::case_count() / 2; ++i) {
+    SCOPED_TRACE(i);
+    const auto blocks =
+        static_cast<std::uint32_t>(random.below(5) == 0 ? 1 + random.below(3) : 1 + random.below(70));
+    const TreeCase it = random_tree(random, blocks);
+    StatisticsTree alone;
+    for (std::uint32_t block = 0; block < blocks; ++block) alone.add(block, it.leaves[block]);
+    const auto want = alone.root(blocks);
+
+    const std::uint64_t ranks = 1 + random.below(9);
+    const bool runs = random.below(2) == 0;
+    std::vector<StatisticsTree> trees(ranks);
+    std::vector<std::uint32_t> held(ranks);
+    std::vector<std::uint32_t> order = all_rows(blocks);
+    shuffle(std::span(order), random());
+    for (const std::uint32_t block : order) {
+      const std::uint64_t rank = runs ? block * ranks / blocks : random.below(ranks);
+      trees[rank].add(block, it.leaves[block]);
+      ++held[rank];
+    }
+    shuffle(std::span(trees), random());
+    StatisticsTree all = std::move(trees[0]);
+    for (std::size_t rank = 1; rank < ranks; ++rank) {
+      all.absorb(StatisticsTree::deserialize(trees[rank].serialize()));
+    }
+    const auto got = all.root(blocks);
+    ASSERT_EQ(got.size(), 2U);
+    for (int field = 0; field < 2; ++field) {
+      expect_same_bits(got[field], want[field]);
+      expect_near(got[field], plain(it.values[field]), 10);
+    }
+    edges.hit("a number of blocks that is no power of two", (blocks & (blocks - 1)) != 0);
+    edges.hit("one block", blocks == 1);
+    edges.hit("a rank without blocks", std::ranges::count(held, 0U) > 0);
+    edges.hit("blocks scattered over ranks", !runs && ranks > 1);
+    edges.hit("no value at all", want[0].count == 0);
+  }
+  edges.expect_all_hit();
+}
+
+TEST(StatisticsTree, ARunOfBlocksIsFewNodes) {
+  StatisticsTree tree;
+  for (std::uint32_t block = 13; block < 1013; ++block) tree.add(block, {FieldStatistics{}});
+  EXPECT_LE(tree.serialize().size(), 20 * (16 + sizeof(FieldStatistics)) + 8);
+}
+
+TEST(StatisticsTree, NoticesBlocksTwiceAbsentOrTooMany) {
+  const StatisticsTree::Statistics leaf(1);
+  StatisticsTree tree;
+  tree.add(0, leaf);
+  tree.add(2, leaf);
+  EXPECT_THROW(tree.add(2, leaf), Error);
+  EXPECT_THROW((void)tree.root(3), Error);
+  EXPECT_THROW((void)tree.root(2), Error);
+  tree.add(1, leaf);
+  EXPECT_EQ(tree.root(3).size(), 1U);
+  EXPECT_THROW((void)tree.root(2), Error);
+  EXPECT_THROW((void)tree.root(4), Error);
+  tree.add(1, leaf);  // inside a sub-tree that is merged already
+  EXPECT_THROW((void)tree.root(3), Error);
+  StatisticsTree mixed;
+  mixed.add(0, leaf);
+  EXPECT_THROW(mixed.add(1, StatisticsTree::Statistics(2)), Error);
+  EXPECT_TRUE(StatisticsTree().root(0).empty());
+}
+
+TEST(StatisticsTree, RefusesBytesThatAreNone) {
+  StatisticsTree tree;
+  tree.add(0, StatisticsTree::Statistics(2));
+  tree.add(5, StatisticsTree::Statistics(2));
+  const std::vector<std::byte> bytes = tree.serialize();
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_THROW((void)StatisticsTree::deserialize(std::span(bytes).first(size)), Error) << size;
+  }
+  std::vector<std::byte> longer = bytes;
+  longer.push_back({});
+  EXPECT_THROW((void)StatisticsTree::deserialize(longer), Error);
+  EXPECT_EQ(StatisticsTree::deserialize(bytes).serialize(), bytes);
+}
+
+}  // namespace
+}  // namespace muster

@@ -1,0 +1,205 @@
+#include "models/loss.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "tests/models/random_batch.h"
+
+namespace muster {
+namespace {
+
+using testing::batch_at;
+using testing::range;
+using testing::specs_of;
+
+struct Sums {
+  double loss = 0;
+  double weight = 0;
+};
+
+Sums sums_of(const at::Tensor& sums) {
+  EXPECT_EQ(sums.scalar_type(), at::kDouble);
+  EXPECT_EQ(sums.sizes(), at::IntArrayRef({2}));
+  return {sums[0].item<double>(), sums[1].item<double>()};
+}
+
+ModelBatch whole(const Batch& batch) { return {batch, 0, batch.rows(), true, 1}; }
+
+/// -log softmax(scores)[c]
+double nll(const std::vector<double>& scores, std::size_t c) {
+  double total = 0;
+  for (const double score : scores) total += std::exp(score);
+  return std::log(total) - scores[c];
+}
+
+Batch labelled(const std::vector<TensorSpec>& specs, const std::vector<double>& labels,
+               const std::vector<float>& weights) {
+  Batch batch(specs, labels.size(), aligned_allocator());
+  batch.set_rows(labels.size());
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    batch.weights()[i] = weights[i];
+    batch.positions()[i] = static_cast<std::uint32_t>(i);
+    if (specs.back().kind == TensorSpec::Kind::kInt64) {
+      batch.integers(0)[i] = static_cast<std::int64_t>(labels[i]);
+    } else {
+      batch.floats(0)[i] = static_cast<float>(labels[i]);
+    }
+  }
+  return batch;
+}
+
+TEST(LossTest, CrossEntropyIsTheWeightedSum) {
+  const Batch batch = labelled(specs_of({}, 3), {2, 1}, {1.0F, 1.0F});
+  const at::Tensor scores = at::tensor({1.0F, 2.0F, 3.0F, 1.0F, 0.0F, -1.0F}).view({2, 3});
+  // -log(e^3 / (e + e^2 + e^3)) = 0.40760596, -log(1 / (e + 1 + 1/e)) = 1.40760596
+  const Sums sums = sums_of(loss_sums(scores, whole(batch), {LossKind::kCrossEntropy, 1, {}, 0}));
+  EXPECT_NEAR(sums.loss, 0.40760596 + 1.40760596, 1e-6);
+  EXPECT_EQ(sums.weight, 2);
+}
+
+TEST(LossTest, CrossEntropyWithClassWeightsSmoothingAndSampleWeights) {
+  const std::vector<float> sample{0.5F, 2.0F, 0.0F};
+  const std::vector<double> labels{2, 0, 1};
+  const std::vector<double> weights{1, 2, 0.5};
+  const double smoothing = 0.1;
+  const std::vector<std::vector<double>> scores{{1, 2, 3}, {1, 0, -1}, {0.3, 0.2, 4}};
+  double loss = 0;
+  double weight = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const auto y = static_cast<std::size_t>(labels[i]);
+    double row = (1 - smoothing) * weights[y] * nll(scores[i], y);
+    for (std::size_t c = 0; c < 3; ++c) row += smoothing / 3 * weights[c] * nll(scores[i], c);
+    loss += sample[i] * row;
+    weight += sample[i] * weights[y];
+  }
+  const Batch batch = labelled(specs_of({}, 3), labels, sample);
+  const at::Tensor tensor = at::tensor({1.0F, 2.0F, 3.0F, 1.0F, 0.0F, -1.0F, 0.3F, 0.2F, 4.0F}).view({3, 3});
+  const Sums sums =
+      sums_of(loss_sums(tensor, whole(batch), {LossKind::kCrossEntropy, 1, weights, smoothing}));
+  EXPECT_NEAR(sums.loss, loss, 1e-6);
+  EXPECT_NEAR(sums.weight, weight, 1e-12);
+}
+
+TEST(LossTest, BinaryWithPositiveWeight) {
+  const Batch integers = labelled(specs_of({}, 2), {1, 0, 1}, {1.0F, 1.0F, 2.0F});
+  const Batch floats = labelled(specs_of({}, 0), {1, 0, 1}, {1.0F, 1.0F, 2.0F});
+  const at::Tensor scores = at::tensor({0.7F, -0.2F, -1.5F});
+  // softplus(-0.7) = 0.40318605, softplus(-0.2) = 0.59813887, softplus(1.5) = 1.70141328
+  const double expected = 3 * 0.40318605 + 0.59813887 + 2 * 3 * 1.70141328;
+  for (const Batch* batch : {&integers, &floats}) {
+    for (const at::Tensor& shaped : {scores, scores.view({3, 1})}) {
+      const Sums sums = sums_of(loss_sums(shaped, whole(*batch), {LossKind::kBinary, 3, {}, 0}));
+      EXPECT_NEAR(sums.loss, expected, 1e-6);
+      EXPECT_EQ(sums.weight, 3 + 1 + 2 * 3);
+    }
+  }
+}
+
+TEST(LossTest, MeanSquaredError) {
+  const Batch batch = labelled(specs_of({}, 0), {1, -2, 0.5}, {1.0F, 0.25F, 2.0F});
+  const at::Tensor scores = at::tensor({3.0F, -1.0F, 0.0F});
+  const Sums sums = sums_of(loss_sums(scores, whole(batch), {LossKind::kMse, 1, {}, 0}));
+  EXPECT_NEAR(sums.loss, 4 + 0.25 * 1 + 2 * 0.25, 1e-12);
+  EXPECT_EQ(sums.weight, 3.25);
+}
+
+struct Case {
+  LossSettings settings;
+  std::int64_t classes = 0;
+  std::vector<std::int64_t> score_shape;  ///< without rows
+};
+
+std::vector<Case> cases() {
+  return {{{LossKind::kCrossEntropy, 1, {1, 2, 3, 0.5}, 0.05}, 4, {4}},
+          {{LossKind::kBinary, 2.5, {}, 0}, 2, {}},
+          {{LossKind::kMse, 1, {}, 0}, 0, {}}};
+}
+
+TEST(LossTest, AnySplitAddsUpToTheSameSumsAndGradients) {
+  for (const Case& c : cases()) {
+    const Batch batch = batch_at(specs_of({}, c.classes), c.classes, 3, range(0, 37));
+    std::vector<std::int64_t> shape{37};
+    shape.insert(shape.end(), c.score_shape.begin(), c.score_shape.end());
+    at::Tensor scores = at::randn(shape).requires_grad_(true);
+    const at::Tensor all = loss_sums(scores, whole(batch), c.settings);
+    all[0].backward();
+    const at::Tensor gradient = scores.grad().clone();
+    scores.mutable_grad().reset();
+    at::Tensor parts = at::zeros({2}, at::kDouble);
+    for (const auto& [first, count] : {std::pair{0, 20}, {20, 0}, {20, 1}, {21, 16}}) {
+      const ModelBatch part(batch, static_cast<std::size_t>(first), static_cast<std::size_t>(count), true, 1);
+      const at::Tensor sums = loss_sums(scores.narrow(0, first, count), part, c.settings);
+      sums[0].backward();
+      parts += sums.detach();
+    }
+    EXPECT_TRUE(at::allclose(parts, all.detach(), 1e-6, 0)) << parts << all;
+    EXPECT_TRUE(at::allclose(scores.grad(), gradient, 1e-6, 1e-7));
+  }
+}
+
+TEST(LossTest, NoRowsGiveZerosThatCarryTheGraph) {
+  for (const Case& c : cases()) {
+    const Batch batch = batch_at(specs_of({}, c.classes), c.classes, 3, {});
+    std::vector<std::int64_t> shape{0};
+    shape.insert(shape.end(), c.score_shape.begin(), c.score_shape.end());
+    at::Tensor parameter = at::ones({1}).requires_grad_(true);
+    const at::Tensor sums = loss_sums(at::zeros(shape) * parameter, whole(batch), c.settings);
+    EXPECT_EQ(sums_of(sums).loss, 0);
+    EXPECT_EQ(sums_of(sums).weight, 0);
+    sums[0].backward();
+    EXPECT_EQ(parameter.grad().item<float>(), 0);
+  }
+}
+
+ErrorCode code_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.code();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return ErrorCode::kBug;
+}
+
+TEST(LossTest, BadLabelsAreADataErrorNotAnIgnoredRow) {
+  const LossSettings classes{LossKind::kCrossEntropy, 1, {}, 0};
+  for (const double label : {-100.0, -1.0, 3.0}) {
+    const Batch batch = labelled(specs_of({}, 3), {label}, {1.0F});
+    EXPECT_EQ(code_of([&] { loss_sums(at::zeros({1, 3}), whole(batch), classes); }), ErrorCode::kData);
+  }
+  for (const double label : {-0.5, 2.0, std::nan("")}) {
+    const Batch batch = labelled(specs_of({}, 0), {label}, {1.0F});
+    const auto body = [&] { loss_sums(at::zeros({1}), whole(batch), {LossKind::kBinary, 1, {}, 0}); };
+    EXPECT_EQ(code_of(body), ErrorCode::kData);
+  }
+}
+
+TEST(LossTest, ShapesThatDoNotFitAreAConfigError) {
+  const Batch batch = labelled(specs_of({}, 3), {0, 1}, {1.0F, 1.0F});
+  const ModelBatch rows = whole(batch);
+  const at::Tensor wide = at::zeros({2, 3});
+  EXPECT_EQ(code_of([&] { loss_sums(wide, rows, {LossKind::kBinary, 1, {}, 0}); }), ErrorCode::kConfig);
+  EXPECT_EQ(code_of([&] { loss_sums(wide, rows, {LossKind::kMse, 1, {}, 0}); }), ErrorCode::kConfig);
+  EXPECT_EQ(code_of([&] {
+              loss_sums(at::zeros({2}), rows, {LossKind::kCrossEntropy, 1, {}, 0});
+            }),
+            ErrorCode::kConfig);
+  EXPECT_EQ(code_of([&] {
+              loss_sums(wide, rows, {LossKind::kCrossEntropy, 1, {1, 2}, 0});
+            }),
+            ErrorCode::kConfig);
+  EXPECT_EQ(code_of([] { parse_loss_kind("cross-entropy"); }), ErrorCode::kConfig);
+}
+
+TEST(LossTest, PredictionsArePeoplesNumbers) {
+  const at::Tensor scores = at::tensor({0.0F, std::log(3.0F)}).view({1, 2});
+  EXPECT_TRUE(
+      at::allclose(predictions(scores, LossKind::kCrossEntropy), at::tensor({0.25F, 0.75F}).view({1, 2})));
+  EXPECT_TRUE(at::allclose(predictions(scores[0], LossKind::kBinary), at::tensor({0.5F, 0.75F})));
+  EXPECT_TRUE(at::equal(predictions(scores, LossKind::kMse), scores));
+}
+
+}  // namespace
+}  // namespace muster

@@ -1,0 +1,24 @@
+#pragma once
+// A checkpoint's exact metrics on any split, with its own pipeline.
+
+#include <filesystem>
+#include <string>
+
+#include "core/file_system.h"
+#include "core/json.h"
+#include "trainer/communicator.h"
+
+namespace muster {
+
+struct CheckpointEvaluation {
+  std::filesystem::path checkpoint;
+  std::string split;
+  std::string dataset;  ///< "": the one it was trained on
+  std::string root;
+};
+
+/// Collective. {checkpoint, step, split, metrics}. Loads on rank 0, verified; the same bits for any number of ranks with the same
+/// train.threads. Failures are AgreedErrors.
+Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const CheckpointEvaluation& options);
+
+}  // namespace muster

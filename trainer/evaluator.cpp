@@ -1,0 +1,100 @@
+#include "trainer/evaluator.h"
+
+#include <ATen/Parallel.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "trainer/agreement.h"
+#include "trainer/metrics.h"
+
+namespace muster {
+namespace {
+
+constexpr std::uint64_t kMicroBatchesPerRound = 16;
+
+MetricCollector::Kind metric_kind(LossKind kind) {
+  switch (kind) {
+    case LossKind::kBinary: return MetricCollector::Kind::kBinary;
+    case LossKind::kCrossEntropy: return MetricCollector::Kind::kClasses;
+    case LossKind::kMse: break;
+  }
+  return MetricCollector::Kind::kNumbers;
+}
+
+void score(Model& model, const Batch& batch, const EvaluateSettings& settings, MetricCollector& collector) {
+  const torch::NoGradGuard no_grad;
+  const ModelBatch inputs(batch, 0, batch.rows(), false, 0);
+  const at::Tensor scores = model.forward(inputs);
+  const at::Tensor sums = model.loss(scores, inputs, settings.loss);
+  const at::Tensor predicted = predictions(scores, settings.loss.kind).to(at::kFloat).contiguous();
+  const at::Tensor labels = inputs.label().to(at::kDouble).contiguous();
+  const auto predicted_size = static_cast<std::size_t>(predicted.numel());
+  ensure(predicted_size == batch.rows() * static_cast<std::size_t>(settings.outputs),
+         "the model gives {} scores for {} rows and {} outputs", predicted_size, batch.rows(), settings.outputs);
+  const std::span<const float> values(predicted.data_ptr<float>(), predicted_size);
+  const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
+  if (bad != values.end()) {
+    const auto row = static_cast<std::size_t>(bad - values.begin()) / static_cast<std::size_t>(settings.outputs);
+    const RowId id = batch.ids()[row];
+    fail(ErrorCode::kData, "the model's score of partition {} row {} is not finite", id.partition, id.row);
+  }
+  collector.add(batch.step, values, {labels.data_ptr<double>(), batch.rows()}, sums[0].item<double>(),
+                sums[1].item<double>());
+}
+
+bool any(Communicator& comm, std::string_view name, bool mine) {
+  std::uint64_t count = mine ? 1 : 0;
+  comm.all_reduce_sum(name, std::span(&count, 1));
+  return count > 0;
+}
+
+}  // namespace
+
+void set_compute_threads(std::uint64_t threads) { at::set_num_threads(static_cast<int>(threads)); }
+
+std::string default_metric(LossKind kind) {
+  switch (kind) {
+    case LossKind::kBinary: return "auc";
+    case LossKind::kCrossEntropy: return "accuracy";
+    case LossKind::kMse: break;
+  }
+  return "rmse";
+}
+
+std::optional<Json> evaluate_split(Communicator& comm, Model& model, const Dataset& dataset, const FeaturePipeline& pipeline,
+                                   const EvaluateSettings& settings, const std::function<bool()>& stop) {
+  MetricCollector collector(metric_kind(settings.loss.kind), settings.outputs, settings.threshold);
+  std::unique_ptr<BlockReader> reader;
+  const auto stream = together(comm, "open evaluation", [&] {
+    const std::uint8_t split = dataset.row_index().split(settings.split);
+    if (dataset.row_index().rows(split) == 0) {
+      fail(ErrorCode::kConfig, "split '{}' has no rows to evaluate on", settings.split);
+    }
+    reader = dataset.make_reader();
+    auto plan = make_evaluation_plan(dataset.row_index(), split, settings.micro_batch,
+                                     static_cast<std::uint32_t>(comm.rank()), static_cast<std::uint32_t>(comm.size()));
+    return std::make_unique<BatchStream>(std::move(plan), *reader, dataset.contract(), pipeline, settings.stream);
+  });
+  model.module().eval();
+  const std::uint64_t rows = dataset.row_index().rows(dataset.row_index().split(settings.split));
+  const std::uint64_t micro_batches = (rows + settings.micro_batch - 1) / settings.micro_batch;
+  const auto world = static_cast<std::uint64_t>(comm.size());
+  const std::uint64_t most = (micro_batches + world - 1) / world;
+  for (std::uint64_t done = 0; done < most; done += kMicroBatchesPerRound) {
+    if (any(comm, "evaluation stop", stop())) return std::nullopt;
+    for (std::uint64_t i = 0; i < kMicroBatchesPerRound; ++i) {
+      const Batch* batch = stream->next();
+      if (batch == nullptr) break;
+      score(model, *batch, settings, collector);
+    }
+  }
+  Json metrics = collector.finish(comm);
+  ensure(metrics.at("rows").get<std::uint64_t>() == rows, "evaluated {} rows of {}",
+         metrics.at("rows").get<std::uint64_t>(), rows);
+  return metrics;
+}
+
+}  // namespace muster

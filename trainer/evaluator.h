@@ -1,0 +1,38 @@
+#pragma once
+// Exact metrics of a model on a split: every row once, the same bits for any number of ranks.
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "core/json.h"
+#include "data_loader/batch_stream.h"
+#include "data_loader/dataset.h"
+#include "models/model.h"
+#include "trainer/communicator.h"
+
+namespace muster {
+
+struct EvaluateSettings {
+  std::string split;
+  std::uint32_t micro_batch = 1024;
+  double threshold = 0.5;
+  LossSettings loss;
+  std::int64_t outputs = 1;
+  StreamOptions stream;
+};
+
+/// Collective. Scores the split's rows in dataset order in fixed micro-batches dealt to the ranks. `stop`, asked now and then
+/// on every rank, ends it early on all ranks when true on any: then nothing is returned. Error{kData} if a score or the loss
+/// is not finite. Dropout is off; nothing of the model changes.
+std::optional<Json> evaluate_split(Communicator& comm, Model& model, const Dataset& dataset, const FeaturePipeline& pipeline,
+                                   const EvaluateSettings& settings, const std::function<bool()>& stop);
+
+/// Threads that one operator may use on this rank; part of what decides the bits.
+void set_compute_threads(std::uint64_t threads);
+
+/// "auc", "accuracy" or "rmse", by the loss.
+std::string default_metric(LossKind kind);
+
+}  // namespace muster

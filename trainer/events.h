@@ -1,0 +1,38 @@
+#pragma once
+// events.jsonl: what happened in a run, one JSON object a line, crash-safe. Format: docs/events.md.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/file_system.h"
+#include "core/json.h"
+
+namespace muster {
+
+/// Writes events. Thread-safe. Each line is one append; a torn line left by a crash is closed before the next one.
+class EventLog {
+ public:
+  EventLog(FileSystem& files, const std::filesystem::path& file, std::string run_id, std::uint64_t generation, int rank);
+
+  /// Appends {v, time, run_id, generation, rank, step, event, …fields}.
+  void write(const std::string& event, std::uint64_t step, const Json& fields = Json::object());
+  void sync();
+
+ private:
+  std::mutex mutex_;
+  std::unique_ptr<WritableFile> file_;
+  std::string run_id_;
+  std::uint64_t generation_;
+  int rank_;
+};
+
+/// All whole events of a file, in order, without those that a resume undid: events of earlier generations with a step
+/// greater than the resumed one, and the earlier of two `evaluated` of one split at one step. Torn lines are skipped.
+std::vector<Json> read_events(FileSystem& files, const std::filesystem::path& file);
+
+}  // namespace muster

@@ -1,0 +1,56 @@
+#pragma once
+// Gradients as views into flat buckets, all-reduced while the backward pass still runs.
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "trainer/bucket_plan.h"
+#include "trainer/communicator.h"
+
+namespace torch::nn {
+class Module;
+}
+
+namespace muster {
+
+/// Bytes of each trainable parameter's gradient, tied ones once, in the order whose numbers a BucketPlan
+/// holds. Error{kConfig} for a model without trainable parameters, or with ones that are not dense float32.
+std::vector<std::uint64_t> gradient_bytes(torch::nn::Module& module);
+
+/// The plan of a run's first step: reverse order of registration.
+BucketPlan initial_bucket_plan(torch::nn::Module& module);
+
+/// Owns the flat buckets; every parameter's grad() is a 64-byte aligned view into one. One per model; one
+/// thread (autograd on CPU calls the hooks on the thread of backward()). All ranks make the same calls in the
+/// same order.
+class GradientReducer {
+ public:
+  /// Shares the module's parameters; `comm` outlives this. `limits`: for the plan that replan_once makes.
+  GradientReducer(torch::nn::Module& module, Communicator& comm, BucketPlan plan,
+                  const BucketLimits& limits = {});
+  ~GradientReducer();
+
+  /// Zeroes the buckets. Call before the step's first micro-batch.
+  void begin_step();
+  /// The next backward() is the step's last on this rank: a bucket whose gradients are all in starts its
+  /// all-reduce at once, in plan order.
+  void ready();
+  /// Collective. Starts what did not start (unused parameters, a rank without rows), waits for all sums, and
+  /// divides them by `weight_sum` (the reduced one; 0 leaves zeros).
+  void finish(double weight_sum);
+
+  const BucketPlan& plan() const;
+  /// Collective. If the plan is not observed and a rank saw a backward pass in this step: re-makes the plan
+  /// from the order seen on the lowest such rank (parameters without a gradient last), the same on all ranks.
+  /// Zeroes the gradients: call after finish and after the optimizer used them.
+  void replan_once();
+  /// Seconds blocked in finish so far.
+  double wait_seconds() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace muster

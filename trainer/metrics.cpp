@@ -1,0 +1,285 @@
+#include "trainer/metrics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "core/error.h"
+#include "core/text.h"
+
+namespace muster {
+namespace {
+
+__extension__ using Wide = unsigned __int128;
+
+template <typename T>
+std::vector<std::byte> to_bytes(std::span<const T> values) {
+  std::vector<std::byte> bytes(values.size_bytes());
+  if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+template <typename T>
+std::vector<T> from_bytes(std::span<const std::byte> bytes) {
+  std::vector<T> values(bytes.size() / sizeof(T));
+  if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+/// Every rank's values, one after another in rank order.
+template <typename T>
+std::vector<T> gather(Communicator& comm, std::string_view name, std::span<const T> mine) {
+  std::vector<T> all;
+  for (const auto& bytes : comm.all_gather(name, std::as_bytes(mine))) {
+    const std::vector<T> part = from_bytes<T>(bytes);
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
+/// All rows with one score.
+struct ScoreGroup {
+  std::uint32_t key = 0;  ///< orders like the score
+  std::uint64_t positives = 0;
+  std::uint64_t negatives = 0;
+};
+
+/// Maps floats to integers of the same order; -0 and +0 are one score.
+std::uint32_t ordered_key(float score) {
+  if (score == 0) score = 0;
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &score, sizeof bits);
+  return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
+}
+
+std::vector<ScoreGroup> merge_equal(std::vector<ScoreGroup> groups) {
+  std::sort(groups.begin(), groups.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
+  std::vector<ScoreGroup> merged;
+  for (const ScoreGroup& group : groups) {
+    if (merged.empty() || merged.back().key != group.key) {
+      merged.push_back(group);
+    } else {
+      merged.back().positives += group.positives;
+      merged.back().negatives += group.negatives;
+    }
+  }
+  return merged;
+}
+
+/// Keys that cut all ranks' groups into about equal shares: rank r gets the keys in [cuts[r-1], cuts[r]).
+std::vector<std::uint32_t> choose_cuts(Communicator& comm, std::span<const ScoreGroup> groups) {
+  constexpr std::size_t kSamples = 256;
+  std::vector<std::uint32_t> sample;
+  for (std::size_t i = 0; i < std::min(kSamples, groups.size()); ++i) {
+    sample.push_back(groups[i * groups.size() / std::min(kSamples, groups.size())].key);
+  }
+  std::vector<std::uint32_t> all = gather<std::uint32_t>(comm, "ranking cuts", sample);
+  std::sort(all.begin(), all.end());
+  std::vector<std::uint32_t> cuts;
+  const auto world = static_cast<std::size_t>(comm.size());
+  for (std::size_t r = 1; r < world && !all.empty(); ++r) cuts.push_back(all[r * all.size() / world]);
+  return cuts;
+}
+
+/// This rank's run of the globally sorted groups.
+std::vector<ScoreGroup> exchange_groups(Communicator& comm, const std::vector<ScoreGroup>& groups) {
+  const std::vector<std::uint32_t> cuts = choose_cuts(comm, groups);
+  std::vector<std::vector<ScoreGroup>> parts(static_cast<std::size_t>(comm.size()));
+  for (const ScoreGroup& group : groups) {
+    const auto owner = std::upper_bound(cuts.begin(), cuts.end(), group.key) - cuts.begin();
+    parts[static_cast<std::size_t>(owner)].push_back(group);
+  }
+  std::vector<std::vector<std::byte>> to;
+  for (const auto& part : parts) to.push_back(to_bytes<ScoreGroup>(part));
+  std::vector<ScoreGroup> mine;
+  for (const auto& bytes : comm.all_to_all("ranking exchange", to)) {
+    const std::vector<ScoreGroup> part = from_bytes<ScoreGroup>(bytes);
+    mine.insert(mine.end(), part.begin(), part.end());
+  }
+  return merge_equal(std::move(mine));
+}
+
+/// A rank's share of the sums; plain integers, so that any order of adding gives the same.
+struct RankShare {
+  std::uint64_t positives = 0;
+  std::uint64_t negatives = 0;
+  std::uint64_t area_high = 0;  ///< twice the pairs in which the positive scores higher (a tie counts one)
+  std::uint64_t area_low = 0;
+  std::uint64_t precision_high = 0;  ///< sum of positives × precision, in units of 2^-32
+  std::uint64_t precision_low = 0;
+};
+
+void add_ranking(std::span<const ScoreGroup> groups, std::span<const RankShare> shares, std::size_t rank, RankShare& mine) {
+  std::uint64_t negatives_below = 0;
+  std::uint64_t positives_above = 0;
+  std::uint64_t negatives_above = 0;
+  for (std::size_t r = 0; r < shares.size(); ++r) {
+    if (r < rank) negatives_below += shares[r].negatives;
+    if (r > rank) positives_above += shares[r].positives;
+    if (r > rank) negatives_above += shares[r].negatives;
+  }
+  Wide area = 0;
+  for (const ScoreGroup& group : groups) {
+    area += static_cast<Wide>(group.positives) * (2 * static_cast<Wide>(negatives_below) + group.negatives);
+    negatives_below += group.negatives;
+  }
+  Wide precision = 0;
+  for (std::size_t i = groups.size(); i-- > 0;) {
+    positives_above += groups[i].positives;
+    negatives_above += groups[i].negatives;
+    precision += (static_cast<Wide>(groups[i].positives) * positives_above << 32) / (positives_above + negatives_above);
+  }
+  mine.area_high = static_cast<std::uint64_t>(area >> 64);
+  mine.area_low = static_cast<std::uint64_t>(area);
+  mine.precision_high = static_cast<std::uint64_t>(precision >> 64);
+  mine.precision_low = static_cast<std::uint64_t>(precision);
+}
+
+}  // namespace
+
+RankingMetrics ranking_metrics(Communicator& comm, std::span<const float> scores, std::span<const std::uint8_t> positive) {
+  std::vector<ScoreGroup> groups;
+  groups.reserve(scores.size());
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    groups.push_back({ordered_key(scores[i]), positive[i] != 0 ? 1U : 0U, positive[i] != 0 ? 0U : 1U});
+  }
+  groups = exchange_groups(comm, merge_equal(std::move(groups)));
+
+  RankShare mine;
+  for (const ScoreGroup& group : groups) {
+    mine.positives += group.positives;
+    mine.negatives += group.negatives;
+  }
+  const auto counted = gather<RankShare>(comm, "ranking counts", std::span(&mine, 1));
+  add_ranking(groups, counted, static_cast<std::size_t>(comm.rank()), mine);
+
+  RankingMetrics metrics;
+  Wide area = 0;
+  Wide precision = 0;
+  for (const RankShare& share : gather<RankShare>(comm, "ranking sums", std::span(&mine, 1))) {
+    metrics.positives += share.positives;
+    metrics.negatives += share.negatives;
+    area += static_cast<Wide>(share.area_high) << 64 | share.area_low;
+    precision += static_cast<Wide>(share.precision_high) << 64 | share.precision_low;
+  }
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const auto p = static_cast<double>(metrics.positives);
+  const auto n = static_cast<double>(metrics.negatives);
+  metrics.auc = p > 0 && n > 0 ? static_cast<double>(area) / (2 * p * n) : nan;
+  metrics.average_precision = p > 0 ? static_cast<double>(precision) * 0x1.0p-32 / p : nan;
+  return metrics;
+}
+
+MetricCollector::MetricCollector(Kind kind, std::int64_t outputs, double threshold)
+    : kind_(kind), outputs_(outputs), threshold_(threshold) {
+  const std::size_t classes = kind == Kind::kClasses ? static_cast<std::size_t>(outputs) : 2;
+  confusion_.assign(kind == Kind::kNumbers ? 0 : classes * classes, 0);
+}
+
+void MetricCollector::add(std::uint64_t number, std::span<const float> predictions, std::span<const double> labels,
+                          double loss_sum, double weight_sum) {
+  MicroBatchSums sums{number, loss_sum, weight_sum, 0, 0, labels.size()};
+  const auto width = static_cast<std::size_t>(outputs_);
+  for (std::size_t row = 0; row < labels.size(); ++row) {
+    const std::span<const float> scores = predictions.subspan(row * width, width);
+    if (kind_ == Kind::kNumbers) {
+      const double error = scores[0] - labels[row];
+      sums.squared_error += error * error;
+      sums.absolute_error += std::abs(error);
+    } else if (kind_ == Kind::kClasses) {
+      const auto best = static_cast<std::size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
+      confusion_[static_cast<std::size_t>(labels[row]) * width + best] += 1;
+    } else {
+      const bool positive = labels[row] > 0.5;
+      confusion_[(positive ? 2U : 0U) + (scores[0] >= threshold_ ? 1U : 0U)] += 1;
+      scores_.push_back(scores[0]);
+      positive_.push_back(positive ? 1 : 0);
+    }
+  }
+  sums_.push_back(sums);
+}
+
+namespace {
+
+double ratio(double part, double whole) {
+  return whole > 0 ? part / whole : std::numeric_limits<double>::quiet_NaN();
+}
+
+void add_binary(Json& metrics, std::span<const std::uint64_t> confusion, double threshold, const RankingMetrics& ranking) {
+  const auto tn = static_cast<double>(confusion[0]);
+  const auto fp = static_cast<double>(confusion[1]);
+  const auto fn = static_cast<double>(confusion[2]);
+  const auto tp = static_cast<double>(confusion[3]);
+  metrics["accuracy"] = json_number(ratio(tp + tn, tn + fp + fn + tp));
+  metrics["precision"] = json_number(ratio(tp, tp + fp));
+  metrics["recall"] = json_number(ratio(tp, tp + fn));
+  metrics["f1"] = json_number(ratio(2 * tp, 2 * tp + fp + fn));
+  metrics["threshold"] = threshold;
+  metrics["auc"] = json_number(ranking.auc);
+  metrics["average_precision"] = json_number(ranking.average_precision);
+  metrics["confusion"] = {{confusion[0], confusion[1]}, {confusion[2], confusion[3]}};
+}
+
+void add_classes(Json& metrics, std::span<const std::uint64_t> confusion, std::size_t classes) {
+  std::uint64_t right = 0;
+  std::uint64_t all = 0;
+  Json table = Json::array();
+  for (std::size_t label = 0; label < classes; ++label) {
+    const auto row = confusion.subspan(label * classes, classes);
+    right += row[label];
+    for (const std::uint64_t count : row) all += count;
+    table.push_back(std::vector<std::uint64_t>(row.begin(), row.end()));
+  }
+  metrics["accuracy"] = json_number(ratio(static_cast<double>(right), static_cast<double>(all)));
+  metrics["confusion"] = table;
+}
+
+}  // namespace
+
+Json MetricCollector::finish(Communicator& comm) const {
+  std::vector<MicroBatchSums> sums = gather<MicroBatchSums>(comm, "evaluation sums", sums_);
+  std::sort(sums.begin(), sums.end(), [](const auto& a, const auto& b) { return a.number < b.number; });
+  MicroBatchSums total;
+  for (const MicroBatchSums& part : sums) {
+    total.loss += part.loss;
+    total.weight += part.weight;
+    total.squared_error += part.squared_error;
+    total.absolute_error += part.absolute_error;
+    total.rows += part.rows;
+  }
+  Json metrics = {{"rows", total.rows}, {"loss", json_number(ratio(total.loss, total.weight))}};
+  std::vector<std::uint64_t> confusion = confusion_;
+  if (kind_ != Kind::kNumbers) comm.all_reduce_sum("confusion", std::span(confusion));
+  const auto rows = static_cast<double>(total.rows);
+  switch (kind_) {
+    case Kind::kNumbers:
+      metrics["rmse"] = json_number(std::sqrt(ratio(total.squared_error, rows)));
+      metrics["mae"] = json_number(ratio(total.absolute_error, rows));
+      break;
+    case Kind::kClasses: add_classes(metrics, confusion, static_cast<std::size_t>(outputs_)); break;
+    case Kind::kBinary: add_binary(metrics, confusion, threshold_, ranking_metrics(comm, scores_, positive_)); break;
+  }
+  return metrics;
+}
+
+std::string metrics_line(const Json& metrics) {
+  std::vector<std::string> parts;
+  for (const auto& [name, value] : metrics.items()) {
+    if (value.is_number_float()) parts.push_back(fmt::format("{} {:.5g}", name, value.get<double>()));
+    if (value.is_number_integer()) parts.push_back(fmt::format("{} {}", name, human_count(value.get<std::uint64_t>())));
+  }
+  return join(parts, ", ");
+}
+
+bool larger_is_better(const std::string& metric) {
+  const std::vector<std::string> larger = {"auc", "accuracy", "average_precision", "f1", "precision", "recall"};
+  const std::vector<std::string> smaller = {"loss", "rmse", "mae"};
+  if (std::find(larger.begin(), larger.end(), metric) != larger.end()) return true;
+  if (std::find(smaller.begin(), smaller.end(), metric) != smaller.end()) return false;
+  std::vector<std::string> known = larger;
+  known.insert(known.end(), smaller.begin(), smaller.end());
+  fail(ErrorCode::kConfig, "there is no metric '{}'{}; known: {}", metric, did_you_mean(metric, known), join(known, ", "));
+}
+
+}  // namespace muster

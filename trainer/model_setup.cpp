@@ -1,0 +1,95 @@
+#include "trainer/model_setup.h"
+
+#include <cmath>
+
+#include "trainer/trainer.h"
+
+namespace muster {
+
+LossSettings loss_settings(const Config& config) {
+  LossSettings settings;
+  settings.kind = parse_loss_kind(config.text_at("loss", "kind"));
+  settings.pos_weight = config.number_at("loss", "pos_weight");
+  settings.class_weights = config.at("loss", "class_weights").get<std::vector<double>>();
+  settings.label_smoothing = config.number_at("loss", "label_smoothing");
+  return settings;
+}
+
+OptimizerSettings optimizer_settings(const Config& config) {
+  OptimizerSettings settings;
+  settings.name = config.text_at("optimizer", "name");
+  settings.learning_rate = config.number_at("optimizer", "learning_rate");
+  settings.weight_decay = config.number_at("optimizer", "weight_decay");
+  settings.momentum = config.number_at("optimizer", "momentum");
+  settings.nesterov = config.at("optimizer", "nesterov").get<bool>();
+  settings.beta1 = config.number_at("optimizer", "beta1");
+  settings.beta2 = config.number_at("optimizer", "beta2");
+  settings.epsilon = config.number_at("optimizer", "epsilon");
+  return settings;
+}
+
+ScheduleSettings schedule_settings(const Config& config) {
+  ScheduleSettings settings;
+  settings.kind = config.text_at("schedule", "kind");
+  settings.warmup_steps = config.unsigned_at("schedule", "warmup_steps");
+  settings.final_ratio = config.number_at("schedule", "final_ratio");
+  settings.step_every = config.unsigned_at("schedule", "step_every");
+  settings.step_ratio = config.number_at("schedule", "step_ratio");
+  settings.horizon = config.unsigned_at("schedule", "horizon");
+  return settings;
+}
+
+namespace {
+
+/// K if the values are exactly 0 … K-1.
+std::int64_t classes_of(const Field& label) {
+  if (!label.allowed.empty()) {
+    for (std::size_t i = 0; i < label.allowed.size(); ++i) {
+      if (label.allowed[i] != static_cast<double>(i)) return 0;
+    }
+    return static_cast<std::int64_t>(label.allowed.size());
+  }
+  if (label.minimum == 0.0 && label.maximum && *label.maximum < 1e6) return static_cast<std::int64_t>(*label.maximum) + 1;
+  return 0;
+}
+
+}  // namespace
+
+std::int64_t model_outputs(const Contract& contract, LossKind kind) {
+  const Field* label = contract.only(Role::kLabel);
+  if (label == nullptr) fail(ErrorCode::kConfig, "the contract has no field with role label: there is nothing to learn");
+  if (kind == LossKind::kMse) return 1;
+  const std::int64_t classes = is_float(label->dtype) ? 0 : classes_of(*label);
+  if (kind == LossKind::kBinary) {
+    if (classes == 2) return 1;
+    fail(ErrorCode::kConfig, "loss.kind binary needs an integer label with `allowed: [0, 1]` in the contract: '{}' has not",
+         label->name);
+  }
+  if (classes >= 2) return classes;
+  fail(ErrorCode::kConfig,
+       "loss.kind cross_entropy needs an integer label with `allowed: [0, 1, …]` or `range: [0, K-1]` in the contract: '{}' "
+       "has neither",
+       label->name);
+}
+
+std::unique_ptr<Model> make_configured_model(const Config& config, const Contract& contract,
+                                             const FeaturePipeline& pipeline) {
+  ModelContext context;
+  context.options = config.section("model");
+  context.tensors = pipeline.tensors();
+  const LossSettings loss = loss_settings(config);
+  context.outputs = model_outputs(contract, loss.kind);
+  if (!loss.class_weights.empty() && static_cast<std::int64_t>(loss.class_weights.size()) != context.outputs) {
+    fail(ErrorCode::kConfig, "loss.class_weights has {} weights for {} classes", loss.class_weights.size(),
+         context.outputs);
+  }
+  return make_model(config.text_at("model", "name"), context, config.unsigned_at("run", "seed"));
+}
+
+std::vector<ModelOptions> registered_model_options() {
+  std::vector<ModelOptions> result;
+  for (const std::string& name : models().names()) result.push_back({name, models().get(name).options});
+  return result;
+}
+
+}  // namespace muster

@@ -1,0 +1,26 @@
+#pragma once
+// From a config, a contract and a pipeline to a model and its loss.
+
+#include <memory>
+
+#include "data_loader/contract.h"
+#include "data_loader/feature_pipeline.h"
+#include "models/model.h"
+#include "trainer/config.h"
+#include "trainer/optimizer.h"
+#include "trainer/schedule.h"
+
+namespace muster {
+
+LossSettings loss_settings(const Config& config);
+OptimizerSettings optimizer_settings(const Config& config);
+ScheduleSettings schedule_settings(const Config& config);
+
+/// Classes for cross-entropy: from the label's `allowed` (0 … K-1) or `range: [0, K-1]`; 1 for the other losses. Error{kConfig}
+/// names the label and what is missing.
+std::int64_t model_outputs(const Contract& contract, LossKind kind);
+
+std::unique_ptr<Model> make_configured_model(const Config& config, const Contract& contract,
+                                             const FeaturePipeline& pipeline);
+
+}  // namespace muster

@@ -1,0 +1,25 @@
+#pragma once
+// A module's parameters and buffers as plain named tensors, and back.
+
+#include <cstdint>
+#include <vector>
+
+#include "core/hash.h"
+#include "trainer/communicator.h"
+#include "trainer/safetensors.h"
+
+namespace torch::nn {
+class Module;
+}
+
+namespace muster {
+
+/// Parameters and buffers under LibTorch's names; tied tensors once (under their first name).
+std::vector<TensorBlob> module_state(torch::nn::Module& module);
+/// Error{kStorage} names a tensor that is missing, unknown, or has another shape or type. Nothing is changed then.
+void load_module_state(torch::nn::Module& module, const std::vector<TensorBlob>& blobs);
+/// Collective. Every rank gets rank 0's parameters and buffers.
+void broadcast_module(torch::nn::Module& module, Communicator& comm);
+std::uint64_t parameter_count(torch::nn::Module& module);
+
+}  // namespace muster

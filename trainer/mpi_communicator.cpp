@@ -1,0 +1,169 @@
+#include "trainer/mpi_communicator.h"
+
+#include <utility>
+
+#include "core/error.h"
+#include "trainer/mpi_engine.h"
+
+namespace muster {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+template <typename T>
+MPI_Datatype type_of();
+template <>
+MPI_Datatype type_of<float>() {
+  return MPI_FLOAT;
+}
+template <>
+MPI_Datatype type_of<double>() {
+  return MPI_DOUBLE;
+}
+template <>
+MPI_Datatype type_of<std::uint64_t>() {
+  return MPI_UINT64_T;
+}
+
+class MpiPendingReduce : public PendingReduce {
+ public:
+  MpiPendingReduce(std::shared_ptr<MpiEngine> engine, std::shared_ptr<MpiOperation> operation)
+      : engine_(std::move(engine)), operation_(std::move(operation)) {}
+
+  ~MpiPendingReduce() override {
+    try {
+      wait();
+    } catch (const Error&) {
+      // The engine keeps the failure: the rank's next collective throws it.
+    }
+  }
+
+  void wait() override {
+    if (const auto operation = std::exchange(operation_, nullptr)) engine_->wait(*operation);
+  }
+
+ private:
+  std::shared_ptr<MpiEngine> engine_;
+  std::shared_ptr<MpiOperation> operation_;  ///< null once waited for
+};
+
+class MpiCommunicator : public Communicator {
+ public:
+  MpiCommunicator(const MpiOptions& options, MPI_Comm parent)
+      : engine_(std::make_shared<MpiEngine>(options, parent)) {}
+
+  int rank() const override { return engine_->rank(); }
+  int size() const override { return engine_->size(); }
+
+  void barrier(std::string_view name) override {
+    finish(engine_->start(name, 1, [&](std::size_t, int, MPI_Request* request) {
+      return MPI_Ibarrier(engine_->comm(), request);
+    }));
+  }
+
+  void broadcast(std::string_view name, std::span<std::byte> bytes, int root) override {
+    ensure(root >= 0 && root < size(), "broadcast '{}' from rank {} of {}", name, root, size());
+    finish(engine_->start(name, bytes.size(), [&](std::size_t first, int count, MPI_Request* request) {
+      return MPI_Ibcast(bytes.data() + first, count, MPI_BYTE, root, engine_->comm(), request);
+    }));
+  }
+
+  void all_reduce_sum(std::string_view name, std::span<float> values) override {
+    finish(start_sum(name, values));
+  }
+  void all_reduce_sum(std::string_view name, std::span<double> values) override {
+    finish(start_sum(name, values));
+  }
+  void all_reduce_sum(std::string_view name, std::span<std::uint64_t> values) override {
+    finish(start_sum(name, values));
+  }
+
+  std::unique_ptr<PendingReduce> start_all_reduce_sum(std::string_view name,
+                                                      std::span<float> values) override {
+    auto operation = start_sum(name, values);
+    engine_->hand_over(operation);
+    return std::make_unique<MpiPendingReduce>(engine_, std::move(operation));
+  }
+
+  std::vector<Bytes> all_gather(std::string_view name, std::span<const std::byte> bytes) override {
+    const std::uint64_t mine = bytes.size();
+    std::vector<std::uint64_t> sizes(static_cast<std::size_t>(size()));
+    finish(engine_->start(name, 1, [&](std::size_t, int, MPI_Request* request) {
+      return MPI_Iallgather(&mine, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, engine_->comm(), request);
+    }));
+    std::vector<Bytes> result;
+    for (const std::uint64_t bytes_of_rank : sizes) result.emplace_back(bytes_of_rank);
+    std::copy(bytes.begin(), bytes.end(), result[static_cast<std::size_t>(rank())].begin());
+    // A broadcast of each rank's part, all at once: no limit on the sum of sizes, and no copy.
+    const auto operation = engine_->start(name, 0, none);
+    for (int root = 0; root < size(); ++root) {
+      Bytes& part = result[static_cast<std::size_t>(root)];
+      engine_->extend(*operation, part.size(), [&](std::size_t first, int count, MPI_Request* request) {
+        return MPI_Ibcast(part.data() + first, count, MPI_BYTE, root, engine_->comm(), request);
+      });
+    }
+    finish(operation);
+    return result;
+  }
+
+  std::vector<Bytes> all_to_all(std::string_view name, std::span<const Bytes> to) override {
+    ensure(to.size() == static_cast<std::size_t>(size()), "all-to-all '{}' has {} parts for {} ranks", name,
+           to.size(), size());
+    std::vector<std::uint64_t> sent;
+    for (const Bytes& part : to) sent.push_back(part.size());
+    std::vector<std::uint64_t> received(to.size());
+    finish(engine_->start(name, 1, [&](std::size_t, int, MPI_Request* request) {
+      return MPI_Ialltoall(sent.data(), 1, MPI_UINT64_T, received.data(), 1, MPI_UINT64_T, engine_->comm(),
+                           request);
+    }));
+    std::vector<Bytes> result;
+    const auto operation = engine_->start(name, 0, none);
+    for (int source = 0; source < size(); ++source) {
+      Bytes& part = result.emplace_back(received[static_cast<std::size_t>(source)]);
+      engine_->extend(*operation, part.size(), [&](std::size_t first, int count, MPI_Request* request) {
+        return MPI_Irecv(part.data() + first, count, MPI_BYTE, source, 0, engine_->comm(), request);
+      });
+    }
+    for (int target = 0; target < size(); ++target) {
+      const Bytes& part = to[static_cast<std::size_t>(target)];
+      engine_->extend(*operation, part.size(), [&](std::size_t first, int count, MPI_Request* request) {
+        return MPI_Isend(part.data() + first, count, MPI_BYTE, target, 0, engine_->comm(), request);
+      });
+    }
+    finish(operation);
+    return result;
+  }
+
+  double wait_seconds() const override { return engine_->wait_seconds(); }
+
+ private:
+  static int none(std::size_t, int, MPI_Request*) { return MPI_SUCCESS; }
+
+  template <typename T>
+  std::shared_ptr<MpiOperation> start_sum(std::string_view name, std::span<T> values) {
+    return engine_->start(name, values.size(), [&](std::size_t first, int count, MPI_Request* request) {
+      return MPI_Iallreduce(MPI_IN_PLACE, values.data() + first, count, type_of<T>(), MPI_SUM,
+                            engine_->comm(), request);
+    });
+  }
+
+  void finish(const std::shared_ptr<MpiOperation>& operation) { engine_->wait(*operation); }
+
+  std::shared_ptr<MpiEngine> engine_;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_mpi_communicator(const MpiOptions& options, const void* mpi_comm) {
+  int initialized = 0;
+  int level = MPI_THREAD_SINGLE;
+  MPI_Initialized(&initialized);
+  if (initialized) MPI_Query_thread(&level);
+  ensure(initialized && level >= MPI_THREAD_SERIALIZED,
+         "MPI must be initialised by MPI_Init_thread with MPI_THREAD_SERIALIZED or more before a "
+         "communicator is made");
+  return std::make_unique<MpiCommunicator>(
+      options, mpi_comm ? *static_cast<const MPI_Comm*>(mpi_comm) : MPI_COMM_WORLD);
+}
+
+}  // namespace muster

@@ -1,0 +1,137 @@
+#include "trainer/optimizer.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "core/error.h"
+#include "core/text.h"
+#include "trainer/module_tensors.h"
+
+namespace muster {
+
+namespace {
+
+void check(const OptimizerSettings& settings) {
+  const std::vector<std::string> known{"adamw", "sgd"};
+  if (settings.name != "adamw" && settings.name != "sgd") {
+    fail(ErrorCode::kConfig, "there is no optimizer '{}'{}; known: {}", settings.name,
+         did_you_mean(settings.name, known), join(known, ", "));
+  }
+  const auto wants = [](bool holds, const char* what, double value) {
+    if (!holds) fail(ErrorCode::kConfig, "the optimizer's {}; it is {}", what, value);
+  };
+  wants(settings.weight_decay >= 0, "weight decay must be at least 0", settings.weight_decay);
+  wants(settings.momentum >= 0, "momentum must be at least 0", settings.momentum);
+  wants(settings.epsilon > 0, "epsilon must be above 0", settings.epsilon);
+  wants(settings.beta1 >= 0 && settings.beta1 < 1, "beta1 must be at least 0 and below 1", settings.beta1);
+  wants(settings.beta2 >= 0 && settings.beta2 < 1, "beta2 must be at least 0 and below 1", settings.beta2);
+  wants(!settings.nesterov || settings.momentum > 0, "momentum must be above 0 for Nesterov",
+        settings.momentum);
+}
+
+}  // namespace
+
+struct Optimizer::State {
+  OptimizerSettings settings;
+  std::vector<std::string> names;
+  // One entry per trainable parameter, or none where the method keeps no such state.
+  std::vector<at::Tensor> parameters;
+  std::vector<at::Tensor> momenta;   ///< sgd with momentum
+  std::vector<at::Tensor> averages;  ///< adamw
+  std::vector<at::Tensor> squares;
+  std::vector<at::Tensor> steps;  ///< 0-dim int64
+
+  /// Everything that a checkpoint must hold; shares memory.
+  NamedTensors tensors() const {
+    NamedTensors all;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      if (!momenta.empty()) all.emplace_back(names[i] + ".momentum_buffer", momenta[i]);
+      if (averages.empty()) continue;
+      all.emplace_back(names[i] + ".exp_avg", averages[i]);
+      all.emplace_back(names[i] + ".exp_avg_sq", squares[i]);
+      all.emplace_back(names[i] + ".step", steps[i]);
+    }
+    return all;
+  }
+
+  std::vector<at::Tensor> gradients() const {
+    std::vector<at::Tensor> all;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      all.push_back(parameters[i].grad());
+      ensure(all.back().defined(), "'{}' has no gradient", names[i]);
+    }
+    return all;
+  }
+
+  void adamw(double learning_rate) {
+    std::vector<at::Tensor> counts;
+    for (at::Tensor& step : steps) counts.push_back(step.add_(1).to(at::kFloat));
+    at::_fused_adamw_(parameters, gradients(), averages, squares, {}, counts, learning_rate, settings.beta1,
+                      settings.beta2, settings.weight_decay, settings.epsilon, /*amsgrad=*/false,
+                      /*maximize=*/false);
+  }
+
+  void sgd(double learning_rate) {
+    // Momenta start as zeros, so that the first step is like any other.
+    at::_fused_sgd_(parameters, gradients(), momenta, settings.weight_decay, settings.momentum, learning_rate,
+                    /*dampening=*/0, settings.nesterov, /*maximize=*/false, /*is_first_step=*/false);
+  }
+};
+
+Optimizer::Optimizer(torch::nn::Module& module, const OptimizerSettings& settings)
+    : state_(std::make_unique<State>()) {
+  check(settings);
+  const torch::NoGradGuard no_grad;
+  state_->settings = settings;
+  for (const auto& [name, parameter] : trainable_parameters(module)) {
+    state_->names.push_back(name);
+    state_->parameters.push_back(parameter);
+    if (settings.name == "adamw") {
+      state_->averages.push_back(at::zeros_like(parameter));
+      state_->squares.push_back(at::zeros_like(parameter));
+      state_->steps.push_back(at::zeros({}, at::kLong));
+    } else if (settings.momentum != 0) {
+      state_->momenta.push_back(at::zeros_like(parameter));
+    }
+  }
+}
+
+Optimizer::~Optimizer() = default;
+
+double Optimizer::clip(double max_norm) {
+  const torch::NoGradGuard no_grad;
+  const std::vector<at::Tensor> gradients = state_->gradients();
+  double squares = 0;
+  for (const at::Tensor& gradient : gradients) {
+    const auto norm = at::linalg_vector_norm(gradient).item<double>();
+    squares += norm * norm;
+  }
+  const double norm = std::sqrt(squares);
+  if (max_norm > 0 && std::isfinite(norm) && norm > max_norm) {
+    for (const at::Tensor& gradient : gradients) gradient.mul_(max_norm / norm);
+  }
+  return norm;
+}
+
+void Optimizer::step(double learning_rate) {
+  const torch::NoGradGuard no_grad;
+  if (state_->settings.name == "adamw") {
+    state_->adamw(learning_rate);
+  } else {
+    state_->sgd(learning_rate);
+  }
+}
+
+std::vector<TensorBlob> Optimizer::state() const {
+  std::vector<TensorBlob> blobs;
+  for (const auto& [name, tensor] : state_->tensors()) blobs.push_back(to_blob(name, tensor));
+  return blobs;
+}
+
+void Optimizer::load_state(const std::vector<TensorBlob>& blobs) {
+  check_blobs(state_->tensors(), blobs, "the optimizer state");
+  copy_blobs(state_->tensors(), blobs);
+}
+
+}  // namespace muster

@@ -1,0 +1,161 @@
+#include "trainer/run_plan.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/text.h"
+#include "trainer/agreement.h"
+
+namespace muster {
+
+Json RunPlan::to_json() const {
+  return {{"split", split},
+          {"rows", rows},
+          {"lanes", order.lanes},
+          {"batch_size", order.batch_size},
+          {"window", order.window},
+          {"seed", order.seed},
+          {"steps_per_epoch", steps_per_epoch},
+          {"total_steps", total_steps},
+          {"live_blocks", live_blocks},
+          {"shuffle_variance_ratio", variance_ratio},
+          {"max_over_mean_load", max_over_mean_load},
+          {"memory_bytes", memory.total()}};
+}
+
+std::string describe(const RunPlan& plan, int ranks, std::uint64_t parameters) {
+  std::string line = fmt::format(
+      "{} rows of '{}', {} steps of {} in {} epochs, {} parameters, {} ranks on {} lanes (max/mean load {:.2f}), loader memory "
+      "{}, {} live blocks (class-count variance about {:.1f}x a true shuffle's)",
+      human_count(plan.rows), plan.split, human_count(plan.total_steps), plan.order.batch_size, plan.epochs(),
+      human_count(parameters), ranks, plan.order.lanes, plan.max_over_mean_load, human_bytes(plan.memory.total()),
+      human_count(plan.live_blocks), plan.variance_ratio);
+  constexpr double kPoor = 6;
+  if (plan.variance_ratio > kPoor) line += "; if the files are sorted, rewrite them with `muster ingest --shuffle`";
+  return line;
+}
+
+OrderSettings order_settings(const Config& config) {
+  OrderSettings settings;
+  settings.seed = config.unsigned_at("run", "seed");
+  settings.batch_size = static_cast<std::uint32_t>(config.unsigned_at("batch", "size"));
+  const Json& lanes = config.at("batch", "lanes");
+  settings.lanes = lanes.is_null() ? default_lanes(settings.batch_size) : lanes.get<std::uint32_t>();
+  const Json& window = config.at("batch", "window");
+  settings.window = window.is_null() ? 0 : window.get<std::uint32_t>();
+  return settings;
+}
+
+StreamOptions stream_options(const Config& config) {
+  return {static_cast<unsigned>(config.unsigned_at("loader", "threads")), config.unsigned_at("loader", "memory")};
+}
+
+namespace {
+
+std::uint64_t blocks_with_rows(const RowIndex& index, std::uint8_t split) {
+  const std::vector<std::uint32_t> rows = index.rows_per_block(split);
+  return static_cast<std::uint64_t>(std::count_if(rows.begin(), rows.end(), [](auto r) { return r > 0; }));
+}
+
+/// The memory of this rank's stream with these settings.
+StreamMemory memory_of(Communicator& comm, const Config& config, const Dataset& dataset, const FeaturePipeline& pipeline,
+                       std::uint8_t split, const OrderSettings& order) {
+  const auto plan =
+      make_training_plan(dataset.row_index(), split, order, {0, 0}, 1, static_cast<std::uint32_t>(comm.rank()),
+                         static_cast<std::uint32_t>(comm.size()));
+  return plan_memory(*plan, pipeline, dataset.contract(), dataset.row_index().blocks(), stream_options(config));
+}
+
+/// The largest window up to the default that fits this rank's memory.
+std::uint32_t fitting_window(Communicator& comm, const Config& config, const Dataset& dataset,
+                             const FeaturePipeline& pipeline, std::uint8_t split, OrderSettings order) {
+  const std::uint64_t blocks_per_lane = blocks_with_rows(dataset.row_index(), split) / order.lanes + 2;
+  const std::uint64_t wanted = (4 * std::uint64_t{order.batch_size} + order.lanes - 1) / order.lanes;
+  order.window = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, std::min(wanted, blocks_per_lane)));
+  while (true) {
+    const auto memory = attempt([&] { return memory_of(comm, config, dataset, pipeline, split, order); });
+    if (memory.ok()) return order.window;
+    if (order.window == 1) throw memory.error();
+    order.window /= 2;
+  }
+}
+
+std::uint32_t smallest(Communicator& comm, std::string_view name, std::uint32_t mine) {
+  for (const auto& bytes : comm.all_gather(name, std::as_bytes(std::span(&mine, 1)))) {
+    std::uint32_t theirs = 0;
+    std::memcpy(&theirs, bytes.data(), sizeof theirs);
+    mine = std::min(mine, theirs);
+  }
+  return mine;
+}
+
+}  // namespace
+
+RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& dataset, const FeaturePipeline& pipeline) {
+  const auto world = static_cast<std::uint32_t>(comm.size());
+  RunPlan plan;
+  plan.order = order_settings(config);
+  plan.split = config.text_at("data", "split");
+  const std::uint32_t window = together(comm, "plan", [&] {
+    plan.split_number = dataset.row_index().split(plan.split);
+    if (dataset.row_index().rows(plan.split_number) == 0) {
+      throw Error(ErrorCode::kConfig, fmt::format("split '{}' has no rows: see `muster validate`", plan.split),
+                  dataset.directory().string());
+    }
+    check_order(plan.order, world);
+    if (plan.order.window > 0) return plan.order.window;
+    return fitting_window(comm, config, dataset, pipeline, plan.split_number, plan.order);
+  });
+  plan.order.window = smallest(comm, "window", window);
+  plan.memory = together(comm, "loader memory", [&] {
+    return memory_of(comm, config, dataset, pipeline, plan.split_number, plan.order);
+  });
+  const SampleOrder order(dataset.row_index().rows_per_block(plan.split_number), plan.order);
+  plan.rows = order.rows();
+  plan.steps_per_epoch = order.steps_per_epoch();
+  const Json& steps = config.at("train", "steps");
+  plan.total_steps =
+      steps.is_null() ? config.unsigned_at("train", "epochs") * plan.steps_per_epoch : steps.get<std::uint64_t>();
+  plan.live_blocks = std::min<std::uint64_t>(std::uint64_t{plan.order.window} * plan.order.lanes,
+                                             blocks_with_rows(dataset.row_index(), plan.split_number));
+  plan.variance_ratio = shuffle_variance_ratio(plan.order.batch_size, plan.live_blocks);
+  const double mean = static_cast<double>(plan.order.lanes) / world;
+  plan.max_over_mean_load = static_cast<double>((plan.order.lanes + world - 1) / world) / mean;
+  return plan;
+}
+
+FeaturePipeline fit_pipeline(Communicator& comm, const Dataset& dataset, const std::string& split,
+                             const std::vector<std::string>& features, const LogSink& log) {
+  const RowIndex& index = dataset.row_index();
+  const auto blocks = static_cast<std::uint64_t>(index.blocks().size());
+  const auto rank = static_cast<std::uint64_t>(comm.rank());
+  const auto world = static_cast<std::uint64_t>(comm.size());
+  std::vector<std::size_t> fields;
+  const StatisticsTree mine = together(comm, "fit", [&] {
+    fields = FeaturePipeline::select(dataset.contract(), features);
+    const std::uint8_t split_number = index.split(split);
+    const auto reader = dataset.make_reader();
+    StatisticsTree tree;
+    std::vector<std::byte> column;
+    for (std::uint64_t block = rank * blocks / world; block < (rank + 1) * blocks / world; ++block) {
+      const auto number = static_cast<std::uint32_t>(block);
+      const std::vector<std::uint32_t> rows = index.rows_of(split_number, number);
+      StatisticsTree::Statistics leaf(fields.size());
+      for (std::size_t i = 0; i < fields.size() && !rows.empty(); ++i) {
+        const Field& field = dataset.contract().fields()[fields[i]];
+        column.resize(index.blocks()[block].rows * field.bytes_per_row());
+        reader->read(number, fields[i], column);
+        leaf[i] = FieldStatistics::of(field.dtype, column, field.values_per_row(), rows);
+      }
+      tree.add(number, std::move(leaf));
+    }
+    return tree;
+  });
+  StatisticsTree all;
+  for (const auto& bytes : comm.all_gather("statistics", mine.serialize())) all.absorb(StatisticsTree::deserialize(bytes));
+  if (comm.rank() == 0) log(LogLevel::kInfo, fmt::format("fitted {} fields on split '{}'", fields.size(), split));
+  const auto statistics = all.root(static_cast<std::uint32_t>(blocks));
+  return FeaturePipeline::fit(dataset.contract(), fields, statistics);
+}
+
+}  // namespace muster

@@ -1,0 +1,52 @@
+#include "trainer/run_record.h"
+
+#include <chrono>
+
+#include "core/text.h"
+
+namespace muster {
+namespace {
+
+const std::filesystem::path& made(FileSystem& files, const std::filesystem::path& directory) {
+  files.make_directories(directory);
+  return directory;
+}
+
+}  // namespace
+
+RunRecord::RunRecord(FileSystem& files, const RunStart& start, const Config& config, const LogSink& log)
+    : files_(&files),
+      directory_(made(files, start.directory)),
+      lock_(files, directory_, log),
+      store_(files, directory_ / "checkpoints", start.run_id, log) {
+  store_.claim(start.parent);
+  events_ = std::make_unique<EventLog>(files, directory_ / "events.jsonl", start.run_id, store_.generation(), 0);
+  files.replace(directory_ / "config.yaml", to_yaml(config.values()));
+  const std::uint64_t step = start.checkpoint ? start.checkpoint->step : 0;
+  for (const RejectedCheckpoint& rejected : start.rejected) {
+    log(LogLevel::kWarning, fmt::format("checkpoint {} is passed over: {}", rejected.name, rejected.reason.what()));
+    event("checkpoint_rejected", step, {{"checkpoint", rejected.name}, {"reason", rejected.reason.what()}});
+  }
+}
+
+void RunRecord::event(const std::string& name, std::uint64_t step, const Json& fields) {
+  events_->write(name, step, fields);
+}
+
+std::string RunRecord::commit(const CheckpointContent& content, std::size_t keep, const std::vector<std::string>& protect) {
+  if (store_.superseded()) {
+    throw Error(ErrorCode::kNothingToDo, "a newer start has taken this run over: this one ends", directory_.string());
+  }
+  const auto began = std::chrono::steady_clock::now();
+  events_->sync();
+  std::string name = store_.commit(content, keep, protect);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+  event("checkpoint_committed", content.step, {{"checkpoint", name}, {"commit_seconds", took.count()}});
+  return name;
+}
+
+void RunRecord::write_metrics(const Json& metrics) {
+  files_->replace(directory_ / "metrics.json", metrics.dump(2) + "\n");
+}
+
+}  // namespace muster

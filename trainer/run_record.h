@@ -1,0 +1,38 @@
+#pragma once
+// What a run leaves behind on rank 0: run directory, claim, events, checkpoints. Other ranks hold an empty one.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "trainer/checkpoint_store.h"
+#include "trainer/config.h"
+#include "trainer/events.h"
+#include "trainer/run_directory.h"
+#include "trainer/run_start.h"
+
+namespace muster {
+
+/// Rank 0's hold on the run directory: lock, generation, events and checkpoints. Not thread-safe, but for `event`.
+class RunRecord {
+ public:
+  /// Takes the lock, claims the next generation, opens events.jsonl, writes config.yaml. Reports rejected checkpoints.
+  RunRecord(FileSystem& files, const RunStart& start, const Config& config, const LogSink& log);
+
+  void event(const std::string& name, std::uint64_t step, const Json& fields = Json::object());
+  /// Commits and records it. Error{kNothingToDo} when a newer start has claimed the run.
+  std::string commit(const CheckpointContent& content, std::size_t keep, const std::vector<std::string>& protect);
+  /// Replaces metrics.json.
+  void write_metrics(const Json& metrics);
+  std::uint64_t generation() const { return store_.generation(); }
+
+ private:
+  FileSystem* files_;
+  std::filesystem::path directory_;
+  RunLock lock_;
+  CheckpointStore store_;
+  std::unique_ptr<EventLog> events_;
+};
+
+}  // namespace muster

@@ -1,0 +1,136 @@
+#include "trainer/run_start.h"
+
+#include <algorithm>
+
+#include "core/text.h"
+
+namespace muster {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A run directory from --resume PATH, and the checkpoint in it if PATH names one.
+struct ResumePath {
+  fs::path run;
+  std::string checkpoint;
+};
+
+ResumePath parse_resume_path(FileSystem& files, const std::string& text) {
+  fs::path path = text;
+  if (!path.has_filename()) path = path.parent_path();
+  if (files.exists(path / "checkpoints")) return {path, ""};
+  if (files.exists(path / "manifest.json") && path.parent_path().filename() == "checkpoints") {
+    return {path.parent_path().parent_path(), path.filename().string()};
+  }
+  throw Error(ErrorCode::kConfig, "is neither a run directory nor a checkpoint in one", text);
+}
+
+std::string describe(const std::vector<ConfigChange>& changes) {
+  std::vector<std::string> lines;
+  for (const ConfigChange& change : changes) {
+    lines.push_back(fmt::format("{} was {}, is {}", change.path, change.before.dump(), change.after.dump()));
+  }
+  return join(lines, "; ");
+}
+
+void refuse_other_run(const fs::path& directory, const std::vector<ConfigChange>& changes, const StartOptions& options) {
+  std::vector<ConfigChange> identity;
+  std::vector<ConfigChange> trajectory;
+  for (const ConfigChange& change : changes) {
+    const bool allowed = std::find(options.allow.begin(), options.allow.end(), change.path) != options.allow.end();
+    if (change.key_class == KeyClass::kIdentity) identity.push_back(change);
+    if (change.key_class == KeyClass::kTrajectory && !allowed) trajectory.push_back(change);
+  }
+  if (!identity.empty()) {
+    throw Error(ErrorCode::kConfig,
+                fmt::format("holds another run: {}; choose another run.name, or --resume never", describe(identity)),
+                directory.string());
+  }
+  if (trajectory.empty()) return;
+  std::vector<std::string> flags;
+  for (const ConfigChange& change : trajectory) flags.push_back("--allow " + change.path);
+  throw Error(ErrorCode::kConfig,
+              fmt::format("the run would take another path: {}; if that is meant: {}", describe(trajectory), join(flags, " ")),
+              directory.string());
+}
+
+void add_identity(std::vector<ConfigChange>& changes, const char* name, const Json& state, const std::string& now) {
+  const std::string before = state.value(name, "");
+  if (before != now) {
+    changes.push_back({name, before.substr(0, 16), now.substr(0, 16), KeyClass::kIdentity});
+  }
+}
+
+void refuse_finished(const CheckpointContent& checkpoint, const Config& config, const fs::path& directory) {
+  if (!checkpoint.state.value("finished", false)) return;
+  const Config earlier(checkpoint.state.at("config"));
+  const bool longer = config.at("train", "steps") != earlier.at("train", "steps") ||
+                      config.at("train", "epochs") != earlier.at("train", "epochs");
+  if (longer) return;
+  throw Error(ErrorCode::kNothingToDo,
+              fmt::format("is finished at step {}: nothing to do (--resume never starts a new one)", checkpoint.step),
+              directory.string());
+}
+
+}  // namespace
+
+Config inherit_resolved(const Config& config, const Config& earlier) {
+  Config result = config;
+  for (const ConfigKey& key : config_keys()) {
+    if (!config.at(key.section, key.option.name).is_null() || key.path() == "train.epochs" || key.path() == "train.steps") {
+      continue;
+    }
+    result = result.with(key.section, key.option.name, earlier.at(key.section, key.option.name));
+  }
+  return result;
+}
+
+RunStart decide_start(FileSystem& files, const Config& config, const DataIdentity& data, const StartOptions& options) {
+  RunStart start;
+  const fs::path base = config.text_at("run", "dir");
+  const std::string name = config.text_at("run", "name");
+  start.run_id = new_run_id();
+  start.directory = base / name;
+  if (options.resume == "never") {
+    start.directory = unused_run_directory(files, base, name);
+    return start;
+  }
+  std::string wanted;
+  if (options.resume != "auto") {
+    const ResumePath path = parse_resume_path(files, options.resume);
+    start.directory = path.run;
+    wanted = path.checkpoint;
+  }
+  if (!files.exists(start.directory / "checkpoints")) return start;
+
+  CheckpointStore store(files, start.directory / "checkpoints", start.run_id);
+  if (wanted.empty()) {
+    CheckpointChoice choice = store.latest_good();
+    start.rejected = std::move(choice.rejected);
+    if (!choice.checkpoint) {
+      if (start.rejected.empty()) return start;  // an earlier start ended before its first checkpoint
+      throw Error(ErrorCode::kStorage,
+                  fmt::format("no checkpoint is good; the newest: {} (--resume never starts anew)",
+                              start.rejected.front().reason.what()),
+                  start.directory.string());
+    }
+    wanted = choice.checkpoint->name;
+  }
+  const fs::path chosen = start.directory / "checkpoints" / wanted;
+  const CheckpointInfo info = verify_checkpoint(files, chosen).value();
+  start.checkpoint = load_checkpoint(files, chosen).value();
+  start.resumed = true;
+  start.parent = info.name;
+  start.run_id = info.run_id;
+
+  const Config earlier(start.checkpoint->state.at("config"));
+  start.changes = config_changes(earlier, config);
+  std::erase_if(start.changes, [](const ConfigChange& change) { return change.key_class == KeyClass::kFree; });
+  add_identity(start.changes, "fingerprint", start.checkpoint->state, data.fingerprint);
+  add_identity(start.changes, "contract", start.checkpoint->state, data.contract);
+  refuse_other_run(start.directory, start.changes, options);
+  refuse_finished(*start.checkpoint, config, start.directory);
+  return start;
+}
+
+}  // namespace muster

@@ -1,0 +1,47 @@
+#pragma once
+// Where a start begins: a new run, or the newest good checkpoint of an earlier one. Runs on rank 0 only.
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/file_system.h"
+#include "core/log.h"
+#include "trainer/checkpoint_store.h"
+#include "trainer/config.h"
+#include "trainer/run_directory.h"
+
+namespace muster {
+
+/// What identifies a run beside its config's identity keys.
+struct DataIdentity {
+  std::string fingerprint;  ///< of the dataset
+  std::string contract;     ///< hash
+};
+
+struct StartOptions {
+  std::string resume = "auto";     ///< "auto", "never", or a run directory or checkpoint
+  std::vector<std::string> allow;  ///< trajectory keys that may differ from the run on disk
+};
+
+struct RunStart {
+  std::filesystem::path directory;
+  std::string run_id;
+  bool resumed = false;
+  std::string parent;                          ///< name of the checkpoint continued from
+  std::optional<CheckpointContent> checkpoint;  ///< content continued from
+  std::vector<RejectedCheckpoint> rejected;
+  std::vector<ConfigChange> changes;           ///< allowed ones, for the record
+};
+
+/// Decides; creates nothing but what RunLock needs. Error{kConfig} with the differences when the run on disk is another one,
+/// Error{kNothingToDo} when it is finished, Error{kStorage} when there are checkpoints but no good one.
+RunStart decide_start(FileSystem& files, const Config& config, const DataIdentity& data, const StartOptions& options);
+
+/// Keys that the program resolved at the first start (lanes, window, threads, horizon) taken over from the earlier config
+/// where this start leaves them open.
+Config inherit_resolved(const Config& config, const Config& earlier);
+
+}  // namespace muster

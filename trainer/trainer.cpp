@@ -1,0 +1,150 @@
+#include "trainer/trainer.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "core/text.h"
+#include "trainer/agreement.h"
+#include "trainer/environment.h"
+#include "trainer/evaluator.h"
+#include "trainer/model_setup.h"
+#include "trainer/module_state.h"
+#include "trainer/run_plan.h"
+#include "trainer/run_record.h"
+#include "trainer/tensor_exchange.h"
+#include "trainer/training_run.h"
+
+namespace muster {
+namespace {
+
+Config resolve_threads(const Config& config, int ranks_on_host) {
+  if (!config.at("train", "threads").is_null()) return config;
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  return config.with("train", "threads", std::max(1U, cores / static_cast<unsigned>(std::max(1, ranks_on_host))));
+}
+
+Config resolve(const Config& config, const RunPlan& plan) {
+  Config resolved = config.with("batch", "lanes", plan.order.lanes).with("batch", "window", plan.order.window);
+  if (config.at("schedule", "horizon").is_null()) resolved = resolved.with("schedule", "horizon", plan.total_steps);
+  return resolved;
+}
+
+Json start_json(const RunStart& start) {
+  const bool has = start.checkpoint.has_value();
+  Json changes = Json::array();
+  for (const ConfigChange& change : start.changes) {
+    changes.push_back({{"key", change.path}, {"before", change.before}, {"after", change.after}});
+  }
+  return {{"directory", start.directory.string()},
+          {"run_id", start.run_id},
+          {"resumed", start.resumed},
+          {"parent", start.parent},
+          {"changes", changes},
+          {"step", has ? start.checkpoint->step : 0},
+          {"state", has ? start.checkpoint->state : Json(nullptr)},
+          {"pipeline", has ? start.checkpoint->pipeline : Json(nullptr)}};
+}
+
+void announce(Communicator& comm, RunRecord* record, const Prepared& run, const LogSink& log) {
+  if (record == nullptr) return;
+  const auto step = run.start.at("step").get<std::uint64_t>();
+  Json fields = {{"plan", run.plan.to_json()},
+                 {"parameters", parameter_count(run.model->module())},
+                 {"fingerprint", run.dataset.manifest().fingerprint().hex()},
+                 {"environment", run.environment}};
+  if (run.start.at("resumed").get<bool>()) {
+    const Json differences = environment_changes(run.start.at("state").at("environment"), fields.at("environment"));
+    fields["checkpoint"] = run.start.at("parent");
+    fields["changes"] = run.start.at("changes");
+    fields["bits_may_differ"] = differences;
+    record->event("resumed", step, fields);
+    log(LogLevel::kInfo, fmt::format("resumed at step {} from {}{}", step, run.start.at("parent").get<std::string>(),
+                                     differences.empty() ? "" : "; bits may differ: " + differences.dump()));
+  } else {
+    fields["config"] = run.config.values();
+    record->event("run_started", step, fields);
+  }
+  log(LogLevel::kInfo, describe(run.plan, comm.size(), parameter_count(run.model->module())));
+}
+
+FeaturePipeline make_pipeline(Communicator& comm, const Config& config, const Dataset& dataset, const Json& decision,
+                              const LogSink& log) {
+  if (decision.at("resumed").get<bool>()) {
+    return together(comm, "pipeline", [&] {
+      return FeaturePipeline::from_json(dataset.contract(), decision.at("pipeline"), "pipeline.json");
+    });
+  }
+  return fit_pipeline(comm, dataset, config.text_at("data", "split"),
+                      config.at("data", "features").get<std::vector<std::string>>(), log);
+}
+
+TrainResult dry_run(Communicator& comm, const Config& config, const Dataset& dataset) {
+  const auto features = config.at("data", "features").get<std::vector<std::string>>();
+  auto pipeline = together(comm, "features", [&] {
+    const auto fields = FeaturePipeline::select(dataset.contract(), features);
+    return FeaturePipeline::fit(dataset.contract(), fields, std::vector<FieldStatistics>(fields.size()));
+  });
+  const RunPlan plan = make_run_plan(comm, config, dataset, pipeline);
+  const auto model = together(comm, "model", [&] { return make_configured_model(config, dataset.contract(), pipeline); });
+  TrainResult result;
+  result.outcome = TrainOutcome::kDryRun;
+  result.plan = plan.to_json();
+  result.plan["parameters"] = parameter_count(model->module());
+  result.plan["ranks"] = comm.size();
+  for (const std::string& name : dataset.row_index().split_names()) {
+    result.plan["rows_per_split"][name] = dataset.row_index().rows(dataset.row_index().split(name));
+  }
+  return result;
+}
+
+}  // namespace
+
+TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& options) {
+  Config config = options.config;
+  Dataset dataset = together(comm, "open dataset", [&] {
+    return Dataset::open(config.text_at("data", "dataset"), config.text_at("data", "root"));
+  });
+  if (options.dry_run) return dry_run(comm, config, dataset);
+
+  RunStart start;
+  Json decision = parse_json(on_rank_zero(comm, "decide start",
+                                          [&] {
+                                            const DataIdentity data{dataset.manifest().fingerprint().hex(),
+                                                                    dataset.manifest().contract.hex()};
+                                            start = decide_start(files, config, data, options.start);
+                                            return start_json(start).dump();
+                                          }),
+                             "start", ErrorCode::kBug);
+  const bool resumed = decision.at("resumed").get<bool>();
+  if (resumed) config = inherit_resolved(config, Config(decision.at("state").at("config")));
+  config = resolve_threads(config, options.ranks_on_host > 0 ? options.ranks_on_host : comm.size());
+  set_compute_threads(config.unsigned_at("train", "threads"));
+
+  FeaturePipeline pipeline = make_pipeline(comm, config, dataset, decision, options.log);
+  RunPlan plan = make_run_plan(comm, config, dataset, pipeline);
+  config = resolve(config, plan);
+  auto model = together(comm, "model", [&] {
+    auto made = make_configured_model(config, dataset.contract(), pipeline);
+    if (start.checkpoint) load_module_state(made->module(), start.checkpoint->model);
+    return made;
+  });
+  std::unique_ptr<RunRecord> record;
+  decision["generation"] = std::stoull(on_rank_zero(comm, "open run", [&] {
+    record = std::make_unique<RunRecord>(files, start, config, options.log);
+    return std::to_string(record->generation());
+  }));
+  if (options.on_run) {
+    options.on_run(decision.at("directory").get<std::string>(), decision.at("run_id").get<std::string>(),
+                   decision.at("generation").get<std::uint64_t>());
+  }
+  std::vector<TensorBlob> optimizer_state =
+      broadcast_tensors(comm, start.checkpoint ? start.checkpoint->optimizer : std::vector<TensorBlob>{});
+  start.checkpoint.reset();
+  Json environment = describe_environment(comm.size(), config, options.mpi_version);
+  Prepared run{std::move(config), std::move(dataset), std::move(pipeline), std::move(plan), std::move(model),
+               std::move(decision), std::move(environment)};
+  announce(comm, record.get(), run, options.log);
+  return TrainingRun(comm, options, std::move(run), std::move(record), optimizer_state).run();
+}
+
+}  // namespace muster

@@ -1,0 +1,71 @@
+#pragma once
+// The training loop: from a config, a dataset and a group of ranks to a committed model.
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/file_system.h"
+#include "core/log.h"
+#include "trainer/communicator.h"
+#include "trainer/config.h"
+#include "trainer/run_start.h"
+
+namespace muster {
+
+/// What somebody outside asks of a running loop; set from signal handlers or other threads on any rank.
+struct StopRequests {
+  std::atomic<bool> stop{false};  ///< checkpoint and stop at the next step
+  std::atomic<bool> save{false};  ///< checkpoint and go on
+};
+
+/// What a progress line shows.
+struct Progress {
+  std::uint64_t step = 0;
+  std::uint64_t total_steps = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t epochs = 0;
+  double loss = 0;
+  double samples_per_second = 0;
+  double data_share = 0;           ///< of the time since the last line: waiting for data, on this rank
+  double communication_share = 0;  ///< and for other ranks
+  double eta_seconds = 0;
+};
+
+struct TrainOptions {
+  explicit TrainOptions(Config resolved) : config(std::move(resolved)) {}
+  Config config;
+  StartOptions start;
+  bool dry_run = false;
+  std::string mpi_version;           ///< for the record; "" without MPI
+  int ranks_on_host = 0;  ///< to share the cores; 0: all ranks are on this host
+  StopRequests* requests = nullptr;  ///< not owned; may be null
+  LogSink log = silent_log();
+  std::function<void(const Progress&)> progress;  ///< rank 0, every log.every_steps steps; may be empty
+  /// Called on every rank when the run directory is known, so that faults can be written there; may be empty.
+  std::function<void(const std::string& directory, const std::string& run_id, std::uint64_t generation)> on_run;
+};
+
+enum class TrainOutcome { kFinished, kStopped, kDryRun };
+
+struct TrainResult {
+  TrainOutcome outcome = TrainOutcome::kFinished;
+  std::string directory;
+  std::string checkpoint;  ///< name of the last one committed
+  std::string running_digest;
+  Json metrics;            ///< {split: {metric: value}} of the last evaluation
+  Json plan;               ///< of a dry run: rows, steps, lanes, memory, parameters
+};
+
+/// Collective. Runs a training to its end, or until it is asked to stop. Throws AgreedError where all ranks know of the failure,
+/// any other exception where only this rank does: the caller must then take the others down.
+TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& options);
+
+/// The models that are registered, as the config's parser wants them.
+std::vector<ModelOptions> registered_model_options();
+
+}  // namespace muster

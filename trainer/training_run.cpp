@@ -1,0 +1,289 @@
+#include "trainer/training_run.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "core/text.h"
+#include "trainer/agreement.h"
+#include "trainer/evaluator.h"
+#include "trainer/metrics.h"
+#include "trainer/model_setup.h"
+#include "trainer/module_state.h"
+
+namespace muster {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+}  // namespace
+
+TrainingRun::TrainingRun(Communicator& comm, const TrainOptions& options, Prepared prepared,
+                         std::unique_ptr<RunRecord> record,
+                         const std::vector<TensorBlob>& optimizer_state)
+    : comm_(comm),
+      options_(options),
+      run_(std::move(prepared)),
+      record_(std::move(record)),
+      loss_(loss_settings(run_.config)),
+      schedule_(schedule_settings(run_.config)),
+      seed_(run_.config.unsigned_at("run", "seed")) {
+  best_by_ = run_.config.text_at("evaluate", "best_by");
+  if (best_by_.empty()) best_by_ = default_metric(loss_.kind);
+  broadcast_module(run_.model->module(), comm_);
+  optimizer_ = std::make_unique<Optimizer>(run_.model->module(), optimizer_settings(run_.config));
+  restore(optimizer_state);
+}
+
+void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
+  const Json& state = run_.start.at("state");
+  BucketPlan plan;
+  if (state.is_null()) {
+    plan = initial_bucket_plan(run_.model->module());
+  } else {
+    step_ = run_.start.at("step").get<std::uint64_t>();
+    running_ = Digest::from_hex(member<std::string>(state, "running_digest", "checkpoint"));
+    epoch_rows_ = member<std::uint64_t>(state, "epoch_rows", "checkpoint");
+    best_ = state.at("best");
+    evaluations_without_better_ = member<std::uint64_t>(state, "evaluations_without_better", "checkpoint");
+    if (!state.at("evaluated_step").is_null()) evaluated_step_ = state.at("evaluated_step").get<std::uint64_t>();
+    metrics_ = state.at("metrics");
+    plan = BucketPlan::from_json(state.at("bucket_plan"), gradient_bytes(run_.model->module()).size(),
+                                 "checkpoint");
+    optimizer_->load_state(optimizer_state);
+  }
+  reducer_ = std::make_unique<GradientReducer>(run_.model->module(), comm_, std::move(plan));
+  reader_ = run_.dataset.make_reader();
+  auto batches = make_training_plan(run_.dataset.row_index(), run_.plan.split_number, run_.plan.order,
+                                    run_.plan.cursor(step_), run_.plan.epochs(), static_cast<std::uint32_t>(comm_.rank()),
+                                    static_cast<std::uint32_t>(comm_.size()));
+  stream_ = std::make_unique<BatchStream>(std::move(batches), *reader_, run_.dataset.contract(), run_.pipeline,
+                                          stream_options(run_.config));
+}
+
+StepReport TrainingRun::forward_backward(const Batch& batch) {
+  StepReport report;
+  const std::uint64_t wanted = run_.config.unsigned_at("train", "micro_batch");
+  const std::size_t micro_batch = wanted == 0 ? std::max<std::size_t>(1, batch.rows()) : wanted;
+  reducer_->begin_step();
+  run_.model->module().train();
+  for (std::size_t first = 0; first < batch.rows(); first += micro_batch) {
+    const std::size_t count = std::min(micro_batch, batch.rows() - first);
+    const ModelBatch inputs(batch, first, count, true, seed_);
+    const at::Tensor sums = run_.model->loss(run_.model->forward(inputs), inputs, loss_);
+    if (first + count == batch.rows()) reducer_->ready();
+    sums[0].backward();
+    report.loss += sums[0].item<double>();
+    report.weight += sums[1].item<double>();
+  }
+  report.rows = batch.rows();
+  for (std::size_t row = 0; row < batch.rows(); ++row) {
+    const RowId id = batch.ids()[row];
+    report.digest += sample_hash(id.partition, id.row, batch.positions()[row]);
+  }
+  return report;
+}
+
+void TrainingRun::one_step() {
+  const Batch* batch = stream_->next();
+  ensure(batch != nullptr && batch->step == step_, "the stream is at another step than the loop ({})", step_);
+  StepReport report = forward_backward(*batch);
+  reducer_->start_rest();
+  if (options_.requests != nullptr) {
+    report.stop = options_.requests->stop.load();
+    report.save = options_.requests->save.exchange(false);
+  }
+  const double every = run_.config.number_at("checkpoint", "every_seconds");
+  if (comm_.rank() == 0 && every > 0 && seconds_since(last_commit_) >= every) report.save = true;
+  last_ = exchange_reports(comm_, report);
+  if (const int bad = last_.first_not_finite; bad >= 0) {
+    throw AgreedError(Error(ErrorCode::kData, fmt::format("step {}: the loss is not finite on rank {} of {}: lower "
+                                                          "optimizer.learning_rate, set train.clip_norm, or look at the data",
+                                                          step_, bad, comm_.size())),
+                      bad == comm_.rank());
+  }
+  reducer_->finish(last_.weight);
+  const double norm = optimizer_->clip(run_.config.number_at("train", "clip_norm"));
+  const double rate = learning_rate(schedule_, run_.config.number_at("optimizer", "learning_rate"), step_);
+  optimizer_->step(rate);
+  reducer_->replan_once();
+
+  step_ += 1;
+  if ((step_ - 1) % run_.plan.steps_per_epoch == 0) epoch_rows_ = 0;
+  epoch_rows_ += last_.rows;
+  running_ = chain(running_, last_.digest);
+  log_step(last_, norm, rate);
+}
+
+void TrainingRun::log_step(const StepTotals& totals, double gradient_norm, double rate) {
+  const double loss = totals.weight > 0 ? totals.loss / totals.weight : 0;
+  rows_since_line_ += totals.rows;
+  steps_since_line_ += 1;
+  event("step", {{"epoch", (step_ - 1) / run_.plan.steps_per_epoch},
+                 {"epoch_rows", epoch_rows_},
+                 {"rows", totals.rows},
+                 {"loss", json_number(loss)},
+                 {"learning_rate", rate},
+                 {"gradient_norm", json_number(gradient_norm)},
+                 {"digest", totals.digest.hex()},
+                 {"running_digest", running_.hex()}});
+  const bool due = step_ % run_.config.unsigned_at("log", "every_steps") == 0 || step_ == run_.plan.total_steps;
+  if (!due) return;
+  const double elapsed = std::max(1e-9, seconds_since(last_line_));
+  const double data_wait = stream_->wait_seconds();
+  const double comm_wait = comm_.wait_seconds() + reducer_->wait_seconds();
+  Progress progress;
+  progress.step = step_;
+  progress.total_steps = run_.plan.total_steps;
+  progress.epoch = (step_ - 1) / run_.plan.steps_per_epoch;
+  progress.epochs = run_.plan.epochs();
+  progress.loss = loss;
+  progress.samples_per_second = static_cast<double>(rows_since_line_) / elapsed;
+  progress.data_share = (data_wait - data_wait_at_line_) / elapsed;
+  progress.communication_share = (comm_wait - comm_wait_at_line_) / elapsed;
+  progress.eta_seconds = static_cast<double>(run_.plan.total_steps - step_) * elapsed / static_cast<double>(steps_since_line_);
+  if (comm_.rank() == 0 && options_.progress) options_.progress(progress);
+  last_line_ = Clock::now();
+  rows_since_line_ = 0;
+  steps_since_line_ = 0;
+  data_wait_at_line_ = data_wait;
+  comm_wait_at_line_ = comm_wait;
+}
+
+bool TrainingRun::evaluation_due() const {
+  if (step_ == 0 || evaluated_step_ == step_ || run_.config.text_at("evaluate", "split").empty()) return false;
+  const std::uint64_t every = run_.config.unsigned_at("evaluate", "every_steps");
+  return step_ == run_.plan.total_steps || step_ % (every > 0 ? every : run_.plan.steps_per_epoch) == 0;
+}
+
+void TrainingRun::take_metrics(const Json& metrics) {
+  const std::string split = run_.config.text_at("evaluate", "split");
+  evaluated_step_ = step_;
+  metrics_[split] = metrics;
+  if (comm_.rank() == 0) {
+    event("evaluated", {{"split", split}, {"metrics", metrics}});
+    options_.log(LogLevel::kInfo, fmt::format("step {}: {} {}", step_, split, metrics_line(metrics)));
+  }
+  const auto value = metrics.find(best_by_);
+  if (value == metrics.end()) {
+    fail(ErrorCode::kConfig, "evaluate.best_by is '{}', which this loss has not", best_by_);
+  }
+  const bool larger = larger_is_better(best_by_);
+  const bool defined = value->is_number();
+  const bool better = defined && (best_.is_null() || (larger ? *value > best_.at("value") : *value < best_.at("value")));
+  evaluations_without_better_ = better ? 0 : evaluations_without_better_ + 1;
+  improved_ = better;
+  if (better) best_ = {{"metric", best_by_}, {"value", *value}, {"step", step_}, {"checkpoint", ""}};
+}
+
+/// False if it was interrupted by a stop request.
+bool TrainingRun::evaluate_now() {
+  EvaluateSettings settings;
+  settings.split = run_.config.text_at("evaluate", "split");
+  settings.micro_batch = static_cast<std::uint32_t>(run_.config.unsigned_at("evaluate", "micro_batch"));
+  settings.threshold = run_.config.number_at("evaluate", "threshold");
+  settings.loss = loss_;
+  settings.outputs = model_outputs(run_.dataset.contract(), loss_.kind);
+  settings.stream = stream_options(run_.config);
+  const auto stop = [&] { return options_.requests != nullptr && options_.requests->stop.load(); };
+  const auto metrics = evaluate_split(comm_, *run_.model, run_.dataset, run_.pipeline, settings, stop);
+  last_line_ = Clock::now();
+  if (metrics) take_metrics(*metrics);
+  return metrics.has_value();
+}
+
+Json TrainingRun::state(bool finished) const {
+  const Cursor cursor = run_.plan.cursor(step_);
+  Json best = best_;
+  return {{"cursor", {{"epoch", cursor.epoch}, {"step", cursor.step}}},
+          {"running_digest", running_.hex()},
+          {"epoch_rows", epoch_rows_},
+          {"bucket_plan", reducer_->plan().to_json()},
+          {"best", best},
+          {"evaluations_without_better", evaluations_without_better_},
+          {"evaluated_step", evaluated_step_ ? Json(*evaluated_step_) : Json(nullptr)},
+          {"metrics", metrics_},
+          {"finished", finished},
+          {"fingerprint", run_.dataset.manifest().fingerprint().hex()},
+          {"contract", run_.dataset.manifest().contract.hex()},
+          {"config", run_.config.values()},
+          {"plan", run_.plan.to_json()},
+          {"environment", run_.environment}};
+}
+
+void TrainingRun::commit(bool finished) {
+  if (improved_) best_["checkpoint"] = checkpoint_name(run_.start.at("generation").get<std::uint64_t>(), step_);
+  improved_ = false;
+  last_checkpoint_ = on_rank_zero(comm_, "commit checkpoint", [&] {
+    CheckpointContent content;
+    content.step = step_;
+    content.state = state(finished);
+    content.pipeline = run_.pipeline.to_json();
+    content.contract_yaml = run_.dataset.contract().to_yaml();
+    content.model = module_state(run_.model->module());
+    content.optimizer = optimizer_->state();
+    std::vector<std::string> protect;
+    if (!best_.is_null()) protect.push_back(best_.at("checkpoint").get<std::string>());
+    std::string name = record_->commit(content, run_.config.unsigned_at("checkpoint", "keep"), protect);
+    if (!metrics_.empty()) record_->write_metrics(metrics_);
+    return name;
+  });
+  committed_step_ = step_;
+  last_commit_ = Clock::now();
+}
+
+TrainingRun::After TrainingRun::after_step() {
+  bool stopping = last_.stop;
+  if (!stopping && evaluation_due()) stopping = !evaluate_now();
+  const std::uint64_t every = run_.config.unsigned_at("checkpoint", "every_steps");
+  const bool due = stopping || last_.save || improved_ || (every > 0 && step_ % every == 0);
+  if (due && step_ < run_.plan.total_steps) commit(false);
+  if (due && step_ == run_.plan.total_steps && stopping && evaluation_due()) commit(false);
+  return stopping && (step_ < run_.plan.total_steps || evaluation_due()) ? After::kStop : After::kGoOn;
+}
+
+void TrainingRun::event(const std::string& name, const Json& fields) {
+  if (record_ != nullptr) record_->event(name, step_, fields);
+}
+
+TrainResult TrainingRun::result(TrainOutcome outcome) const {
+  TrainResult result;
+  result.outcome = outcome;
+  result.directory = run_.start.at("directory").get<std::string>();
+  result.checkpoint = last_checkpoint_;
+  result.running_digest = running_.hex();
+  result.metrics = metrics_;
+  result.plan = run_.plan.to_json();
+  return result;
+}
+
+TrainResult TrainingRun::run() {
+  if (run_.start.at("state").is_null()) commit(false);  // from here on there is always a loadable one
+  const auto stop = [&] {
+    comm_.barrier("stopped");
+    event("stopped", {{"checkpoint", last_checkpoint_}, {"running_digest", running_.hex()}});
+    return result(TrainOutcome::kStopped);
+  };
+  if (evaluation_due() && !evaluate_now()) {
+    commit(false);
+    return stop();
+  }
+  const std::uint64_t patience = run_.config.unsigned_at("evaluate", "stop_early");
+  const auto out_of_patience = [&] { return patience > 0 && evaluations_without_better_ >= patience; };
+  last_line_ = Clock::now();
+  while (step_ < run_.plan.total_steps && !out_of_patience()) {
+    one_step();
+    if (after_step() == After::kStop) return stop();
+  }
+  commit(true);
+  event("run_finished", {{"checkpoint", last_checkpoint_},
+                         {"running_digest", running_.hex()},
+                         {"best", best_},
+                         {"stopped_early", step_ < run_.plan.total_steps}});
+  comm_.barrier("finished");
+  return result(TrainOutcome::kFinished);
+}
+
+}  // namespace muster

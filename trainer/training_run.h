@@ -1,0 +1,92 @@
+#pragma once
+// The loop itself: one object a run, from its restored state to its last checkpoint.
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data_loader/batch_stream.h"
+#include "data_loader/dataset.h"
+#include "models/model.h"
+#include "trainer/gradient_reducer.h"
+#include "trainer/optimizer.h"
+#include "trainer/run_plan.h"
+#include "trainer/run_record.h"
+#include "trainer/schedule.h"
+#include "trainer/step_report.h"
+#include "trainer/trainer.h"
+
+namespace muster {
+
+/// Everything a run is made of once its start is decided; the same on every rank.
+struct Prepared {
+  Config config;
+  Dataset dataset;
+  FeaturePipeline pipeline;
+  RunPlan plan;
+  std::unique_ptr<Model> model;
+  Json start;  ///< {directory, run_id, generation, resumed, parent, step, state, …}: see train()
+  Json environment;
+};
+
+/// Collective in all its public calls. One thread.
+class TrainingRun {
+ public:
+  TrainingRun(Communicator& comm, const TrainOptions& options, Prepared prepared, std::unique_ptr<RunRecord> record,
+              const std::vector<TensorBlob>& optimizer_state);
+  TrainResult run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  enum class After { kGoOn, kStop };
+
+  void restore(const std::vector<TensorBlob>& optimizer_state);
+  void one_step();
+  StepReport forward_backward(const Batch& batch);
+  void log_step(const StepTotals& totals, double gradient_norm, double rate);
+  After after_step();
+  bool evaluation_due() const;
+  bool evaluate_now();
+  void take_metrics(const Json& metrics);
+  void commit(bool finished);
+  Json state(bool finished) const;
+  void event(const std::string& name, const Json& fields);
+  TrainResult result(TrainOutcome outcome) const;
+
+  Communicator& comm_;
+  const TrainOptions& options_;
+  Prepared run_;
+  std::unique_ptr<RunRecord> record_;  ///< rank 0 only
+  LossSettings loss_;
+  ScheduleSettings schedule_;
+  std::uint64_t seed_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<GradientReducer> reducer_;
+  std::unique_ptr<BlockReader> reader_;
+  std::unique_ptr<BatchStream> stream_;
+
+  std::uint64_t step_ = 0;  ///< global: steps done
+  Digest running_;
+  std::uint64_t epoch_rows_ = 0;
+  StepTotals last_;
+  std::optional<std::uint64_t> evaluated_step_;
+  std::string best_by_;
+  Json best_ = nullptr;  ///< {value, step, checkpoint}
+  std::uint64_t evaluations_without_better_ = 0;
+  bool improved_ = false;
+  Json metrics_ = Json::object();
+  std::string last_checkpoint_;
+  std::uint64_t committed_step_ = ~std::uint64_t{0};
+  Clock::time_point last_commit_ = Clock::now();
+
+  Clock::time_point last_line_ = Clock::now();
+  std::uint64_t rows_since_line_ = 0;
+  std::uint64_t steps_since_line_ = 0;
+  double data_wait_at_line_ = 0;
+  double comm_wait_at_line_ = 0;
+};
+
+}  // namespace muster
