@@ -22,7 +22,7 @@ add_library(muster_options INTERFACE)
 target_compile_options(muster_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
                                                 -Woverloaded-virtual -fno-omit-frame-pointer)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  target_compile_options(muster_options INTERFACE -Wno-restrict) # GCC 12 and 13 see it in every std::string::insert
+  target_compile_options(muster_options INTERFACE -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds) # GCC 12 and 13 see it in every std::string::insert
 endif()
 if(MUSTER_SANITIZE)
   add_compile_options(-fsanitize=${MUSTER_SANITIZE} -fno-sanitize-recover=all)

@@ -39,7 +39,8 @@ class PosixFile : public WritableFile {
 
   void append(std::span<const std::byte> bytes) override {
     while (!bytes.empty()) {
-      const ::ssize_t written = ::write(descriptor_.get(), bytes.data(), std::min<std::size_t>(bytes.size(), 1U << 30));
+      const ::ssize_t written =
+          ::write(descriptor_.get(), bytes.data(), std::min<std::size_t>(bytes.size(), 1U << 30));
       if (written < 0 && errno == EINTR) continue;
       if (written < 0) fail_errno("write", path_, errno);
       bytes = bytes.subspan(static_cast<std::size_t>(written));
@@ -68,14 +69,17 @@ class PosixFileSystem : public FileSystem {
     const Descriptor file(path, O_RDONLY, "read");
     struct stat status {};
     if (::fstat(file.get(), &status) != 0) fail_errno("read", path, errno);
-    std::vector<std::byte> content(static_cast<std::size_t>(status.st_size));
+    // One byte more than it says, so that its end is seen: some files (directories, /proc) do not tell their
+    // size.
+    std::vector<std::byte> content(static_cast<std::size_t>(status.st_size) + 1);
     std::size_t done = 0;
-    while (done < content.size()) {
+    while (true) {
       const ::ssize_t got = ::read(file.get(), content.data() + done, content.size() - done);
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) fail_errno("read", path, errno);
       if (got == 0) break;
       done += static_cast<std::size_t>(got);
+      if (done == content.size()) content.resize(2 * content.size());
     }
     content.resize(done);
     return content;
@@ -83,7 +87,9 @@ class PosixFileSystem : public FileSystem {
 
   bool exists(const std::filesystem::path& path) override {
     std::error_code error;
-    return std::filesystem::exists(path, error);
+    const bool found = std::filesystem::exists(path, error);
+    if (error) fail_errno("look for", path, error.value());  // not the same as absent
+    return found;
   }
 
   std::uint64_t size(const std::filesystem::path& path) override {
@@ -143,10 +149,15 @@ std::string FileSystem::read_text(const std::filesystem::path& path) {
 
 void FileSystem::replace(const std::filesystem::path& path, std::string_view content) {
   const std::filesystem::path temporary = path.string() + fmt::format(".{}.tmp", ::getpid());
-  const auto file = create(temporary);
-  file->append(content);
-  file->sync();
-  rename(temporary, path);
+  try {
+    const auto file = create(temporary);
+    file->append(content);
+    file->sync();
+    rename(temporary, path);
+  } catch (const Error&) {
+    (void)attempt([&] { return remove_all(temporary), true; });  // the first cause is the one to report
+    throw;
+  }
   sync_directory(path.has_parent_path() ? path.parent_path() : ".");
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/text.h"
 
@@ -10,15 +11,24 @@ namespace muster {
 
 const char* to_string(OptionType type) {
   switch (type) {
-    case OptionType::kBoolean: return "true or false";
-    case OptionType::kInteger: return "integer";
-    case OptionType::kUnsigned: return "integer >= 0";
-    case OptionType::kNumber: return "number";
-    case OptionType::kText: return "text";
-    case OptionType::kBytes: return "size";
-    case OptionType::kIntegerList: return "list of integers";
-    case OptionType::kNumberList: return "list of numbers";
-    case OptionType::kTextList: return "list of texts";
+    case OptionType::kBoolean:
+      return "true or false";
+    case OptionType::kInteger:
+      return "integer";
+    case OptionType::kUnsigned:
+      return "integer >= 0";
+    case OptionType::kNumber:
+      return "number";
+    case OptionType::kText:
+      return "text";
+    case OptionType::kBytes:
+      return "size";
+    case OptionType::kIntegerList:
+      return "list of integers";
+    case OptionType::kNumberList:
+      return "list of numbers";
+    case OptionType::kTextList:
+      return "list of texts";
   }
   return "";
 }
@@ -34,28 +44,44 @@ nlohmann::json read_list(const YamlNode& node, Read read) {
 
 nlohmann::json read_text(const Option& option, const YamlNode& node) {
   std::string text = node.as_string();
-  const bool known = option.choices.empty() || std::find(option.choices.begin(), option.choices.end(), text) !=
-                                                   option.choices.end();
+  const bool known = option.choices.empty() ||
+                     std::find(option.choices.begin(), option.choices.end(), text) != option.choices.end();
   if (!known) {
-    node.fail_here(fmt::format("'{}' is no {}{}; known: {}", text, option.name, did_you_mean(text, option.choices),
-                               join(option.choices, ", ")));
+    node.fail_here(fmt::format("'{}' is no {}{}; known: {}", text, option.name,
+                               did_you_mean(text, option.choices), join(option.choices, ", ")));
   }
   return text;
+}
+
+double read_number(const YamlNode& node) {
+  const double value = node.as_number();
+  if (!std::isfinite(value)) node.fail_here("a finite number was expected");
+  return value;
 }
 
 }  // namespace
 
 nlohmann::json read_option(const Option& option, const YamlNode& node) {
+  if (node.is_null() && option.fallback.is_null()) return nullptr;
   switch (option.type) {
-    case OptionType::kBoolean: return node.as_boolean();
-    case OptionType::kInteger: return node.as_integer();
-    case OptionType::kUnsigned: return node.as_unsigned();
-    case OptionType::kNumber: return node.as_number();
-    case OptionType::kText: return read_text(option, node);
-    case OptionType::kBytes: return node.as_bytes();
-    case OptionType::kIntegerList: return read_list(node, [](const YamlNode& item) { return item.as_integer(); });
-    case OptionType::kNumberList: return read_list(node, [](const YamlNode& item) { return item.as_number(); });
-    case OptionType::kTextList: return read_list(node, [&](const YamlNode& item) { return read_text(option, item); });
+    case OptionType::kBoolean:
+      return node.as_boolean();
+    case OptionType::kInteger:
+      return node.as_integer();
+    case OptionType::kUnsigned:
+      return node.as_unsigned();
+    case OptionType::kNumber:
+      return read_number(node);
+    case OptionType::kText:
+      return read_text(option, node);
+    case OptionType::kBytes:
+      return node.as_bytes();
+    case OptionType::kIntegerList:
+      return read_list(node, [](const YamlNode& item) { return item.as_integer(); });
+    case OptionType::kNumberList:
+      return read_list(node, read_number);
+    case OptionType::kTextList:
+      return read_list(node, [&](const YamlNode& item) { return read_text(option, item); });
   }
   return nullptr;
 }

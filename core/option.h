@@ -10,7 +10,17 @@
 
 namespace muster {
 
-enum class OptionType { kBoolean, kInteger, kUnsigned, kNumber, kText, kBytes, kIntegerList, kNumberList, kTextList };
+enum class OptionType {
+  kBoolean,
+  kInteger,
+  kUnsigned,
+  kNumber,
+  kText,
+  kBytes,
+  kIntegerList,
+  kNumberList,
+  kTextList
+};
 
 /// A setting: name, type, default (null: none; it must be given, or the program works it out), meaning.
 struct Option {
@@ -23,7 +33,8 @@ struct Option {
 
 const char* to_string(OptionType type);
 
-/// The node's value, checked against the option's type and choices: Error{kConfig} at the node.
+/// The node's value, checked against the option's type and choices: Error{kConfig} at the node. Null (`key:
+/// ~`) leaves open what has no default, and is refused elsewhere. Numbers are finite.
 nlohmann::json read_option(const Option& option, const YamlNode& node);
 
 /// A map with these options: strict, defaults filled in. `node` may be nullptr (all defaults).

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -13,13 +14,16 @@
 
 namespace muster {
 
-/// Named entries of one kind. Filled by static initialisers before main, read-only afterwards, hence thread-safe.
+/// Named entries of one kind. Filled by static initialisers before main, read-only afterwards, hence
+/// thread-safe.
 template <typename Entry>
 class Registry {
  public:
-  /// The registry of this kind. `kind` appears in errors ("model", "generator").
-  static Registry& of_kind(const char* kind) {
+  /// The registry of this kind; each kind has an entry type of its own. `kind` appears in errors ("model",
+  /// "generator").
+  static Registry& of_kind(const std::string& kind) {
     static Registry registry(kind);
+    ensure(registry.kind_ == kind, "'{}' and '{}' need entry types of their own", kind, registry.kind_);
     return registry;
   }
 
@@ -29,7 +33,7 @@ class Registry {
     return true;
   }
 
-  /// The entry of that name; throws Error{kConfig} that lists the known names, nearest first.
+  /// The entry of that name; throws Error{kConfig} that lists the known names and points to the nearest.
   const Entry& get(std::string_view name) const {
     const auto found = entries_.find(std::string(name));
     if (found != entries_.end()) return found->second;
@@ -44,8 +48,8 @@ class Registry {
   }
 
  private:
-  explicit Registry(const char* kind) : kind_(kind) {}
-  const char* kind_;
+  explicit Registry(std::string kind) : kind_(std::move(kind)) {}
+  std::string kind_;
   std::map<std::string, Entry> entries_;
 };
 

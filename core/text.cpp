@@ -89,8 +89,8 @@ std::string human_count(std::uint64_t count) {
 }
 
 std::string human_seconds(double seconds) {
-  if (seconds < 1) return fmt::format("{:.0f} ms", seconds * 1000);
-  if (seconds < 60) return fmt::format("{:.1f} s", seconds);
+  if (seconds < 0.9995) return fmt::format("{:.0f} ms", seconds * 1000);
+  if (seconds < 59.95) return fmt::format("{:.1f} s", seconds);
   const auto whole = static_cast<std::uint64_t>(std::llround(seconds));
   if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
   return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
@@ -101,7 +101,8 @@ std::optional<std::uint64_t> parse_bytes(std::string_view text) {
   double value = 0;
   const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (status != std::errc{} || !(value >= 0)) return std::nullopt;
-  const std::string_view unit = trim(std::string_view(end, static_cast<std::size_t>(text.data() + text.size() - end)));
+  const std::string_view unit =
+      trim(std::string_view(end, static_cast<std::size_t>(text.data() + text.size() - end)));
   struct Unit {
     std::string_view name;
     double bytes;
@@ -117,7 +118,8 @@ std::optional<std::uint64_t> parse_bytes(std::string_view text) {
                                             {"GiB", 0x1p30},
                                             {"TiB", 0x1p40}}};
   for (const Unit& known : kUnits) {
-    if (unit == known.name && value * known.bytes < 0x1p63) return static_cast<std::uint64_t>(value * known.bytes);
+    if (unit == known.name && value * known.bytes < 0x1p63)
+      return static_cast<std::uint64_t>(value * known.bytes);
   }
   return std::nullopt;
 }
@@ -136,9 +138,9 @@ std::optional<std::int64_t> parse_iso_time(std::string_view text) {
   if (!text.empty() && text.back() == 'Z') text.remove_suffix(1);
   const auto number = [&](std::size_t at, std::size_t length) -> std::optional<int> {
     int value = 0;
-    if (at + length > text.size()) return std::nullopt;
+    if (at + length > text.size() || text[at] == '-') return std::nullopt;
     const auto [end, status] = std::from_chars(text.data() + at, text.data() + at + length, value);
-    if (status != std::errc{} || end != text.data() + at + length || value < 0) return std::nullopt;
+    if (status != std::errc{} || end != text.data() + at + length) return std::nullopt;
     return value;
   };
   if (text.size() != 10 && text.size() != 19) return std::nullopt;
@@ -157,7 +159,8 @@ std::optional<std::int64_t> parse_iso_time(std::string_view text) {
   }
   if (!year || !month || !day || !hour || !minute || !second) return std::nullopt;
   if (*hour > 23 || *minute > 59 || *second > 59) return std::nullopt;
-  const std::chrono::year_month_day date{std::chrono::year{*year}, std::chrono::month{static_cast<unsigned>(*month)},
+  const std::chrono::year_month_day date{std::chrono::year{*year},
+                                         std::chrono::month{static_cast<unsigned>(*month)},
                                          std::chrono::day{static_cast<unsigned>(*day)}};
   if (!date.ok()) return std::nullopt;
   const std::int64_t days = std::chrono::sys_days{date}.time_since_epoch().count();

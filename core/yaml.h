@@ -1,5 +1,6 @@
 #pragma once
-// Strict YAML: every value knows its file:line:column, every unread key is an error that names the nearest known one.
+// Strict YAML: every value knows its file:line:column, every unread key is an error that names the nearest
+// known one.
 
 #include <cstdint>
 #include <filesystem>
@@ -16,13 +17,14 @@
 
 namespace muster {
 
-/// A node of a YAML document. Immutable but for the notes on which keys were read. Copyable (deep). All failures are
-/// Error{kConfig} with `where` = "file:line:column".
+/// A node of a YAML document. Immutable but for the notes on which keys were read. Copyable (deep). All
+/// failures are Error{kConfig} with `where` = "file:line:column".
 class YamlNode {
  public:
   enum class Kind { kNull, kScalar, kList, kMap };
 
-  /// Parses a whole document. Anchors, tags and duplicate keys are refused; nesting deeper than 64 too.
+  /// Parses a whole document; an empty one is null. Refused: a second document, anchors, aliases, tags,
+  /// duplicate keys, keys that are no text, nesting deeper than 64.
   static YamlNode parse(std::string_view text, std::string file_name);
   static YamlNode load(const std::filesystem::path& path);
 

@@ -1,8 +1,11 @@
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstring>
 #include <limits>
 
@@ -73,6 +76,7 @@ struct PartitionWriter::State {
   ~State() {
     {
       const hdf5::Lock lock;
+      divert();
       release();
     }
     std::error_code nothing_to_remove;
@@ -161,7 +165,27 @@ struct PartitionWriter::State {
   void flush_and_close() {
     const hdf5::Lock lock;
     if (H5Fflush(file.get(), H5F_SCOPE_LOCAL) < 0) fail_storage("write the partition");
+    if (::fsync(descriptor()) !=
+        0) {  // what fails late fails here: a close that fails leaves the library broken
+      throw Error(ErrorCode::kStorage, fmt::format("cannot write the partition: {}", std::strerror(errno)),
+                  path.string());
+    }
     if (!release()) fail_storage("close the partition");
+  }
+
+  int descriptor() const {
+    void* own = nullptr;
+    return H5Fget_vfd_handle(file.get(), H5P_DEFAULT, &own) < 0 ? -1 : *static_cast<const int*>(own);
+  }
+
+  /// For a file given up: what the library still has to flush goes to memory, and nowhere. If the last flush
+  /// of a file fails (the disk is full), libhdf5 crashes when the process ends.
+  void divert() const {
+    if (!file.valid()) return;
+    const int memory = ::memfd_create("given-up-partition", MFD_CLOEXEC);
+    if (memory < 0) return;
+    ::dup3(memory, descriptor(), O_CLOEXEC);
+    ::close(memory);
   }
 
   bool release() {

@@ -6,16 +6,14 @@
 #include "trainer/run_directory.h"
 
 namespace muster {
-namespace {
 
-[[noreturn]] void take_down(Ranks& ranks, const GuardOptions& options, const Error& error) {
+void take_down(Ranks& ranks, const GuardOptions& options, const Error& error) {
+  if (ranks.comm().size() == 1) return;
   std::fprintf(stderr, "muster: rank %d on %s: %s\n", ranks.comm().rank(), host_name().c_str(), error.what());
   std::fflush(stderr);
   if (options.on_fault) options.on_fault(error);
   ranks.abort(error.exit_code());
 }
-
-}  // namespace
 
 int with_ranks(const GuardOptions& options, const std::function<int(Ranks&)>& body) {
   const auto on_failure = [&](const std::string& line) {
@@ -29,14 +27,12 @@ int with_ranks(const GuardOptions& options, const std::function<int(Ranks&)>& bo
   } catch (const AgreedError&) {
     throw;
   } catch (const Error& error) {
-    if (ranks.comm().size() == 1) {
-      if (options.on_fault) options.on_fault(error);
-      throw;
-    }
     take_down(ranks, options, error);
+    if (options.on_fault) options.on_fault(error);
+    throw;
   } catch (const std::exception& error) {
     const Error bug(ErrorCode::kBug, error.what());
-    if (ranks.comm().size() > 1) take_down(ranks, options, bug);
+    take_down(ranks, options, bug);
     if (options.on_fault) options.on_fault(bug);
     throw bug;
   }

@@ -15,6 +15,9 @@ struct GuardOptions {
   std::function<void(const Error&)> on_fault;
 };
 
+/// Prints the failure with rank and host and ends the job; returns when this rank is alone.
+void take_down(Ranks& ranks, const GuardOptions& options, const Error& error);
+
 /// Makes the ranks and runs `body`. What all ranks know of (AgreedError) is rethrown; another failure is printed with rank and
 /// host, and ends the job.
 int with_ranks(const GuardOptions& options, const std::function<int(Ranks&)>& body);

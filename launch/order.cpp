@@ -39,8 +39,10 @@ std::pair<std::uint64_t, std::uint64_t> parse_steps(const std::string& text, std
 /// Order settings with the window that training would choose on so many ranks.
 OrderSettings resolved_order(const Config& config, const Dataset& dataset, int world) {
   OrderSettings settings = order_settings(config);
-  check_order(settings, static_cast<std::uint32_t>(world));
-  if (settings.window > 0) return settings;
+  if (settings.window > 0) {
+    check_order(settings, static_cast<std::uint32_t>(world));
+    return settings;
+  }
   const auto features = config.at("data", "features").get<std::vector<std::string>>();
   const auto fields = FeaturePipeline::select(dataset.contract(), features);
   const auto pipeline =

@@ -89,6 +89,7 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
     options.requests = &signal_requests();
     options.log = console.sink();
     options.progress = [&](const Progress& progress) { console.progress(progress); };
+    options.on_lone_failure = [&](const Error& error) { take_down(ranks, guard, error); };
     options.on_run = [&](const std::string& directory, const std::string& run_id, std::uint64_t generation) {
       faults.open(directory, run_id, generation);
     };

@@ -21,7 +21,8 @@ std::vector<CheckpointName> checkpoints_in(FileSystem& files, const std::filesys
   return result;
 }
 
-/// The parent a claim names. The line is there twice, so that one bad byte does not lose it.
+/// The parent a claim names. The line is there twice, an empty one between, so that one bad byte
+/// does not lose it.
 std::string parent_in_claim(FileSystem& files, const std::filesystem::path& directory,
                             std::uint64_t generation) {
   const std::filesystem::path path = directory / "claims" / claim_file(generation);
@@ -91,7 +92,7 @@ bool write_claim(FileSystem& files, const std::filesystem::path& directory, std:
       claims / fmt::format(".{}-{:08x}{:08x}", claim_file(generation), entropy(), entropy());
   {
     const auto file = files.create(draft);
-    file->append(line + line);
+    file->append(line + "\n" + line);
     file->sync();
   }
   const bool won = files.link(draft, claims / claim_file(generation));

@@ -23,6 +23,10 @@ std::optional<std::uint64_t> number(std::string_view digits) {
 
 }  // namespace
 
+std::string checkpoint_name(std::uint64_t generation, std::uint64_t step) {
+  return CheckpointName{generation, step}.text();
+}
+
 std::string CheckpointName::text() const { return fmt::format("g{:04}-step-{:08}", generation, step); }
 
 std::optional<CheckpointName> CheckpointName::parse(std::string_view text) {

@@ -64,6 +64,11 @@ std::vector<std::uint64_t> gradient_bytes(torch::nn::Module& module) {
   return bytes;
 }
 
+BucketPlan initial_bucket_plan(torch::nn::Module& module) {
+  const std::vector<std::uint64_t> bytes = gradient_bytes(module);
+  return plan_buckets(bytes, reverse_order(bytes.size()));
+}
+
 struct GradientReducer::State {
   Communicator* comm = nullptr;
   BucketLimits limits;
@@ -200,9 +205,13 @@ void GradientReducer::begin_step() {
 
 void GradientReducer::ready() { state_->armed = true; }
 
-void GradientReducer::finish(double weight_sum) {
+void GradientReducer::start_rest() {
   state_->armed = false;
   while (state_->next < state_->buckets.size()) state_->start_next_bucket();
+}
+
+void GradientReducer::finish(double weight_sum) {
+  start_rest();
   for (Bucket& bucket : state_->buckets) {
     const auto start = std::chrono::steady_clock::now();
     bucket.reduce->wait();

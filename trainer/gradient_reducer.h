@@ -36,8 +36,11 @@ class GradientReducer {
   /// The next backward() is the step's last on this rank: a bucket whose gradients are all in starts its
   /// all-reduce at once, in plan order.
   void ready();
-  /// Collective. Starts what did not start (unused parameters, a rank without rows), waits for all sums, and
-  /// divides them by `weight_sum` (the reduced one; 0 leaves zeros).
+  /// Collective. Starts, in plan order, what did not start (unused parameters, a rank without rows). Between
+  /// this and finish other collectives may be made: all ranks have then started the same ones.
+  void start_rest();
+  /// Collective. start_rest() if it was not called, waits for all sums, and divides them by `weight_sum` (the
+  /// reduced one; 0 leaves zeros).
   void finish(double weight_sum);
 
   const BucketPlan& plan() const;

@@ -131,6 +131,8 @@ class LocalPendingReduce : public PendingReduce {
       : hub_(std::move(hub)), meeting_(std::move(meeting)), values_(values), wait_seconds_(&wait_seconds) {}
 
   ~LocalPendingReduce() override {
+    // While an exception ends this rank the others are not coming: its share is copied, nobody needs to wait.
+    if (std::uncaught_exceptions() > 0) return;
     try {
       wait();
     } catch (const Error&) {

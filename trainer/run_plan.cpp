@@ -102,7 +102,9 @@ RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& d
       throw Error(ErrorCode::kConfig, fmt::format("split '{}' has no rows: see `muster validate`", plan.split),
                   dataset.directory().string());
     }
-    check_order(plan.order, world);
+    OrderSettings checked = plan.order;
+    checked.window = std::max(1U, checked.window);  // 0: still open
+    check_order(checked, world);
     if (plan.order.window > 0) return plan.order.window;
     return fitting_window(comm, config, dataset, pipeline, plan.split_number, plan.order);
   });

@@ -46,6 +46,9 @@ struct TrainOptions {
   StopRequests* requests = nullptr;  ///< not owned; may be null
   LogSink log = silent_log();
   std::function<void(const Progress&)> progress;  ///< rank 0, every log.every_steps steps; may be empty
+  /// Called with a failure that only this rank knows of, before anything is unwound that waits for the others: the place to take
+  /// them down. If it returns, the failure is thrown. May be empty.
+  std::function<void(const Error&)> on_lone_failure;
   /// Called on every rank when the run directory is known, so that faults can be written there; may be empty.
   std::function<void(const std::string& directory, const std::string& run_id, std::uint64_t generation)> on_run;
 };

@@ -117,6 +117,24 @@ void TrainingRun::one_step() {
   log_step(last_, norm, rate);
 }
 
+/// A failure here is this rank's alone, while the others wait in a collective that it will never join.
+void TrainingRun::guarded_step() {
+  const auto alone = [&](const Error& error) {
+    if (options_.on_lone_failure) options_.on_lone_failure(error);
+    throw error;
+  };
+  const auto first_line = [](std::string_view text) { return std::string(text.substr(0, text.find('\n'))); };
+  try {
+    one_step();
+  } catch (const AgreedError&) {
+    throw;
+  } catch (const Error& error) {
+    alone(Error(error.code(), fmt::format("step {}: {}", step_, error.message()), error.where()));
+  } catch (const std::exception& error) {
+    alone(Error(ErrorCode::kBug, fmt::format("step {}: {}", step_, first_line(error.what()))));
+  }
+}
+
 void TrainingRun::log_step(const StepTotals& totals, double gradient_norm, double rate) {
   const double loss = totals.weight > 0 ? totals.loss / totals.weight : 0;
   rows_since_line_ += totals.rows;
@@ -274,7 +292,7 @@ TrainResult TrainingRun::run() {
   const auto out_of_patience = [&] { return patience > 0 && evaluations_without_better_ >= patience; };
   last_line_ = Clock::now();
   while (step_ < run_.plan.total_steps && !out_of_patience()) {
-    one_step();
+    guarded_step();
     if (after_step() == After::kStop) return stop();
   }
   commit(true);

@@ -44,6 +44,7 @@ class TrainingRun {
   enum class After { kGoOn, kStop };
 
   void restore(const std::vector<TensorBlob>& optimizer_state);
+  void guarded_step();
   void one_step();
   StepReport forward_backward(const Batch& batch);
   void log_step(const StepTotals& totals, double gradient_norm, double rate);

@@ -20,8 +20,8 @@ GenerateOptions options(const std::string& kind, std::uint64_t rows, const std::
 
 class EveryKind : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Generators, EveryKind, ::testing::ValuesIn(generators().names()),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& kind) {
+                           std::string name = kind.param;
                            std::erase(name, '-');
                            return name;
                          });

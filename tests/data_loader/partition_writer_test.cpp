@@ -10,6 +10,9 @@
 #include "tests/data_loader/partition_cases.h"
 #include "tests/data_loader/scratch_directory.h"
 
+/// Read by the leak sanitizer, where there is one: libhdf5 1.10 loses the chunk it could not write to a full disk.
+extern "C" const char* __lsan_default_suppressions() { return "leak:libhdf5"; }
+
 namespace muster {
 namespace {
 
@@ -135,12 +138,15 @@ TEST(Partition, FullDiskIsOneErrorAndLeavesNothing) {
   };
   const auto before = open_descriptors();
   for (const rlim_t room : {0, 40, 4096, 100'000}) {
-    const FileSizeLimit limit(room);
+    auto writer = std::make_unique<PartitionWriter>(directory / "p.h5", fields, 1024, Codec::kNone);
     const Error error = error_of([&] {
-      PartitionWriter writer(directory / "p.h5", fields, 1024, Codec::kNone);
-      writer.append(columns, 64 * 1024);
-      writer.close();
+      const FileSizeLimit limit(room);
+      writer->append(columns, 64 * 1024);
+      writer->close();
     });
+    EXPECT_EQ(error_of([&] { writer->close(); }).code(), ErrorCode::kBug)
+        << "a failed partition must not appear";
+    writer.reset();
     EXPECT_EQ(error.code(), ErrorCode::kStorage) << room;
     EXPECT_SAYS(error, (directory / "p.h5").string());
     EXPECT_SAYS(error, std::strerror(EFBIG));

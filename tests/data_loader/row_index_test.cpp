@@ -173,6 +173,43 @@ TEST(RowIndexTest, WrongContentWithARightHashIsRefused) {
   EXPECT_THROW(read(make(0xffffffff, 1, {{3, 0}})), Error);
 }
 
+TEST(ByteReaderTest, NeverReadsBeyondTheBody) {
+  const auto reads = [](auto&& read) {
+    ByteWriter out("MUSTTEST", 3);
+    out.u8(200);
+    const std::vector<std::byte> bytes = std::move(out).finish();
+    ByteReader in(bytes, "MUSTTEST", 3, "x");
+    EXPECT_EQ(in.left(), 1U);
+    read(in);
+  };
+  EXPECT_NO_THROW(reads([](ByteReader& in) { EXPECT_EQ(in.u8(), 200), in.finish(); }));
+  EXPECT_THROW(reads([](ByteReader& in) { in.u8(), in.u8(); }), Error);
+  EXPECT_THROW(reads([](ByteReader& in) { in.u32(); }), Error);
+  EXPECT_THROW(reads([](ByteReader& in) { in.varint(); }), Error) << "its first byte asks for a second";
+  EXPECT_THROW(reads([](ByteReader& in) { in.text(); }), Error);
+  EXPECT_THROW(reads([](ByteReader& in) { in.hash(); }), Error);
+  EXPECT_THROW(reads([](ByteReader& in) { in.finish(); }), Error);
+}
+
+TEST(ByteReaderTest, TextLongerThanTheBodyAndNumbersLongerThan64BitsAreRefused) {
+  ByteWriter text("MUSTTEST", 3);
+  text.u32(5);
+  text.u32(0);
+  const std::vector<std::byte> bytes = std::move(text).finish();
+  EXPECT_THROW(ByteReader(bytes, "MUSTTEST", 3, "x").text(), Error);
+  EXPECT_THROW(ByteReader(bytes, "MUSTTEST", 2, "x"), Error);
+  EXPECT_THROW(ByteReader(bytes, "MUSTTESS", 3, "x"), Error);
+  ByteWriter number("MUSTTEST", 3);
+  for (int i = 0; i < 9; ++i) number.u8(0xff);
+  number.u8(2);
+  const std::vector<std::byte> big = std::move(number).finish();
+  EXPECT_THROW(ByteReader(big, "MUSTTEST", 3, "x").varint(), Error);
+  ByteWriter largest("MUSTTEST", 3);
+  largest.varint(~std::uint64_t{0});
+  const std::vector<std::byte> fits = std::move(largest).finish();
+  EXPECT_EQ(ByteReader(fits, "MUSTTEST", 3, "x").varint(), ~std::uint64_t{0});
+}
+
 IndexSidecar example_sidecar() {
   IndexSidecar sidecar;
   sidecar.fingerprint = sha256("f");

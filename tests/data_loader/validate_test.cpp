@@ -31,7 +31,7 @@ TEST_F(ValidateTest, ReportsRowsSplitsAndLabels) {
   std::map<std::string, std::uint64_t> positives;
   std::uint64_t total = 0;
   int part = 0;
-  for (const std::uint64_t size : {100U, 37U, 0U, 63U}) {
+  for (const std::uint64_t size : {100U, 37U, 0U, 0U, 63U}) {
     const Columns columns = make_columns(size, total);
     for (std::uint64_t row = 0; row < size; ++row) {
       const auto time = get<std::int64_t>(columns, kTime, row);
@@ -58,7 +58,8 @@ TEST_F(ValidateTest, ReportsRowsSplitsAndLabels) {
   const Json json = report.to_json();
   EXPECT_EQ(json["splits"]["test"]["rows"], rows["test"]);
   EXPECT_EQ(json["fingerprint"], report.manifest.fingerprint().hex());
-  EXPECT_EQ(json["partitions"], 4);
+  EXPECT_EQ(json["partitions"], 5);
+  EXPECT_TRUE(report.warnings.empty()) << "empty partitions are no twins";
   EXPECT_EQ(json["fault_count"], 0);
 }
 
@@ -133,7 +134,9 @@ TEST_F(ValidateTest, ThreadsAndCodecDoNotChangeWhatIsWritten) {
     ValidateOptions settings = options();
     settings.threads = threads;
     settings.block_rows = 16;
-    EXPECT_TRUE(validate(settings).faults.empty());
+    const ValidateReport report = validate(settings);
+    EXPECT_TRUE(report.faults.empty());
+    EXPECT_EQ(report.rows_in_no_split, 0U) << "the shares add up to 1";
     return read_text("manifest.json") + read_text("rows.bin");
   };
   const std::string one = build(Codec::kNone, 1);

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <iostream>
 #include <numeric>
 
 #include "core/random.h"
@@ -47,7 +47,9 @@ TEST(BucketPlanTest, RandomPlansKeepTheOrderAndTheCaps) {
       const std::uint64_t total = std::accumulate(bucket.begin(), bucket.end(), std::uint64_t{0}, add);
       const std::uint64_t cap = b == 0 ? limits.first_bytes : limits.bytes;
       EXPECT_TRUE(total <= cap || bucket.size() == 1);
-      if (b + 1 < plan.buckets.size()) EXPECT_GT(total + bytes[plan.buckets[b + 1].front()], cap);
+      if (b + 1 < plan.buckets.size()) {
+        EXPECT_GT(total + bytes[plan.buckets[b + 1].front()], cap);
+      }
       alone += total > cap ? 1 : 0;
       shared += bucket.size() > 1 ? 1 : 0;
     }

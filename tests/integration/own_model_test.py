@@ -1,0 +1,42 @@
+"""A project outside the tree uses the installed package, adds a model in one file, and trains it under mpirun; a model that throws
+on one rank ends all ranks with 70 and one line."""
+
+import os
+import pathlib
+import subprocess
+
+import muster_runs as m
+
+SOURCE = pathlib.Path(os.environ["MUSTER_SOURCE"])
+BUILD = pathlib.Path(os.environ["MUSTER_BUILD"])
+
+
+def main():
+    with m.Scratch() as scratch:
+        prefix = scratch / "installed"
+        for step in ([["cmake", "--install", BUILD, "--prefix", prefix],
+                      ["cmake", "-S", SOURCE / "examples/own-model", "-B", scratch / "build", "-G", "Ninja",
+                       "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_PREFIX_PATH={prefix}"],
+                      ["cmake", "--build", scratch / "build"]]):
+            done = subprocess.run(step, capture_output=True, text=True, check=False)
+            m.check(done.returncode == 0, f"{step}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        program = str(scratch / "build/own_model")
+        installed = str(prefix / "bin/muster")
+        m.run("generate", "tabular", "--rows", 4000, "--partitions", 2, "--out", scratch / "data", program=installed)
+        m.run("validate", scratch / "data", program=installed)
+
+        def config(name, **model):
+            return m.write_config(scratch / f"{name}.yaml", run={"name": name, "dir": str(scratch / "runs")},
+                                  data={"dataset": str(scratch / "data")}, model={"name": "gated", **model},
+                                  batch={"size": 64, "lanes": 8}, train={"epochs": 2, "threads": 1})
+
+        result = m.run_json("train", config("own"), ranks=2, program=program)
+        m.check(result["outcome"] == "finished" and "rmse" in result["metrics"]["validation"], f"trained: {result}")
+        m.run("evaluate", result["directory"], ranks=2, program=program)
+        m.run("train", config("own"), expect=78)  # the plain command does not know the model
+        failed = m.run("train", config("throws", fail_at_step=5), ranks=3, program=program, expect=70, timeout=60)
+        lines = [line for line in failed.stderr.splitlines() if "asked to fail" in line]
+        m.check(1 <= len(lines) <= 2 and "rank" in lines[0] and "step 5" in lines[0], f"one line with rank and step: {lines}")
+
+
+main()

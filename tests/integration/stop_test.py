@@ -1,0 +1,42 @@
+"""USR1 to mpirun: checkpoint and stop with 75, and the resumed run sees the same batches. USR2: checkpoint and go on. A second
+start in the same run directory is refused; a finished run has nothing to do."""
+
+import os
+import signal
+
+import muster_runs as m
+
+
+def main():
+    with m.Scratch() as scratch:
+        m.run("generate", "tabular", "--rows", 20000, "--partitions", 4, "--seed", 5, "--out", scratch / "data")
+        m.run("validate", scratch / "data")
+
+        def config(name):
+            return m.write_config(scratch / f"{name}.yaml", run={"name": name, "dir": str(scratch / "runs")},
+                                  data={"dataset": str(scratch / "data")}, model={"name": "mlp", "hidden": [64]},
+                                  batch={"size": 64, "lanes": 8, "window": 2}, train={"epochs": 6, "threads": 1},
+                                  checkpoint={"every_seconds": 0})
+
+        undisturbed = m.run_json("train", config("undisturbed"), ranks=2)
+        directory = scratch / "runs" / "stopped"
+        process = m.start("train", config("stopped"), ranks=2)
+        m.check(m.wait_for_step(process, directory, 20), "the run ended before it could be stopped")
+        os.kill(process.pid, signal.SIGUSR2)
+        m.run("train", config("stopped"), expect=78)  # in use
+        m.wait_for_step(process, directory, m.last_step(directory) + 20)
+        os.kill(process.pid, signal.SIGUSR1)
+        output, _ = process.communicate(timeout=60)
+        m.check(process.returncode == 75, f"stopped with {process.returncode}, not 75:\n{output}")
+        m.check(any(line == "ready" for line in output.splitlines()), "no line 'ready'")
+        kinds = [event["event"] for event in m.events(directory)]
+        m.check(kinds.count("checkpoint_committed") == 3, f"step 0, USR2 and USR1 make three checkpoints: {kinds}")
+        m.check(kinds[-1] == "stopped", "the last event is 'stopped'")
+
+        resumed = m.run_json("train", config("stopped"), ranks=2)
+        m.check(resumed["running_digest"] == undisturbed["running_digest"], "stopped and resumed: other batches")
+        done = m.run("train", config("stopped"), ranks=2, expect=99)
+        m.check("nothing to do" in done.stderr, "a finished run says so")
+
+
+main()
