@@ -202,6 +202,7 @@ struct PartitionFile::State {
     const bool whole =
         first % chunk_rows == 0 && (rows % chunk_rows == 0 || first + rows == dataset.shape[0]);
     if (whole) return;
+    dataset.dataset.reset();  // while it is open, opening it again would share its cache
     dataset.dataset = open_handle(name, true);
     dataset.caches_chunks = true;
   }

@@ -52,7 +52,7 @@ common=(--set data.dataset="$data" --set run.dir="$runs")
 step "3. Train on 2 ranks; SIGKILL in mid-epoch"
 "$muster" train "$config" "${common[@]}" --dry-run
 events=$runs/card-fraud/events.jsonl
-last_step() { { grep '"event":"step"' "$events" 2> /dev/null || true; } | tail -n 1 | grep -o '"step":[0-9]*' | cut -d: -f2; }
+last_step() { { grep '"event":"step"' "$events" 2> /dev/null || true; } | tail -n 1 | sed -n 's/.*"step":\([0-9]*\).*/\1/p'; }
 launch 2 "$muster" train "$config" "${common[@]}" &
 job=$!
 while kill -0 "$job" 2> /dev/null; do

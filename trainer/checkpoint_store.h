@@ -79,9 +79,10 @@ class CheckpointStore {
   /// Whether a newer generation has been claimed than ours: this start is an orphan and must end with
   /// kNothingToDo.
   bool superseded();
-  /// Writes, syncs, publishes; then deletes old ones so that `keep` (>= 2) good ones of this generation stay,
-  /// `protect` and parents of generations without a good one never. Returns the name. Error{kStorage} leaves
-  /// earlier checkpoints as they were and no half one under its name.
+  /// Writes, syncs, publishes; then deletes all but the first `keep` (>= 2) good ones in latest_good's order,
+  /// damaged ones between them, and `protect`. Returns the name. Error{kStorage}: earlier checkpoints are as
+  /// they were, and no half one is under its name; a failure to delete is only logged. Error{kNothingToDo}:
+  /// superseded, nothing was written.
   std::string commit(const CheckpointContent& content, std::size_t keep,
                      const std::vector<std::string>& protect = {});
   std::uint64_t generation() const;

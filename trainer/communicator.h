@@ -1,5 +1,6 @@
 #pragma once
-// Collectives between ranks. Two implementations: MPI, and threads of one process (tests, and a program alone).
+// Collectives between ranks. Two implementations: MPI, and threads of one process (tests, and a program
+// alone).
 
 #include <chrono>
 #include <cstddef>
@@ -13,7 +14,8 @@
 
 namespace muster {
 
-/// An all-reduce under way. Destroying one that is not done waits for it.
+/// An all-reduce under way. Destroying one that is not done waits for it. Used by its communicator's thread,
+/// and gone before the communicator.
 class PendingReduce {
  public:
   virtual ~PendingReduce() = default;
@@ -21,8 +23,9 @@ class PendingReduce {
   virtual void wait() = 0;
 };
 
-/// Collective operations of a group of ranks. Every collective has a name and gets the next sequence number; all ranks must
-/// call the same ones in the same order. One thread at a time. A deadline never returns an error: see the implementations.
+/// Collective operations of a group of ranks. Every collective has a name and gets the next sequence number;
+/// all ranks must call the same ones in the same order. One thread at a time. A deadline never returns an
+/// error: see the implementations.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -33,14 +36,18 @@ class Communicator {
   virtual void barrier(std::string_view name) = 0;
   /// Collective. All ranks give the same size.
   virtual void broadcast(std::string_view name, std::span<std::byte> bytes, int root) = 0;
-  /// Collective. Element-wise sums in place, the same bits on every rank and for every repetition with the same ranks.
+  /// Collective. Element-wise sums in place, the same bits on every rank and for every repetition with the
+  /// same ranks.
   virtual void all_reduce_sum(std::string_view name, std::span<float> values) = 0;
   virtual void all_reduce_sum(std::string_view name, std::span<double> values) = 0;
   virtual void all_reduce_sum(std::string_view name, std::span<std::uint64_t> values) = 0;
-  /// Collective. Starts a sum that progresses while the caller computes; `values` must stay until wait() returns.
-  virtual std::unique_ptr<PendingReduce> start_all_reduce_sum(std::string_view name, std::span<float> values) = 0;
+  /// Collective. Starts a sum that progresses while the caller computes; `values` must stay until wait()
+  /// returns.
+  virtual std::unique_ptr<PendingReduce> start_all_reduce_sum(std::string_view name,
+                                                              std::span<float> values) = 0;
   /// Collective. Every rank's bytes (sizes may differ), in rank order, on every rank.
-  virtual std::vector<std::vector<std::byte>> all_gather(std::string_view name, std::span<const std::byte> bytes) = 0;
+  virtual std::vector<std::vector<std::byte>> all_gather(std::string_view name,
+                                                         std::span<const std::byte> bytes) = 0;
   /// Collective. `to[r]` goes to rank r; returns what each rank sent here, in rank order.
   virtual std::vector<std::vector<std::byte>> all_to_all(std::string_view name,
                                                          std::span<const std::vector<std::byte>> to) = 0;

@@ -15,7 +15,8 @@ std::span<const ConfigKey> config_keys() {
 std::vector<std::string> config_sections() {
   std::vector<std::string> sections;
   for (const ConfigKey& key : config_keys()) {
-    if (std::find(sections.begin(), sections.end(), key.section) == sections.end()) sections.push_back(key.section);
+    if (std::find(sections.begin(), sections.end(), key.section) == sections.end())
+      sections.push_back(key.section);
   }
   sections.emplace_back("model");
   return sections;
@@ -31,23 +32,7 @@ std::vector<Option> options_of(const std::string& section) {
   return options;
 }
 
-Json read_model(const YamlNode* node, std::span<const ModelOptions> models, const YamlNode& document) {
-  if (node == nullptr) document.fail_here("section 'model' is missing: it needs at least 'name'");
-  std::vector<std::string> names;
-  for (const ModelOptions& model : models) names.push_back(model.name);
-  const YamlNode& name_node = node->require("name");
-  const std::string name = name_node.as_string();
-  const auto found = std::find(names.begin(), names.end(), name);
-  if (found == names.end()) {
-    name_node.fail_here(fmt::format("there is no model '{}'{}; known: {}", name, did_you_mean(name, names),
-                                    join(names, ", ")));
-  }
-  Json values = read_options(models[static_cast<std::size_t>(found - names.begin())].options, node);
-  values["name"] = name;
-  return values;
-}
-
-/// A node's text for `--set a.b=c`, put into the document's JSON by path.
+/// A value given as `--set section.key=value`.
 struct Override {
   std::string section;
   std::string key;
@@ -64,6 +49,29 @@ Override parse_override(const std::string& text) {
           YamlNode::parse(text.substr(equals + 1), "--set " + text)};
 }
 
+/// The model is named first: its options are what the rest of the section may hold.
+Json read_model(const YamlNode* node, std::span<const ModelOptions> models, const YamlNode& document,
+                std::span<const Override> overrides) {
+  if (node == nullptr) document.fail_here("section 'model' is missing: it needs at least 'name'");
+  std::vector<std::string> names;
+  for (const ModelOptions& model : models) names.push_back(model.name);
+  const YamlNode* given = node->find("name");
+  for (const Override& change : overrides) {
+    if (change.section == "model" && change.key == "name") given = &change.value;
+  }
+  if (given == nullptr) node->fail_here("'name' is missing");
+  const YamlNode& name_node = *given;
+  const std::string name = name_node.as_string();
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found == names.end()) {
+    name_node.fail_here(fmt::format("there is no model '{}'{}; known: {}", name, did_you_mean(name, names),
+                                    join(names, ", ")));
+  }
+  Json values = read_options(models[static_cast<std::size_t>(found - names.begin())].options, node);
+  values["name"] = name;
+  return values;
+}
+
 const ConfigKey* find_key(const std::string& section, const std::string& name) {
   for (const ConfigKey& key : config_keys()) {
     if (key.section == section && key.option.name == name) return &key;
@@ -73,6 +81,7 @@ const ConfigKey* find_key(const std::string& section, const std::string& name) {
 
 void apply_override(Json& values, const Override& change, std::span<const ModelOptions> models) {
   if (change.section == "model") {
+    if (change.key == "name") return;  // read_model has it
     for (const ModelOptions& model : models) {
       if (model.name != values.at("model").at("name")) continue;
       for (const Option& option : model.options) {
@@ -94,10 +103,18 @@ void apply_override(Json& values, const Override& change, std::span<const ModelO
 }
 
 void require_given(const Json& values, const YamlNode& document) {
-  const auto missing = [&](const char* section, const char* key) { return values.at(section).at(key).is_null(); };
-  if (missing("data", "dataset")) document.fail_here("'data.dataset' is missing: the directory of the dataset");
-  if (missing("train", "epochs") == missing("train", "steps")) {
-    document.fail_here("give either 'train.epochs' or 'train.steps'");
+  const auto missing = [&](const char* section, const char* key) {
+    return values.at(section).at(key).is_null();
+  };
+  if (missing("data", "dataset"))
+    document.fail_here("'data.dataset' is missing: the directory of the dataset");
+  if (missing("train", "epochs") && missing("train", "steps")) {
+    document.fail_here("'train.epochs' or 'train.steps' is missing: how long to train");
+  }
+  if (!missing("train", "epochs") && !missing("train", "steps")) {
+    refuse_key(document, "train", "steps",
+               "both 'train.epochs' and 'train.steps' are given: leave one out (--set train.epochs=~ takes "
+               "it back)");
   }
 }
 
@@ -106,13 +123,16 @@ void require_given(const Json& values, const YamlNode& document) {
 Config Config::parse(const YamlNode& document, std::span<const std::string> overrides,
                      std::span<const ModelOptions> models) {
   if (!document.is_map()) document.fail_here("is no config: a map of sections was expected");
+  std::vector<Override> changes;
+  for (const std::string& text : overrides) changes.push_back(parse_override(text));
   Json values = Json::object();
   for (const std::string& section : config_sections()) {
     const YamlNode* node = document.find(section);
-    values[section] = section == "model" ? read_model(node, models, document) : read_options(options_of(section), node);
+    values[section] = section == "model" ? read_model(node, models, document, changes)
+                                         : read_options(options_of(section), node);
   }
   document.refuse_unread();
-  for (const std::string& text : overrides) apply_override(values, parse_override(text), models);
+  for (const Override& change : changes) apply_override(values, change, models);
   require_given(values, document);
   check_config(values, document);
   return Config(std::move(values));
@@ -154,7 +174,8 @@ std::vector<ConfigChange> config_changes(const Config& before, const Config& aft
       const ConfigKey* key = find_key(section, name);
       const bool left_open = value.is_null();
       if (value == old_value || left_open) continue;
-      changes.push_back({section + "." + name, old_value, value, key != nullptr ? key->key_class : KeyClass::kIdentity});
+      changes.push_back(
+          {section + "." + name, old_value, value, key != nullptr ? key->key_class : KeyClass::kIdentity});
     }
   }
   return changes;

@@ -1,5 +1,6 @@
 #pragma once
-// The configuration of a run: one table serves the parser, the defaults, `muster config --explain` and resume.
+// The configuration of a run: one table serves the parser, the defaults, `muster config --explain` and
+// resume.
 
 #include <cstdint>
 #include <filesystem>
@@ -42,7 +43,9 @@ struct ModelOptions {
 /// A resolved configuration: every key has a value. Immutable.
 class Config {
  public:
-  /// Loads a file, then `overrides` ("a.b=c", the value in YAML). `models`: what `model.name` may be.
+  /// Loads a file, then `overrides` ("a.b=c", the value in YAML; `~` leaves open what has no default).
+  /// `models`: what `model.name` may be. Error{kUsage} for an override that is no a.b=c, else Error{kConfig}
+  /// at the value or key.
   static Config load(const std::filesystem::path& file, std::span<const std::string> overrides,
                      std::span<const ModelOptions> models);
   static Config parse(const YamlNode& document, std::span<const std::string> overrides,
@@ -56,7 +59,8 @@ class Config {
   std::uint64_t unsigned_at(const std::string& section, const std::string& key) const;
   double number_at(const std::string& section, const std::string& key) const;
   std::string text_at(const std::string& section, const std::string& key) const;
-  /// A copy with one value replaced: for what is resolved at the first start (lanes, window, threads, horizon).
+  /// A copy with one value replaced: for what is resolved at the first start (lanes, window, threads,
+  /// horizon).
   Config with(const std::string& section, const std::string& key, Json value) const;
 
  private:

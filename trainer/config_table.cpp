@@ -1,6 +1,10 @@
 #include "trainer/config_table.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "core/text.h"
+#include "trainer/metrics.h"
 
 namespace muster {
 
@@ -12,29 +16,45 @@ std::vector<ConfigKey> make_config_table() {
   return {
       {"run", {"name", kText, "run", "names the run: its directory is run.dir/run.name", {}}, kFree},
       {"run", {"dir", kText, "runs", "where run directories are made", {}}, kFree},
-      {"run", {"seed", kUnsigned, 1, "the seed of all randomness: order, start weights, dropout", {}}, kIdentity},
+      {"run",
+       {"seed", kUnsigned, 1, "the seed of all randomness: order, start weights, dropout", {}},
+       kIdentity},
 
       {"data", {"dataset", kText, none, "directory with contract.yaml and manifest.json", {}}, kFree},
       {"data", {"root", kText, "", "where the partitions lie, if not beside the manifest", {}}, kFree},
       {"data", {"split", kText, "train", "the split to train on", {}}, kIdentity},
-      {"data", {"features", kTextList, no_items, "fields to use; empty: every field with role feature", {}}, kIdentity},
+      {"data",
+       {"features", kTextList, no_items, "fields to use; empty: every field with role feature", {}},
+       kIdentity},
 
-      {"loader", {"memory", kBytes, std::uint64_t{1} << 30, "bound for the loader's memory on each rank", {}}, kFree},
+      {"loader",
+       {"memory", kBytes, std::uint64_t{1} << 30, "bound for the loader's memory on each rank", {}},
+       kFree},
       {"loader", {"threads", kUnsigned, 1, "prefetching threads on each rank", {}}, kFree},
 
       {"batch", {"size", kUnsigned, 256, "samples per step, over all ranks", {}}, kIdentity},
       {"batch",
-       {"lanes", kUnsigned, none, "logical readers, a divisor of batch.size; the most ranks a run can use. Default: the largest "
-                                  "divisor up to 64", {}},
+       {"lanes",
+        kUnsigned,
+        none,
+        "logical readers, a divisor of batch.size; the most ranks a run can use. Default: the largest "
+        "divisor up to 64",
+        {}},
        kIdentity},
       {"batch",
-       {"window", kUnsigned, none, "blocks of a lane that are shuffled together. Default: 4 x batch.size blocks over all lanes, as "
-                                   "far as loader.memory allows at the first start", {}},
+       {"window",
+        kUnsigned,
+        none,
+        "blocks of a lane that are shuffled together. Default: 4 x batch.size blocks over all lanes, as "
+        "far as loader.memory allows at the first start",
+        {}},
        kIdentity},
 
       {"loss", {"kind", kText, "mse", "what is minimised", {"cross_entropy", "binary", "mse"}}, kIdentity},
       {"loss", {"pos_weight", kNumber, 1.0, "binary: weight of a positive row", {}}, kIdentity},
-      {"loss", {"class_weights", kNumberList, no_items, "cross_entropy: a weight per class; empty: all 1", {}}, kIdentity},
+      {"loss",
+       {"class_weights", kNumberList, no_items, "cross_entropy: a weight per class; empty: all 1", {}},
+       kIdentity},
       {"loss", {"label_smoothing", kNumber, 0.0, "cross_entropy: in [0, 1)", {}}, kIdentity},
 
       {"optimizer", {"name", kText, "adamw", "the optimizer", {"adamw", "sgd"}}, kTrajectory},
@@ -46,82 +66,167 @@ std::vector<ConfigKey> make_config_table() {
       {"optimizer", {"beta2", kNumber, 0.999, "adamw", {}}, kTrajectory},
       {"optimizer", {"epsilon", kNumber, 1e-8, "adamw", {}}, kTrajectory},
 
-      {"schedule", {"kind", kText, "constant", "after the warm-up", {"constant", "cosine", "linear", "step"}}, kTrajectory},
+      {"schedule",
+       {"kind", kText, "constant", "after the warm-up", {"constant", "cosine", "linear", "step"}},
+       kTrajectory},
       {"schedule", {"warmup_steps", kUnsigned, 0, "linear warm-up", {}}, kTrajectory},
-      {"schedule", {"final_ratio", kNumber, 0.0, "cosine, linear: last rate as a share of the peak", {}}, kTrajectory},
+      {"schedule",
+       {"final_ratio", kNumber, 0.0, "cosine, linear: last rate as a share of the peak", {}},
+       kTrajectory},
       {"schedule", {"step_every", kUnsigned, 0, "step: steps between two cuts", {}}, kTrajectory},
       {"schedule", {"step_ratio", kNumber, 0.1, "step: factor of a cut", {}}, kTrajectory},
-      {"schedule", {"horizon", kUnsigned, none, "steps the schedule is made for. Default: all steps of the run", {}}, kTrajectory},
+      {"schedule",
+       {"horizon", kUnsigned, none, "steps the schedule is made for. Default: all steps of the run", {}},
+       kTrajectory},
 
-      {"train", {"epochs", kUnsigned, none, "passes over the training split (or give train.steps)", {}}, kTrajectory},
+      {"train",
+       {"epochs", kUnsigned, none, "passes over the training split (or give train.steps)", {}},
+       kTrajectory},
       {"train", {"steps", kUnsigned, none, "optimizer steps (or give train.epochs)", {}}, kTrajectory},
-      {"train", {"threads", kUnsigned, none, "compute threads on each rank. Default: cores / ranks on this host", {}}, kTrajectory},
+      {"train",
+       {"threads", kUnsigned, none, "compute threads on each rank. Default: cores / ranks on this host", {}},
+       kTrajectory},
       {"train", {"clip_norm", kNumber, 0.0, "bound of the gradients' global norm; 0: none", {}}, kTrajectory},
-      {"train", {"micro_batch", kUnsigned, 0, "most rows in one forward pass; 0: the rank's whole share", {}}, kTrajectory},
+      {"train",
+       {"micro_batch", kUnsigned, 0, "most rows in one forward pass; 0: the rank's whole share", {}},
+       kTrajectory},
 
-      {"evaluate", {"split", kText, "validation", "evaluated during and after training; \"\": none", {}}, kTrajectory},
+      {"evaluate",
+       {"split", kText, "validation", "evaluated during and after training; \"\": none", {}},
+       kTrajectory},
       {"evaluate", {"every_steps", kUnsigned, 0, "0: at the end of each epoch", {}}, kTrajectory},
       {"evaluate", {"micro_batch", kUnsigned, 1024, "rows scored together", {}}, kTrajectory},
-      {"evaluate", {"threshold", kNumber, 0.5, "binary: scores from here up count as positive", {}}, kTrajectory},
-      {"evaluate", {"best_by", kText, "", "metric that chooses the best checkpoint. Default: auc, accuracy or rmse by the loss", {}},
+      {"evaluate",
+       {"threshold", kNumber, 0.5, "binary: scores from here up count as positive", {}},
        kTrajectory},
-      {"evaluate", {"stop_early", kUnsigned, 0, "stop after so many evaluations without a better one; 0: never", {}}, kTrajectory},
+      {"evaluate",
+       {"best_by",
+        kText,
+        "",
+        "metric that chooses the best checkpoint. Default: auc, accuracy or rmse by the loss",
+        {}},
+       kTrajectory},
+      {"evaluate",
+       {"stop_early", kUnsigned, 0, "stop after so many evaluations without a better one; 0: never", {}},
+       kTrajectory},
 
       {"checkpoint", {"every_steps", kUnsigned, 0, "0: only by time, on signals and at the end", {}}, kFree},
       {"checkpoint", {"every_seconds", kNumber, 600.0, "0: never by time", {}}, kFree},
-      {"checkpoint", {"keep", kUnsigned, 2, "good checkpoints kept, at least 2; the best one is kept beside them", {}}, kFree},
+      {"checkpoint",
+       {"keep", kUnsigned, 2, "good checkpoints kept, at least 2; the best one is kept beside them", {}},
+       kFree},
 
       {"log", {"every_steps", kUnsigned, 50, "steps between two progress lines", {}}, kFree},
-      {"log", {"deadline_seconds", kNumber, 120.0, "how long a collective may wait before the run is given up", {}}, kFree},
+      {"log",
+       {"deadline_seconds", kNumber, 120.0, "how long a collective may wait before the run is given up", {}},
+       kFree},
   };
 }
 
-namespace {
-
-/// Fails where the key stands in the file, or at the file as a whole when it is not written there.
-[[noreturn]] void refuse(const YamlNode& document, const char* section, const char* key, const std::string& message) {
+void refuse_key(const YamlNode& document, const char* section, const char* key, const std::string& message) {
   const YamlNode* at = document.find(section);
   at = at != nullptr && at->is_map() ? at->find(key) : nullptr;
   (at != nullptr ? *at : document).fail_here(message);
 }
 
+namespace {
+
+struct Range {
+  const char* section;
+  const char* key;
+  double least;
+  double most;  ///< included
+};
+
+constexpr double kAny = std::numeric_limits<double>::max();
+constexpr double kMost32 = 4294967295.0;
+/// The largest numbers below 1 and above 0: for ranges that exclude their ends.
+constexpr double kBelow1 = 1 - std::numeric_limits<double>::epsilon() / 2;
+constexpr double kAbove0 = std::numeric_limits<double>::min();
+
+constexpr Range kRanges[] = {
+    {"batch", "size", 1, kMost32},
+    {"batch", "lanes", 1, kMost32},
+    {"batch", "window", 1, kMost32},
+    {"loader", "threads", 1, 1024},
+    {"loss", "pos_weight", 0, kAny},
+    {"loss", "label_smoothing", 0, kBelow1},
+    {"optimizer", "learning_rate", 0, kAny},
+    {"optimizer", "weight_decay", 0, kAny},
+    {"optimizer", "momentum", 0, kAny},
+    {"optimizer", "beta1", 0, kBelow1},
+    {"optimizer", "beta2", 0, kBelow1},
+    {"optimizer", "epsilon", kAbove0, kAny},
+    {"schedule", "final_ratio", 0, kAny},
+    {"schedule", "step_ratio", 0, kAny},
+    {"train", "epochs", 1, kMost32},
+    {"train", "steps", 1, 0x1p53},
+    {"train", "threads", 1, 65536},
+    {"train", "clip_norm", 0, kAny},
+    {"evaluate", "micro_batch", 1, kMost32},
+    {"checkpoint", "keep", 2, kMost32},
+    {"checkpoint", "every_seconds", 0, kAny},
+    {"log", "every_steps", 1, 0x1p53},
+    {"log", "deadline_seconds", 1, 1e7},
+};
+
+void check_ranges(const Json& values, const YamlNode& document) {
+  for (const Range& range : kRanges) {
+    const Json& value = values.at(range.section).at(range.key);
+    if (value.is_null() || (value >= range.least && value <= range.most)) continue;
+    const std::string name = fmt::format("{}.{}", range.section, range.key);
+    const bool low = value < range.least;
+    std::string bound = fmt::format("{} {}", low ? "at least" : "at most", low ? range.least : range.most);
+    if (low && range.least == kAbove0) bound = "a number above 0";
+    if (!low && range.most == kBelow1) bound = "a number below 1";
+    refuse_key(document, range.section, range.key,
+               fmt::format("{} is {}: {} is needed", name, value.dump(), bound));
+  }
+}
+
+void check_batch(const Json& values, const YamlNode& document) {
+  const Json& lanes = values.at("batch").at("lanes");
+  const auto size = values.at("batch").at("size").get<std::uint64_t>();
+  if (lanes.is_null() || size % lanes.get<std::uint64_t>() == 0) return;
+  refuse_key(document, "batch", "size",
+             fmt::format("batch.size {} is not divisible by batch.lanes {}: choose lanes among the divisors",
+                         size, lanes.get<std::uint64_t>()));
+}
+
+void check_evaluation(const Json& values, const YamlNode& document) {
+  const Json& evaluate = values.at("evaluate");
+  const auto loss = values.at("loss").at("kind").get<std::string>();
+  const auto metric = evaluate.at("best_by").get<std::string>();
+  const std::vector<std::string> known = comparable_metrics(loss);
+  if (!metric.empty() && std::find(known.begin(), known.end(), metric) == known.end()) {
+    refuse_key(document, "evaluate", "best_by",
+               fmt::format("there is no metric '{}' with loss.kind {}{}; known: {}", metric, loss,
+                           did_you_mean(metric, known), join(known, ", ")));
+  }
+  if (evaluate.at("stop_early") > 0 && evaluate.at("split") == "") {
+    refuse_key(document, "evaluate", "stop_early", "evaluate.stop_early needs evaluate.split");
+  }
+}
+
 }  // namespace
 
 void check_config(const Json& values, const YamlNode& document) {
-  const auto number = [&](const char* section, const char* key) { return values.at(section).at(key).get<double>(); };
-  const auto at_least = [&](const char* section, const char* key, double least) {
-    if (values.at(section).at(key).is_null() || number(section, key) >= least) return;
-    refuse(document, section, key, fmt::format("{}.{} is {}, at least {} is needed", section, key, number(section, key), least));
-  };
-  at_least("batch", "size", 1);
-  at_least("batch", "lanes", 1);
-  at_least("batch", "window", 1);
-  at_least("loader", "threads", 1);
-  at_least("train", "threads", 1);
-  at_least("train", "epochs", 1);
-  at_least("train", "steps", 1);
-  at_least("train", "clip_norm", 0);
-  at_least("checkpoint", "keep", 2);
-  at_least("checkpoint", "every_seconds", 0);
-  at_least("evaluate", "micro_batch", 1);
-  at_least("log", "every_steps", 1);
-  at_least("log", "deadline_seconds", 1);
-  at_least("optimizer", "learning_rate", 0);
-  at_least("loss", "pos_weight", 0);
-  if (values["loss"]["label_smoothing"] < 0.0 || values["loss"]["label_smoothing"] >= 1.0) {
-    refuse(document, "loss", "label_smoothing", "loss.label_smoothing must be in [0, 1)");
+  check_ranges(values, document);
+  check_batch(values, document);
+  check_evaluation(values, document);
+  for (const Json& weight : values.at("loss").at("class_weights")) {
+    if (weight < 0) refuse_key(document, "loss", "class_weights", "loss.class_weights must be at least 0");
   }
-  if (values["schedule"]["kind"] == "step" && values["schedule"]["step_every"] == 0) {
-    refuse(document, "schedule", "kind", "schedule.kind 'step' needs schedule.step_every");
+  const Json& optimizer = values.at("optimizer");
+  if (optimizer.at("nesterov") == true && optimizer.at("momentum") == 0) {
+    refuse_key(document, "optimizer", "nesterov", "optimizer.nesterov needs optimizer.momentum above 0");
   }
-  if (values["run"]["name"].get<std::string>().find('/') != std::string::npos || values["run"]["name"] == "") {
-    refuse(document, "run", "name", "run.name must be a plain name without '/'");
+  if (values.at("schedule").at("kind") == "step" && values.at("schedule").at("step_every") == 0) {
+    refuse_key(document, "schedule", "kind", "schedule.kind 'step' needs schedule.step_every");
   }
-  const auto& lanes = values["batch"]["lanes"];
-  const auto size = values["batch"]["size"].get<std::uint64_t>();
-  if (!lanes.is_null() && size % lanes.get<std::uint64_t>() != 0) {
-    refuse(document, "batch", "size", fmt::format("batch.size {} is not divisible by batch.lanes {}: choose lanes among the divisors", size,
-                                 lanes.get<std::uint64_t>()));
+  const auto name = values.at("run").at("name").get<std::string>();
+  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
+    refuse_key(document, "run", "name", "run.name must be a plain name without '/'");
   }
 }
 

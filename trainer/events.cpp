@@ -1,13 +1,17 @@
 #include "trainer/events.h"
 
 #include <algorithm>
+#include <iterator>
+#include <set>
+#include <span>
+#include <utility>
 
 #include "core/text.h"
 
 namespace muster {
 
-EventLog::EventLog(FileSystem& files, const std::filesystem::path& file, std::string run_id, std::uint64_t generation,
-                   int rank)
+EventLog::EventLog(FileSystem& files, const std::filesystem::path& file, std::string run_id,
+                   std::uint64_t generation, int rank)
     : run_id_(std::move(run_id)), generation_(generation), rank_(rank) {
   const std::string before = files.exists(file) ? files.read_text(file) : "";
   file_ = files.open_append(file);
@@ -39,33 +43,47 @@ std::uint64_t number(const Json& event, const char* key) {
   return found != event.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
 }
 
-/// Drops what the resume at `step` of `generation` undid.
-void undo(std::vector<Json>& events, std::uint64_t generation, std::uint64_t step) {
-  std::erase_if(events, [&](const Json& event) {
-    return number(event, "generation") < generation && number(event, "step") > step;
-  });
+std::string text(const Json& event, const char* key) {
+  const auto found = event.find(key);
+  return found != event.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-void drop_earlier_evaluation(std::vector<Json>& events, const Json& later) {
-  std::erase_if(events, [&](const Json& event) {
-    return event.value("event", "") == "evaluated" && number(event, "step") == number(later, "step") &&
-           event.value("split", "") == later.value("split", "");
+std::vector<Json> parse_lines(const std::string& content) {
+  std::vector<Json> events;
+  for (const std::string& line : split(content, '\n')) {
+    Json event = Json::parse(line, nullptr, false);
+    if (event.is_object()) events.push_back(std::move(event));
+  }
+  return events;
+}
+
+/// Whether some resume undid this event. The lines of an orphan can lie behind the resume that undid them.
+bool undone(const Json& event, std::span<const Json> resumes) {
+  return std::any_of(resumes.begin(), resumes.end(), [&](const Json& resume) {
+    return number(event, "generation") < number(resume, "generation") &&
+           number(event, "step") > number(resume, "step");
   });
 }
 
 }  // namespace
 
 std::vector<Json> read_events(FileSystem& files, const std::filesystem::path& file) {
-  std::vector<Json> events;
-  for (const std::string& line : split(files.read_text(file), '\n')) {
-    const Json event = Json::parse(line, nullptr, false);
-    if (event.is_discarded() || !event.is_object()) continue;
-    const std::string kind = event.value("event", "");
-    if (kind == "resumed") undo(events, number(event, "generation"), number(event, "step"));
-    if (kind == "evaluated") drop_earlier_evaluation(events, event);
-    events.push_back(event);
+  std::vector<Json> all = parse_lines(files.read_text(file));
+  std::vector<Json> resumes;
+  std::copy_if(all.begin(), all.end(), std::back_inserter(resumes),
+               [](const Json& event) { return text(event, "event") == "resumed"; });
+  std::erase_if(all, [&](const Json& event) { return undone(event, resumes); });
+
+  std::set<std::pair<std::uint64_t, std::string>> evaluated;
+  std::vector<Json> kept;
+  for (auto event = all.rbegin(); event != all.rend();
+       ++event) {  // from the last: the later evaluation counts
+    const bool evaluation = text(*event, "event") == "evaluated";
+    if (evaluation && !evaluated.emplace(number(*event, "step"), text(*event, "split")).second) continue;
+    kept.push_back(std::move(*event));
   }
-  return events;
+  std::reverse(kept.begin(), kept.end());
+  return kept;
 }
 
 }  // namespace muster

@@ -14,10 +14,12 @@
 
 namespace muster {
 
-/// Writes events. Thread-safe. Each line is one append; a torn line left by a crash is closed before the next one.
+/// Writes events. Thread-safe. Each line is one append; a torn line left by a crash is closed before the next
+/// one.
 class EventLog {
  public:
-  EventLog(FileSystem& files, const std::filesystem::path& file, std::string run_id, std::uint64_t generation, int rank);
+  EventLog(FileSystem& files, const std::filesystem::path& file, std::string run_id, std::uint64_t generation,
+           int rank);
 
   /// Appends {v, time, run_id, generation, rank, step, event, …fields}.
   void write(const std::string& event, std::uint64_t step, const Json& fields = Json::object());
@@ -31,8 +33,9 @@ class EventLog {
   int rank_;
 };
 
-/// All whole events of a file, in order, without those that a resume undid: events of earlier generations with a step
-/// greater than the resumed one, and the earlier of two `evaluated` of one split at one step. Torn lines are skipped.
+/// All whole events of a file, in order, without those that a resume undid: events of earlier generations
+/// with a step greater than the resumed one, and the earlier of two `evaluated` of one split at one step.
+/// Torn lines are skipped.
 std::vector<Json> read_events(FileSystem& files, const std::filesystem::path& file);
 
 }  // namespace muster

@@ -110,7 +110,8 @@ struct RankShare {
   std::uint64_t precision_low = 0;
 };
 
-void add_ranking(std::span<const ScoreGroup> groups, std::span<const RankShare> shares, std::size_t rank, RankShare& mine) {
+void add_ranking(std::span<const ScoreGroup> groups, std::span<const RankShare> shares, std::size_t rank,
+                 RankShare& mine) {
   std::uint64_t negatives_below = 0;
   std::uint64_t positives_above = 0;
   std::uint64_t negatives_above = 0;
@@ -128,7 +129,8 @@ void add_ranking(std::span<const ScoreGroup> groups, std::span<const RankShare> 
   for (std::size_t i = groups.size(); i-- > 0;) {
     positives_above += groups[i].positives;
     negatives_above += groups[i].negatives;
-    precision += (static_cast<Wide>(groups[i].positives) * positives_above << 32) / (positives_above + negatives_above);
+    precision += (static_cast<Wide>(groups[i].positives) * positives_above << 32) /
+                 (positives_above + negatives_above);
   }
   mine.area_high = static_cast<std::uint64_t>(area >> 64);
   mine.area_low = static_cast<std::uint64_t>(area);
@@ -138,7 +140,8 @@ void add_ranking(std::span<const ScoreGroup> groups, std::span<const RankShare> 
 
 }  // namespace
 
-RankingMetrics ranking_metrics(Communicator& comm, std::span<const float> scores, std::span<const std::uint8_t> positive) {
+RankingMetrics ranking_metrics(Communicator& comm, std::span<const float> scores,
+                               std::span<const std::uint8_t> positive) {
   std::vector<ScoreGroup> groups;
   groups.reserve(scores.size());
   for (std::size_t i = 0; i < scores.size(); ++i) {
@@ -177,18 +180,23 @@ MetricCollector::MetricCollector(Kind kind, std::int64_t outputs, double thresho
   confusion_.assign(kind == Kind::kNumbers ? 0 : classes * classes, 0);
 }
 
-void MetricCollector::add(std::uint64_t number, std::span<const float> predictions, std::span<const double> labels,
-                          double loss_sum, double weight_sum) {
+void MetricCollector::add(std::uint64_t number, std::span<const float> predictions,
+                          std::span<const double> labels, double loss_sum, double weight_sum) {
   MicroBatchSums sums{number, loss_sum, weight_sum, 0, 0, labels.size()};
   const auto width = static_cast<std::size_t>(outputs_);
   for (std::size_t row = 0; row < labels.size(); ++row) {
     const std::span<const float> scores = predictions.subspan(row * width, width);
+    for (const float score : scores) ensure(std::isfinite(score), "a prediction is not finite");
     if (kind_ == Kind::kNumbers) {
       const double error = scores[0] - labels[row];
       sums.squared_error += error * error;
       sums.absolute_error += std::abs(error);
     } else if (kind_ == Kind::kClasses) {
-      const auto best = static_cast<std::size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
+      if (!(labels[row] >= 0 && labels[row] < static_cast<double>(outputs_))) {
+        fail(ErrorCode::kData, "label {} is no class: there are {}, from 0", labels[row], outputs_);
+      }
+      const auto best =
+          static_cast<std::size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
       confusion_[static_cast<std::size_t>(labels[row]) * width + best] += 1;
     } else {
       const bool positive = labels[row] > 0.5;
@@ -206,7 +214,8 @@ double ratio(double part, double whole) {
   return whole > 0 ? part / whole : std::numeric_limits<double>::quiet_NaN();
 }
 
-void add_binary(Json& metrics, std::span<const std::uint64_t> confusion, double threshold, const RankingMetrics& ranking) {
+void add_binary(Json& metrics, std::span<const std::uint64_t> confusion, double threshold,
+                const RankingMetrics& ranking) {
   const auto tn = static_cast<double>(confusion[0]);
   const auto fp = static_cast<double>(confusion[1]);
   const auto fn = static_cast<double>(confusion[2]);
@@ -257,8 +266,12 @@ Json MetricCollector::finish(Communicator& comm) const {
       metrics["rmse"] = json_number(std::sqrt(ratio(total.squared_error, rows)));
       metrics["mae"] = json_number(ratio(total.absolute_error, rows));
       break;
-    case Kind::kClasses: add_classes(metrics, confusion, static_cast<std::size_t>(outputs_)); break;
-    case Kind::kBinary: add_binary(metrics, confusion, threshold_, ranking_metrics(comm, scores_, positive_)); break;
+    case Kind::kClasses:
+      add_classes(metrics, confusion, static_cast<std::size_t>(outputs_));
+      break;
+    case Kind::kBinary:
+      add_binary(metrics, confusion, threshold_, ranking_metrics(comm, scores_, positive_));
+      break;
   }
   return metrics;
 }
@@ -267,19 +280,28 @@ std::string metrics_line(const Json& metrics) {
   std::vector<std::string> parts;
   for (const auto& [name, value] : metrics.items()) {
     if (value.is_number_float()) parts.push_back(fmt::format("{} {:.5g}", name, value.get<double>()));
-    if (value.is_number_integer()) parts.push_back(fmt::format("{} {}", name, human_count(value.get<std::uint64_t>())));
+    if (value.is_number_integer())
+      parts.push_back(fmt::format("{} {}", name, human_count(value.get<std::uint64_t>())));
   }
   return join(parts, ", ");
 }
 
+std::vector<std::string> comparable_metrics(const std::string& loss) {
+  if (loss == "binary") return {"accuracy", "auc", "average_precision", "f1", "loss", "precision", "recall"};
+  if (loss == "cross_entropy") return {"accuracy", "loss"};
+  return {"loss", "mae", "rmse"};
+}
+
 bool larger_is_better(const std::string& metric) {
-  const std::vector<std::string> larger = {"auc", "accuracy", "average_precision", "f1", "precision", "recall"};
+  const std::vector<std::string> larger = {"auc", "accuracy",  "average_precision",
+                                           "f1",  "precision", "recall"};
   const std::vector<std::string> smaller = {"loss", "rmse", "mae"};
   if (std::find(larger.begin(), larger.end(), metric) != larger.end()) return true;
   if (std::find(smaller.begin(), smaller.end(), metric) != smaller.end()) return false;
   std::vector<std::string> known = larger;
   known.insert(known.end(), smaller.begin(), smaller.end());
-  fail(ErrorCode::kConfig, "there is no metric '{}'{}; known: {}", metric, did_you_mean(metric, known), join(known, ", "));
+  fail(ErrorCode::kConfig, "there is no metric '{}'{}; known: {}", metric, did_you_mean(metric, known),
+       join(known, ", "));
 }
 
 }  // namespace muster

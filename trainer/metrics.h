@@ -1,6 +1,6 @@
 #pragma once
-// Exact metrics over a split that is dealt to ranks: counts are integers, float sums go in micro-batch order, so that one
-// checkpoint's metrics are the same bits for any number of ranks.
+// Exact metrics over a split that is dealt to ranks: counts are integers, float sums go in micro-batch order,
+// so that one checkpoint's metrics are the same bits for any number of ranks.
 
 #include <cstdint>
 #include <map>
@@ -13,8 +13,9 @@
 
 namespace muster {
 
-/// Area under the ROC curve with ties as half, and average precision (sum over distinct scores, descending, of the precision
-/// there × the share of positives there; the definition of scikit-learn's average_precision_score).
+/// Area under the ROC curve with ties as half, and average precision (sum over distinct scores, descending,
+/// of the precision there × the share of positives there; the definition of scikit-learn's
+/// average_precision_score).
 struct RankingMetrics {
   std::uint64_t positives = 0;
   std::uint64_t negatives = 0;
@@ -22,9 +23,10 @@ struct RankingMetrics {
   double average_precision = 0;  ///< NaN without positives
 };
 
-/// Collective. Of all ranks' rows; exact, by a distributed sort of the scores (which must not be NaN). O(rows of a rank)
-/// memory if the scores are not all equal.
-RankingMetrics ranking_metrics(Communicator& comm, std::span<const float> scores, std::span<const std::uint8_t> positive);
+/// Collective. Of all ranks' rows; exact, by a distributed sort of the scores (which must not be NaN). O(rows
+/// of a rank) memory if the scores are not all equal.
+RankingMetrics ranking_metrics(Communicator& comm, std::span<const float> scores,
+                               std::span<const std::uint8_t> positive);
 
 /// One micro-batch's sums, as the model computed them.
 struct MicroBatchSums {
@@ -43,13 +45,15 @@ class MetricCollector {
   /// `outputs`: classes for kClasses, else 1. `threshold` for kBinary.
   MetricCollector(Kind kind, std::int64_t outputs, double threshold);
 
-  /// One micro-batch: `predictions` (probabilities or numbers, rows × outputs) and labels.
-  void add(std::uint64_t number, std::span<const float> predictions, std::span<const double> labels, double loss_sum,
-           double weight_sum);
+  /// One micro-batch: `predictions` (finite probabilities or numbers, rows × outputs) and labels.
+  /// Error{kData} for a label that is no class.
+  void add(std::uint64_t number, std::span<const float> predictions, std::span<const double> labels,
+           double loss_sum, double weight_sum);
 
   /// Collective. All metrics, the same on every rank: "rows", "loss" always; kBinary: "accuracy", "auc",
-  /// "average_precision", "precision", "recall", "f1", "threshold", "confusion" [[TN, FP], [FN, TP]]; kClasses: "accuracy",
-  /// "confusion" [label][predicted]; kNumbers: "rmse", "mae". A metric that is not defined is the string "NaN".
+  /// "average_precision", "precision", "recall", "f1", "threshold", "confusion" [[TN, FP], [FN, TP]];
+  /// kClasses: "accuracy", "confusion" [label][predicted]; kNumbers: "rmse", "mae". A metric that is not
+  /// defined is the string "NaN".
   Json finish(Communicator& comm) const;
 
  private:
@@ -65,8 +69,11 @@ class MetricCollector {
 /// One line for people: "loss 0.1234, auc 0.9123, …" (numbers only).
 std::string metrics_line(const Json& metrics);
 
-/// Whether a larger value of the metric is better ("auc", "accuracy", "average_precision", "f1", "precision", "recall") or a
-/// smaller one ("loss", "rmse", "mae"). Error{kConfig} lists the known ones.
+/// The metrics by which checkpoints can be compared when training with this loss.kind.
+std::vector<std::string> comparable_metrics(const std::string& loss);
+
+/// Whether a larger value of the metric is better ("auc", "accuracy", "average_precision", "f1", "precision",
+/// "recall") or a smaller one ("loss", "rmse", "mae"). Error{kConfig} lists the known ones.
 bool larger_is_better(const std::string& metric);
 
 }  // namespace muster

@@ -4,7 +4,10 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <random>
 
 #include "core/json.h"
@@ -23,33 +26,45 @@ std::string new_run_id() {
   return fmt::format("{:08x}{:08x}", word(), word());
 }
 
-std::filesystem::path unused_run_directory(FileSystem& files, const std::filesystem::path& base, const std::string& name) {
+std::filesystem::path unused_run_directory(FileSystem& files, const std::filesystem::path& base,
+                                           const std::string& name) {
   std::filesystem::path directory = base / name;
-  for (int number = 2; files.exists(directory); ++number) directory = base / fmt::format("{}-{}", name, number);
+  for (int number = 2; files.exists(directory); ++number)
+    directory = base / fmt::format("{}-{}", name, number);
   return directory;
 }
 
 namespace {
 
-/// Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat): tells a process from a later one with the
-/// same number. "" if there is none.
-std::string process_start(FileSystem& files, long pid) {
-  const std::filesystem::path stat = fmt::format("/proc/{}/stat", pid);
-  if (!files.exists(stat)) return "";
-  std::string text;
-  const auto file = std::unique_ptr<std::FILE, int (*)(std::FILE*)>(std::fopen(stat.c_str(), "r"), &std::fclose);
-  std::array<char, 1024> buffer{};
-  if (file != nullptr) text.assign(buffer.data(), std::fread(buffer.data(), 1, buffer.size(), file.get()));
+/// Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat): tells a process from a
+/// later one with the same number. "" if there is none.
+std::string process_start(long pid) {
+  std::ifstream file(fmt::format("/proc/{}/stat", pid));
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
   const std::size_t after_name = text.rfind(')');
   if (after_name == std::string::npos || after_name + 2 > text.size()) return "";
   const auto fields = split(std::string_view(text).substr(after_name + 2), ' ');
   return fields.size() > 19 ? fields[19] : "";
 }
 
-bool lives(FileSystem& files, const Json& holder) {
-  if (holder.value("host", "") != host_name()) return false;
-  const long pid = holder.value("pid", 0L);
-  return pid > 0 && holder.value("process_start", "") == process_start(files, pid) && ::kill(static_cast<pid_t>(pid), 0) == 0;
+/// What run.lock says of its holder.
+struct Holder {
+  std::string host;
+  pid_t pid = 0;
+  std::string process_start;
+};
+
+Holder read_holder(FileSystem& files, const std::filesystem::path& file) {
+  const std::string where = file.string();
+  const Json lock = parse_json(files.read_text(file), where);
+  return {member<std::string>(lock, "host", where), member<pid_t>(lock, "pid", where),
+          member<std::string>(lock, "process_start", where)};
+}
+
+bool lives(const Holder& holder) {
+  if (holder.host != host_name() || holder.pid <= 0 || holder.process_start != process_start(holder.pid))
+    return false;
+  return ::kill(holder.pid, 0) == 0 || errno == EPERM;
 }
 
 }  // namespace
@@ -57,19 +72,24 @@ bool lives(FileSystem& files, const Json& holder) {
 RunLock::RunLock(FileSystem& files, const std::filesystem::path& directory, const LogSink& log)
     : files_(&files), file_(directory / "run.lock") {
   if (files.exists(file_)) {
-    const Json holder = Json::parse(files.read_text(file_), nullptr, false);
-    if (holder.is_object() && lives(files, holder)) {
-      throw Error(ErrorCode::kConfig,
-                  fmt::format("is in use by process {} on this host: wait for it, stop it, or choose another run.name",
-                              holder.value("pid", 0L)),
-                  directory.string());
+    const auto holder = attempt([&] { return read_holder(files, file_); });
+    if (holder && lives(holder.value())) {
+      throw Error(
+          ErrorCode::kConfig,
+          fmt::format(
+              "is in use by process {} on this host: wait for it, stop it, or choose another run.name",
+              holder.value().pid),
+          directory.string());
     }
-    log(LogLevel::kInfo, fmt::format("{}: the lock's holder is gone: taking over", directory.string()));
+    log(LogLevel::kInfo,
+        holder ? fmt::format("{}: the lock of process {} on {} is taken over: it is not known to live",
+                             directory.string(), holder.value().pid, holder.value().host)
+               : fmt::format("{}: the lock is taken over: {}", directory.string(), holder.error().what()));
   }
   const char* job = std::getenv("SLURM_JOB_ID");
   content_ = canonical(Json{{"host", host_name()},
                             {"pid", ::getpid()},
-                            {"process_start", process_start(files, ::getpid())},
+                            {"process_start", process_start(::getpid())},
                             {"job_id", job != nullptr ? job : ""}});
   files.replace(file_, content_);
 }

@@ -13,8 +13,9 @@ namespace muster {
 /// Holds run.lock {host, pid, start time of the process, job id} and removes it when destroyed.
 class RunLock {
  public:
-  /// Refuses (Error{kConfig}) while the holder is known to live: the same host and a living process with the same start time.
-  /// Any other lock is stale and taken over; the generations of checkpoints fence off an orphan.
+  /// Refuses (Error{kConfig}) while the holder is known to live: the same host and a living process with the
+  /// same start time. Any other lock is stale and taken over; the generations of checkpoints fence off an
+  /// orphan.
   RunLock(FileSystem& files, const std::filesystem::path& directory, const LogSink& log);
   ~RunLock();
   RunLock(const RunLock&) = delete;
@@ -27,7 +28,8 @@ class RunLock {
 };
 
 /// `base`/`name`, or the first of name-2, name-3, … that does not exist.
-std::filesystem::path unused_run_directory(FileSystem& files, const std::filesystem::path& base, const std::string& name);
+std::filesystem::path unused_run_directory(FileSystem& files, const std::filesystem::path& base,
+                                           const std::string& name);
 
 /// A new run id: 16 hexadecimal digits from the system's randomness.
 std::string new_run_id();

@@ -33,43 +33,70 @@ std::string describe(const std::vector<ConfigChange>& changes) {
   return join(lines, "; ");
 }
 
-void refuse_other_run(const fs::path& directory, const std::vector<ConfigChange>& changes, const StartOptions& options) {
+void refuse_other_run(const fs::path& directory, const std::vector<ConfigChange>& changes,
+                      const StartOptions& options) {
   std::vector<ConfigChange> identity;
   std::vector<ConfigChange> trajectory;
   for (const ConfigChange& change : changes) {
-    const bool allowed = std::find(options.allow.begin(), options.allow.end(), change.path) != options.allow.end();
+    const bool allowed =
+        std::find(options.allow.begin(), options.allow.end(), change.path) != options.allow.end();
     if (change.key_class == KeyClass::kIdentity) identity.push_back(change);
     if (change.key_class == KeyClass::kTrajectory && !allowed) trajectory.push_back(change);
   }
   if (!identity.empty()) {
-    throw Error(ErrorCode::kConfig,
-                fmt::format("holds another run: {}; choose another run.name, or --resume never", describe(identity)),
-                directory.string());
+    throw Error(
+        ErrorCode::kConfig,
+        fmt::format("holds another run: {}; choose another run.name, or --resume never", describe(identity)),
+        directory.string());
   }
   if (trajectory.empty()) return;
   std::vector<std::string> flags;
   for (const ConfigChange& change : trajectory) flags.push_back("--allow " + change.path);
   throw Error(ErrorCode::kConfig,
-              fmt::format("the run would take another path: {}; if that is meant: {}", describe(trajectory), join(flags, " ")),
+              fmt::format("the run would take another path: {}; if that is meant: {}", describe(trajectory),
+                          join(flags, " ")),
               directory.string());
 }
 
-void add_identity(std::vector<ConfigChange>& changes, const char* name, const Json& state, const std::string& now) {
+void add_identity(std::vector<ConfigChange>& changes, const char* name, const Json& state,
+                  const std::string& now) {
   const std::string before = state.value(name, "");
   if (before != now) {
     changes.push_back({name, before.substr(0, 16), now.substr(0, 16), KeyClass::kIdentity});
   }
 }
 
-void refuse_finished(const CheckpointContent& checkpoint, const Config& config, const fs::path& directory) {
-  if (!checkpoint.state.value("finished", false)) return;
-  const Config earlier(checkpoint.state.at("config"));
-  const bool longer = config.at("train", "steps") != earlier.at("train", "steps") ||
-                      config.at("train", "epochs") != earlier.at("train", "epochs");
-  if (longer) return;
-  throw Error(ErrorCode::kNothingToDo,
-              fmt::format("is finished at step {}: nothing to do (--resume never starts a new one)", checkpoint.step),
-              directory.string());
+/// The checkpoint that --resume names, or the newest good one; none if the run has not committed any.
+CheckpointChoice choose_checkpoint(FileSystem& files, const fs::path& run, const std::string& wanted) {
+  const fs::path checkpoints = run / "checkpoints";
+  if (!wanted.empty()) {
+    CheckpointInfo info = verify_checkpoint(files, checkpoints / wanted).value();
+    if (info.name == wanted) return {std::move(info), {}};
+    throw Error(ErrorCode::kStorage, "is a copy of checkpoint " + info.name, (checkpoints / wanted).string());
+  }
+  CheckpointChoice choice = CheckpointStore(files, checkpoints, "").latest_good();
+  if (choice.checkpoint || choice.rejected.empty()) return choice;
+  throw Error(ErrorCode::kStorage,
+              fmt::format("no checkpoint is good; the newest: {} (--resume never starts anew)",
+                          choice.rejected.front().reason.what()),
+              run.string());
+}
+
+/// A finished run goes on only where an allowed change gives it more to do.
+void refuse_finished(const RunStart& start, const Config& config) {
+  const CheckpointContent& checkpoint = *start.checkpoint;
+  const std::string where = start.directory.string();
+  if (!member<bool>(checkpoint.state, "finished", where)) return;
+  const Json& steps = config.at("train", "steps");
+  const auto plan = member<Json>(checkpoint.state, "plan", where);
+  const std::uint64_t target = steps.is_null() ? config.unsigned_at("train", "epochs") *
+                                                     member<std::uint64_t>(plan, "steps_per_epoch", where)
+                                               : steps.get<std::uint64_t>();
+  if (target > checkpoint.step && !start.changes.empty()) return;
+  throw Error(
+      ErrorCode::kNothingToDo,
+      fmt::format("is finished at step {}: nothing to do (--resume never starts a new one)", checkpoint.step),
+      where);
 }
 
 }  // namespace
@@ -77,15 +104,18 @@ void refuse_finished(const CheckpointContent& checkpoint, const Config& config, 
 Config inherit_resolved(const Config& config, const Config& earlier) {
   Config result = config;
   for (const ConfigKey& key : config_keys()) {
-    if (!config.at(key.section, key.option.name).is_null() || key.path() == "train.epochs" || key.path() == "train.steps") {
+    if (!config.at(key.section, key.option.name).is_null() || key.path() == "train.epochs" ||
+        key.path() == "train.steps") {
       continue;
     }
+    if (!earlier.section(key.section).contains(key.option.name)) continue;  // a key of a later version
     result = result.with(key.section, key.option.name, earlier.at(key.section, key.option.name));
   }
   return result;
 }
 
-RunStart decide_start(FileSystem& files, const Config& config, const DataIdentity& data, const StartOptions& options) {
+RunStart decide_start(FileSystem& files, const Config& config, const DataIdentity& data,
+                      const StartOptions& options) {
   RunStart start;
   const fs::path base = config.text_at("run", "dir");
   const std::string name = config.text_at("run", "name");
@@ -102,34 +132,23 @@ RunStart decide_start(FileSystem& files, const Config& config, const DataIdentit
     wanted = path.checkpoint;
   }
   if (!files.exists(start.directory / "checkpoints")) return start;
+  CheckpointChoice choice = choose_checkpoint(files, start.directory, wanted);
+  start.rejected = std::move(choice.rejected);
+  if (!choice.checkpoint) return start;  // an earlier start ended before its first checkpoint
 
-  CheckpointStore store(files, start.directory / "checkpoints", start.run_id);
-  if (wanted.empty()) {
-    CheckpointChoice choice = store.latest_good();
-    start.rejected = std::move(choice.rejected);
-    if (!choice.checkpoint) {
-      if (start.rejected.empty()) return start;  // an earlier start ended before its first checkpoint
-      throw Error(ErrorCode::kStorage,
-                  fmt::format("no checkpoint is good; the newest: {} (--resume never starts anew)",
-                              start.rejected.front().reason.what()),
-                  start.directory.string());
-    }
-    wanted = choice.checkpoint->name;
-  }
-  const fs::path chosen = start.directory / "checkpoints" / wanted;
-  const CheckpointInfo info = verify_checkpoint(files, chosen).value();
-  start.checkpoint = load_checkpoint(files, chosen).value();
+  start.checkpoint = load_checkpoint(files, choice.checkpoint->directory).value();
   start.resumed = true;
-  start.parent = info.name;
-  start.run_id = info.run_id;
-
-  const Config earlier(start.checkpoint->state.at("config"));
+  start.parent = choice.checkpoint->name;
+  start.run_id = choice.checkpoint->run_id;
+  const Json& state = start.checkpoint->state;
+  const Config earlier(member<Json>(state, "config", choice.checkpoint->directory.string()));
   start.changes = config_changes(earlier, config);
-  std::erase_if(start.changes, [](const ConfigChange& change) { return change.key_class == KeyClass::kFree; });
-  add_identity(start.changes, "fingerprint", start.checkpoint->state, data.fingerprint);
-  add_identity(start.changes, "contract", start.checkpoint->state, data.contract);
+  std::erase_if(start.changes,
+                [](const ConfigChange& change) { return change.key_class == KeyClass::kFree; });
+  add_identity(start.changes, "fingerprint", state, data.fingerprint);
+  add_identity(start.changes, "contract", state, data.contract);
   refuse_other_run(start.directory, start.changes, options);
-  refuse_finished(*start.checkpoint, config, start.directory);
+  refuse_finished(start, config);
   return start;
 }
 

@@ -30,18 +30,20 @@ struct RunStart {
   std::filesystem::path directory;
   std::string run_id;
   bool resumed = false;
-  std::string parent;                          ///< name of the checkpoint continued from
+  std::string parent;                           ///< name of the checkpoint continued from
   std::optional<CheckpointContent> checkpoint;  ///< content continued from
   std::vector<RejectedCheckpoint> rejected;
-  std::vector<ConfigChange> changes;           ///< allowed ones, for the record
+  std::vector<ConfigChange> changes;  ///< allowed ones, for the record
 };
 
-/// Decides; creates nothing but what RunLock needs. Error{kConfig} with the differences when the run on disk is another one,
-/// Error{kNothingToDo} when it is finished, Error{kStorage} when there are checkpoints but no good one.
-RunStart decide_start(FileSystem& files, const Config& config, const DataIdentity& data, const StartOptions& options);
+/// Decides; creates nothing. Error{kConfig} with the differences when the run on disk is another one,
+/// Error{kNothingToDo} when it is finished and no allowed change makes it longer, Error{kStorage} when there
+/// are checkpoints but no good one.
+RunStart decide_start(FileSystem& files, const Config& config, const DataIdentity& data,
+                      const StartOptions& options);
 
-/// Keys that the program resolved at the first start (lanes, window, threads, horizon) taken over from the earlier config
-/// where this start leaves them open.
+/// Keys that the program resolved at the first start (lanes, window, threads, horizon) taken over from the
+/// earlier config where this start leaves them open.
 Config inherit_resolved(const Config& config, const Config& earlier);
 
 }  // namespace muster

@@ -151,7 +151,7 @@ void TrainingRun::log_step(const StepTotals& totals, double gradient_norm, doubl
   if (!due) return;
   const double elapsed = std::max(1e-9, seconds_since(last_line_));
   const double data_wait = stream_->wait_seconds();
-  const double comm_wait = comm_.wait_seconds() + reducer_->wait_seconds();
+  const double comm_wait = comm_.wait_seconds();
   Progress progress;
   progress.step = step_;
   progress.total_steps = run_.plan.total_steps;
@@ -248,7 +248,8 @@ void TrainingRun::commit(bool finished) {
     if (!metrics_.empty()) record_->write_metrics(metrics_);
     return name;
   });
-  committed_step_ = step_;
+  // A launcher gives a signal to all ranks, some of which saw it a step later: this checkpoint answers them too.
+  if (options_.requests != nullptr) options_.requests->save.store(false);
   last_commit_ = Clock::now();
 }
 

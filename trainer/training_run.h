@@ -80,7 +80,6 @@ class TrainingRun {
   bool improved_ = false;
   Json metrics_ = Json::object();
   std::string last_checkpoint_;
-  std::uint64_t committed_step_ = ~std::uint64_t{0};
   Clock::time_point last_commit_ = Clock::now();
 
   Clock::time_point last_line_ = Clock::now();

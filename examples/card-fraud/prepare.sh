@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 muster=${MUSTER:-}
-for built in build/release/launch/muster build/dev/launch/muster; do
+for built in build/release/bin/muster build/dev/bin/muster; do
   if [ -z "$muster" ] && [ -x "$built" ]; then muster=$built; fi
 done
 if [ -z "$muster" ]; then

@@ -9,7 +9,7 @@ fail() {
 }
 
 muster=${MUSTER:-}
-for built in build/release/launch/muster build/dev/launch/muster; do
+for built in build/release/bin/muster build/dev/bin/muster; do
   if [ -z "$muster" ] && [ -x "$built" ]; then muster=$built; fi
 done
 [ -n "$muster" ] || fail "there is no muster program: build it (bash setup.sh), or set MUSTER=/path/to/muster"

@@ -102,7 +102,8 @@ TEST_F(FileSystemTest, OfConcurrentLinksOneWins) {
   std::atomic<int> won{0};
   std::vector<std::thread> threads;
   for (int i = 0; i < kThreads; ++i) {
-    threads.emplace_back([&, i] { won += files_->link(root_ / ("from" + std::to_string(i)), root_ / "to") ? 1 : 0; });
+    threads.emplace_back(
+        [&, i] { won += files_->link(root_ / ("from" + std::to_string(i)), root_ / "to") ? 1 : 0; });
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(won, 1);

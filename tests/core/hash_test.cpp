@@ -50,7 +50,8 @@ TEST(Sha256, BadHexIsRefused) {
   upper[0] = 'B';
   std::string letter = kAbc;
   letter[63] = 'g';
-  for (const std::string& bad : {std::string(), upper, letter, std::string(kAbc) + "0", std::string(63, '0')}) {
+  for (const std::string& bad :
+       {std::string(), upper, letter, std::string(kAbc) + "0", std::string(63, '0')}) {
     EXPECT_EQ(code_of([&] { Sha256::from_hex(bad); }), ErrorCode::kStorage) << bad;
     EXPECT_EQ(code_of([&] { Digest::from_hex(bad); }), ErrorCode::kStorage) << bad;
   }

@@ -44,9 +44,12 @@ TEST(Options, DefaultsFillWhatIsNotGiven) {
 
 TEST(Options, EveryTypeIsRead) {
   const Json values = read(
-      "{flag: false, shift: -7, count: 18446744073709551615, rate: 2, name: 3, kind: two, memory: 2 KiB, sizes: [1, -2], "
+      "{flag: false, shift: -7, count: 18446744073709551615, rate: 2, name: 3, kind: two, memory: 2 KiB, "
+      "sizes: [1, -2], "
       "weights: [0.5, 1], kinds: [two, one]}");
-  EXPECT_EQ(values, Json::parse(R"({"flag": false, "shift": -7, "count": 18446744073709551615, "rate": 2.0, "name": "3",
+  EXPECT_EQ(
+      values,
+      Json::parse(R"({"flag": false, "shift": -7, "count": 18446744073709551615, "rate": 2.0, "name": "3",
     "kind": "two", "memory": 2048, "sizes": [1, -2], "weights": [0.5, 1.0], "kinds": ["two", "one"]})"));
   EXPECT_TRUE(values.at("rate").is_number_float());
 }
@@ -69,7 +72,8 @@ TEST(Options, WrongValuesAreRefusedWhereTheyStand) {
   EXPECT_EQ(error_of("weights: [1, .inf]"), "f.yaml:1:14: a finite number was expected");
   EXPECT_EQ(error_of("name: [a]"), "f.yaml:1:1: text was expected, found a list");
   EXPECT_EQ(error_of("kind: tow"), "f.yaml:1:1: 'tow' is no kind; known: one, two");
-  EXPECT_EQ(error_of("kinds: [one, onee]"), "f.yaml:1:14: 'onee' is no kinds (did you mean 'one'?); known: one, two");
+  EXPECT_EQ(error_of("kinds: [one, onee]"),
+            "f.yaml:1:14: 'onee' is no kinds (did you mean 'one'?); known: one, two");
   EXPECT_EQ(error_of("memory: lots"), "f.yaml:1:1: a size like '512 MiB' was expected, found 'lots'");
   EXPECT_EQ(error_of("sizes: 3"), "f.yaml:1:1: a list was expected, found '3'");
   EXPECT_EQ(error_of("sizes: [1, x]"), "f.yaml:1:12: an integer was expected, found 'x'");

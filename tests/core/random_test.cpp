@@ -84,8 +84,8 @@ TEST(RandomStream, BelowStaysInRangeForAwkwardBounds) {
   EXPECT_NEAR(static_cast<double>(above_half), 1000, 5 * std::sqrt(500));
 }
 
-// With the bound 3·2^62, the words that must be drawn again are a quarter of all: without that, the lowest quarter of the
-// results comes up too often.
+// With the bound 3·2^62, the words that must be drawn again are a quarter of all: without that, the lowest
+// quarter of the results comes up too often.
 TEST(RandomStream, BelowIsUnbiasedWhereABiasWouldShow) {
   const std::uint64_t bound = std::uint64_t{3} << 62;
   constexpr int kDraws = 30000;
@@ -134,7 +134,9 @@ TEST(Shuffle, IsAPermutationOfAnySize) {
     std::iota(items.begin(), items.end(), 0U);
     const std::vector<std::size_t> before = items;
     shuffle(std::span(items), size);
-    if (size == 100) EXPECT_NE(items, before);
+    if (size == 100) {
+      EXPECT_NE(items, before);
+    }
     std::sort(items.begin(), items.end());
     EXPECT_EQ(items, before);
   }

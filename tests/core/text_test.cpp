@@ -63,7 +63,8 @@ TEST(ParseBytes, TakesDecimalAndBinaryUnits) {
 }
 
 TEST(ParseBytes, TakesNothingElse) {
-  for (const char* text : {"", "MiB", "-1", "12 Mib", "nan", "inf", "1e30", "16777216 TiB", "5 B B", "0x10"}) {
+  for (const char* text :
+       {"", "MiB", "-1", "12 Mib", "nan", "inf", "1e30", "16777216 TiB", "5 B B", "0x10"}) {
     EXPECT_EQ(parse_bytes(text), std::nullopt) << text;
   }
 }
@@ -80,9 +81,10 @@ TEST(IsoTime, GoesBothWays) {
 }
 
 TEST(IsoTime, OtherTextIsNone) {
-  for (const char* text : {"", "Z", "2026-1-31", "2026-13-01", "2025-02-29", "2026-01-31T24:00:00", "2026-01-31T12:60:00",
-                           "2026-01-31T12:34:60", "2026-01-31T12:34", "2026/01/31", "-001-01-01", "2026-01-31T-0:00:00",
-                           "2026-01-31x12:34:56", "2026-01-31T12:34:5x", "2026-01-311"}) {
+  for (const char* text :
+       {"", "Z", "2026-1-31", "2026-13-01", "2025-02-29", "2026-01-31T24:00:00", "2026-01-31T12:60:00",
+        "2026-01-31T12:34:60", "2026-01-31T12:34", "2026/01/31", "-001-01-01", "2026-01-31T-0:00:00",
+        "2026-01-31x12:34:56", "2026-01-31T12:34:5x", "2026-01-311"}) {
     EXPECT_EQ(parse_iso_time(text), std::nullopt) << text;
   }
 }

@@ -38,8 +38,10 @@ std::string repeat(const std::string& text, std::size_t count) {
 }
 
 TEST(Yaml, PlainScalarsGetTheirTypes) {
-  EXPECT_EQ(parse("[1, -2, +3, 1.5, 1e3, .5, true, False, null, ~, '1', \"true\", abc, 1.2.3, 18446744073709551615]"),
-            Json::parse(R"([1, -2, 3, 1.5, 1000.0, 0.5, true, false, null, null, "1", "true", "abc", "1.2.3",
+  EXPECT_EQ(
+      parse(
+          "[1, -2, +3, 1.5, 1e3, .5, true, False, null, ~, '1', \"true\", abc, 1.2.3, 18446744073709551615]"),
+      Json::parse(R"([1, -2, 3, 1.5, 1000.0, 0.5, true, false, null, null, "1", "true", "abc", "1.2.3",
                           18446744073709551615])"));
   EXPECT_EQ(parse("[+-5, 0x1F, 1_000, infinity, nan, .nan, 1e400, yes]"),
             Json::parse(R"(["+-5", "0x1F", "1_000", "infinity", "nan", ".nan", "1e400", "yes"])"));
@@ -57,7 +59,8 @@ TEST(Yaml, NodesKnowTheirPlace) {
 
 TEST(Yaml, TypedReadersTakeTheirTypeOnly) {
   const YamlNode root = YamlNode::parse(
-      "{i: -3, u: 7, n: 2.5, b: true, s: text, q: '5', m: 1 KiB, t: 1970-01-02, e: 60, inf: .inf, none: ~}", "f.yaml");
+      "{i: -3, u: 7, n: 2.5, b: true, s: text, q: '5', m: 1 KiB, t: 1970-01-02, e: 60, inf: .inf, none: ~}",
+      "f.yaml");
   EXPECT_EQ(root.require("i").as_integer(), -3);
   EXPECT_EQ(root.require("u").as_unsigned(), 7U);
   EXPECT_EQ(root.require("n").as_number(), 2.5);
@@ -126,8 +129,8 @@ TEST(Yaml, WhatIsNotUsedHereIsRefusedWhereItStands) {
 }
 
 TEST(Yaml, WhatIsNoYamlIsRefusedWithAPlace) {
-  for (const char* text : {"a: [1", "a: {b", "a: 'x", "a: \"\\q\"", "a: 1\n b: 2", "\ta: 1", "a: *x", "a: b: c", "]", "}",
-                           "%YAML 9.9\n---\na", "- a\nb: 1", "@a", "`a`", "a: |x\n b"}) {
+  for (const char* text : {"a: [1", "a: {b", "a: 'x", "a: \"\\q\"", "a: 1\n b: 2", "\ta: 1", "a: *x",
+                           "a: b: c", "]", "}", "%YAML 9.9\n---\na", "- a\nb: 1", "@a", "`a`", "a: |x\n b"}) {
     const std::string error = error_of(text);
     EXPECT_TRUE(error.starts_with("f.yaml:")) << text << " gave: " << error;
     int line = 0;
@@ -143,7 +146,8 @@ TEST(Yaml, SixtyFourLevelsAreReadAndNoMore) {
   Json value = 1;
   for (int i = 0; i < 64; ++i) value = Json::array({value});
   EXPECT_EQ(parse(repeat("[", 64) + "1" + repeat("]", 64)), value);
-  EXPECT_EQ(error_of(repeat("[", 65) + "1" + repeat("]", 65)), "f.yaml:1:65: is nested deeper than 64 levels");
+  EXPECT_EQ(error_of(repeat("[", 65) + "1" + repeat("]", 65)),
+            "f.yaml:1:65: is nested deeper than 64 levels");
 }
 
 // yaml-cpp goes down one level of the stack for each of these.
@@ -152,8 +156,8 @@ TEST(Yaml, DeepNestingOfAnyKindIsRefusedAndCrashesNothing) {
   std::string indented;
   for (std::size_t i = 0; i < 300; ++i) indented += std::string(i, ' ') + "a:\n";
   const std::vector<std::string> documents = {
-      repeat("[", kDeep),   repeat("{", kDeep),   repeat("{a: ", kDeep), repeat("- ", kDeep),
-      repeat("? ", kDeep),  repeat("[{a: ", kDeep), repeat("? - ", kDeep), indented,
+      repeat("[", kDeep),    repeat("{", kDeep),     repeat("{a: ", kDeep), repeat("- ", kDeep),
+      repeat("? ", kDeep),   repeat("[{a: ", kDeep), repeat("? - ", kDeep), indented,
       repeat("a: [", kDeep), repeat("[?", kDeep)};
   for (const std::string& document : documents) {
     const std::string error = error_of(document);
@@ -173,7 +177,8 @@ TEST(Yaml, AliasesCannotMultiplyOrLoop) {
   std::string laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 12; ++i) {
     const std::string last = "*a" + std::to_string(i - 1);
-    laughs += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [" + repeat(last + ", ", 9) + last + "]\n";
+    laughs +=
+        "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [" + repeat(last + ", ", 9) + last + "]\n";
   }
   EXPECT_EQ(error_of(laughs), "f.yaml:1:5: YAML anchors are not used here");
   EXPECT_EQ(error_of("a: &x [*x]"), "f.yaml:1:4: YAML anchors are not used here");
@@ -194,12 +199,61 @@ TEST(Yaml, LoadNamesAFileThatCannotBeRead) {
   EXPECT_FALSE(attempt([&] { return YamlNode::load(path.parent_path()); }).ok());
 }
 
-const std::vector<std::string> kAwkwardTexts = {
-    "",       "null",    "Null",  "~",      "1e3",    "1",       "-0",      "true",      "FALSE",     "a: b",  "#x",
-    "x #y",   "a\nb",    "\n",    " a",     "a ",     "ä€😀",    "\t",      "- a",       "?",         "[",     "{}",
-    "'",      "\"",      "\\",    "---",    "...",    "%a",      "@a",      "&a",        "*a",        "!a",    "|",
-    ">",      ",",       "a, b",  "a]",     ":",      "a:",      ".inf",    "0x10",      "\x01\x7f",  "\r\n",  "a\\nb",
-    "=",      "<<",      "1_0",   "+1",     "1.",     "`",       "\xc2\x85", "\xe2\x80\xa8", "\xef\xbb\xbf", "yes", "2026-01-31"};
+const std::vector<std::string> kAwkwardTexts = {"",
+                                                "null",
+                                                "Null",
+                                                "~",
+                                                "1e3",
+                                                "1",
+                                                "-0",
+                                                "true",
+                                                "FALSE",
+                                                "a: b",
+                                                "#x",
+                                                "x #y",
+                                                "a\nb",
+                                                "\n",
+                                                " a",
+                                                "a ",
+                                                "ä€😀",
+                                                "\t",
+                                                "- a",
+                                                "?",
+                                                "[",
+                                                "{}",
+                                                "'",
+                                                "\"",
+                                                "\\",
+                                                "---",
+                                                "...",
+                                                "%a",
+                                                "@a",
+                                                "&a",
+                                                "*a",
+                                                "!a",
+                                                "|",
+                                                ">",
+                                                ",",
+                                                "a, b",
+                                                "a]",
+                                                ":",
+                                                "a:",
+                                                ".inf",
+                                                "0x10",
+                                                "\x01\x7f",
+                                                "\r\n",
+                                                "a\\nb",
+                                                "=",
+                                                "<<",
+                                                "1_0",
+                                                "+1",
+                                                "1.",
+                                                "`",
+                                                "\xc2\x85",
+                                                "\xe2\x80\xa8",
+                                                "\xef\xbb\xbf",
+                                                "yes",
+                                                "2026-01-31"};
 
 /// Random JSON that touches every edge above; counts what it made.
 class RandomJson {
@@ -209,15 +263,24 @@ class RandomJson {
 
   Json make(int depth) {
     switch (stream_.below(depth > 0 ? 10 : 7)) {
-      case 0: return note("null", nullptr);
-      case 1: return note("boolean", stream_.below(2) == 0);
-      case 2: return note("integer", static_cast<std::int64_t>(stream_() >> stream_.below(63)) - 5);
-      case 3: return note("unsigned", ~std::uint64_t{0} - stream_.below(3));
-      case 4: return note("number", number());
-      case 5: return note("text", text());
-      case 6: return note("random text", random_text());
-      case 7: return list(depth);
-      default: return map(depth);
+      case 0:
+        return note("null", nullptr);
+      case 1:
+        return note("boolean", stream_.below(2) == 0);
+      case 2:
+        return note("integer", static_cast<std::int64_t>(stream_() >> stream_.below(63)) - 5);
+      case 3:
+        return note("unsigned", ~std::uint64_t{0} - stream_.below(3));
+      case 4:
+        return note("number", number());
+      case 5:
+        return note("text", text());
+      case 6:
+        return note("random text", random_text());
+      case 7:
+        return list(depth);
+      default:
+        return map(depth);
     }
   }
 
@@ -227,7 +290,8 @@ class RandomJson {
     return value;
   }
   double number() {
-    constexpr double kNumbers[] = {0.0, -0.0, 1.0, 0.1, 1e300, 5e-324, -1.5e-7, 16777216.0, 123456789012345680.0};
+    constexpr double kNumbers[] = {
+        0.0, -0.0, 1.0, 0.1, 1e300, 5e-324, -1.5e-7, 16777216.0, 123456789012345680.0};
     if (stream_.below(2) == 0) return kNumbers[stream_.below(std::size(kNumbers))];
     return stream_.normal() * std::pow(10, static_cast<double>(stream_.below(40)) - 20);
   }
@@ -263,8 +327,8 @@ TEST(ToYaml, RandomJsonComesBack) {
     ASSERT_TRUE(back.ok()) << back.error().what() << "\n" << value.dump() << "\n" << text;
     ASSERT_EQ(canonical(back.value()), canonical(value)) << text;
   }
-  for (const char* edge : {"null", "boolean", "integer", "unsigned", "number", "text", "random text", "empty list", "list",
-                           "empty map", "map"}) {
+  for (const char* edge : {"null", "boolean", "integer", "unsigned", "number", "text", "random text",
+                           "empty list", "list", "empty map", "map"}) {
     RecordProperty(edge, random.hits[edge]);
     EXPECT_GT(random.hits[edge], 50) << edge;
   }
@@ -272,7 +336,8 @@ TEST(ToYaml, RandomJsonComesBack) {
 
 TEST(ToYaml, EveryAwkwardTextComesBackInEveryPlace) {
   for (const std::string& text : kAwkwardTexts) {
-    const Json values[] = {Json(text), Json::array({text, text}), Json{{text, text}}, Json{{"a", {{text, {text}}}}}};
+    const Json values[] = {Json(text), Json::array({text, text}), Json{{text, text}},
+                           Json{{"a", {{text, {text}}}}}};
     for (const Json& value : values) {
       const auto back = attempt([&] { return parse(to_yaml(value)); });
       ASSERT_TRUE(back.ok()) << value.dump() << " gave " << back.error().what() << "\n" << to_yaml(value);
@@ -282,8 +347,9 @@ TEST(ToYaml, EveryAwkwardTextComesBackInEveryPlace) {
 }
 
 TEST(ToYaml, LooksAsPeopleWriteIt) {
-  EXPECT_EQ(to_yaml(Json{{"train", {{"epochs", 3}, {"steps", nullptr}}}, {"data", {{"features", {"a", "1"}}}}}),
-            "data:\n  features: [a, \"1\"]\ntrain:\n  epochs: 3\n  steps: ~\n");
+  EXPECT_EQ(
+      to_yaml(Json{{"train", {{"epochs", 3}, {"steps", nullptr}}}, {"data", {{"features", {"a", "1"}}}}}),
+      "data:\n  features: [a, \"1\"]\ntrain:\n  epochs: 3\n  steps: ~\n");
 }
 
 }  // namespace

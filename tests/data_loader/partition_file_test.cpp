@@ -202,24 +202,45 @@ TEST(PartitionFile, WhatIsNoRowOfNumbersIsNamed) {
   EXPECT_SAYS(error_of([&] { file.check_field(make_field("group", DType::kInt32)); }), "odd.h5:group");
 }
 
-herr_t pass_through(unsigned, size_t, const unsigned[], size_t bytes, size_t*, void**) {
-  return static_cast<herr_t>(bytes);
-}
-size_t unchanged(unsigned flags, size_t values, const unsigned list[], size_t bytes, size_t* room,
-                 void** buffer) {
-  return static_cast<size_t>(pass_through(flags, values, list, bytes, room, buffer));
-}
+constexpr H5Z_filter_t kLzf = 32000;
 
-TEST(PartitionFile, AMissingFilterIsNamed) {
-  const ScratchDirectory directory;
-  constexpr H5Z_filter_t kLzf = 32000;
-  write_foreign(directory / "lzf.h5", [&](hid_t file) {
-    const H5Z_class2_t stand_in{H5Z_CLASS_T_VERS, kLzf, 1, 1, "stand-in", nullptr, nullptr, unchanged};
-    ASSERT_GE(H5Zregister(&stand_in), 0);
-    const hsize_t count = 100;
+/// A filter with the number of LZF that changes nothing and counts the chunks it is asked to decode; gone at
+/// the end.
+class StandInFilter {
+ public:
+  StandInFilter() {
+    decoded() = 0;
+    const hdf5::Lock lock;
+    const H5Z_class2_t filter{H5Z_CLASS_T_VERS, kLzf, 1, 1, "stand-in", nullptr, nullptr, pass};
+    EXPECT_GE(H5Zregister(&filter), 0);
+  }
+  ~StandInFilter() {
+    const hdf5::Lock lock;
+    EXPECT_GE(H5Zunregister(kLzf), 0);
+  }
+  StandInFilter(const StandInFilter&) = delete;
+  StandInFilter& operator=(const StandInFilter&) = delete;
+
+  static int& decoded() {
+    static int count = 0;
+    return count;
+  }
+
+ private:
+  static std::size_t pass(unsigned flags, std::size_t, const unsigned[], std::size_t bytes, std::size_t*,
+                          void**) {
+    if ((flags & H5Z_FLAG_REVERSE) != 0) ++decoded();
+    return bytes;
+  }
+};
+
+/// 100 rows of int32 in chunks of 50 rows, through the stand-in filter.
+void write_filtered(const std::filesystem::path& path) {
+  write_foreign(path, [&](hid_t file) {
+    const hsize_t count = 100, chunk = 50;
     const hdf5::Handle space(H5Screate_simple(1, &count, nullptr), H5Sclose);
     const hdf5::Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-    H5Pset_chunk(properties.get(), 1, &count);
+    H5Pset_chunk(properties.get(), 1, &chunk);
     H5Pset_filter(properties.get(), kLzf, H5Z_FLAG_MANDATORY, 0, nullptr);
     const hdf5::Handle dataset(
         H5Dcreate2(file, "x", H5T_STD_I32LE, space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT),
@@ -228,9 +249,13 @@ TEST(PartitionFile, AMissingFilterIsNamed) {
     const std::vector<std::int32_t> values(100, 1);
     ASSERT_GE(H5Dwrite(dataset.get(), H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0);
   });
+}
+
+TEST(PartitionFile, AMissingFilterIsNamed) {
+  const ScratchDirectory directory;
   {
-    const hdf5::Lock lock;
-    ASSERT_GE(H5Zunregister(kLzf), 0);
+    const StandInFilter filter;
+    write_filtered(directory / "lzf.h5");
   }
   PartitionFile file(directory / "lzf.h5");
   EXPECT_EQ(file.layouts()[0].filters, std::vector<std::string>{"lzf"});
@@ -239,6 +264,23 @@ TEST(PartitionFile, AMissingFilterIsNamed) {
   EXPECT_EQ(error.code(), ErrorCode::kData);
   EXPECT_SAYS(error, "lzf (HDF5 filter 32000)");
   EXPECT_SAYS(error, "HDF5_PLUGIN_PATH");
+}
+
+TEST(PartitionFile, AChunkIsDecodedOnceWhenReadPieceByPiece) {
+  const ScratchDirectory directory;
+  const StandInFilter filter;
+  write_filtered(directory / "p.h5");
+  const Field field = make_field("x", DType::kInt32);
+  {
+    PartitionFile file(directory / "p.h5");
+    for (std::uint64_t first = 0; first < 100; first += 10) read_all(file, field, first, 10);
+    EXPECT_EQ(filter.decoded(), 2) << "two chunks";
+    read_all(file, field, 0, 100);
+  }
+  PartitionFile file(directory / "p.h5");
+  const int before = filter.decoded();
+  for (int i = 0; i < 3; ++i) read_all(file, field, 50, 50);
+  EXPECT_EQ(filter.decoded(), before + 3) << "whole chunks are not kept: they would take memory for nothing";
 }
 
 TEST(PartitionFile, AFileOpenForWritingIsRefused) {

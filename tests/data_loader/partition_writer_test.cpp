@@ -10,7 +10,8 @@
 #include "tests/data_loader/partition_cases.h"
 #include "tests/data_loader/scratch_directory.h"
 
-/// Read by the leak sanitizer, where there is one: libhdf5 1.10 loses the chunk it could not write to a full disk.
+/// Read by the leak sanitizer, where there is one: libhdf5 1.10 loses the chunk it could not write to a full
+/// disk.
 extern "C" const char* __lsan_default_suppressions() { return "leak:libhdf5"; }
 
 namespace muster {

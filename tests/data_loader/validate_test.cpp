@@ -5,17 +5,13 @@
 
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <functional>
-#include <limits>
-#include <mutex>
+#include <set>
 
 #include "core/file_system.h"
 #include "core/random.h"
-#include "data_loader/column_check.h"
 #include "data_loader/dataset.h"
 #include "data_loader/index_sidecar.h"
-#include "data_loader/split_assigner.h"
 #include "dataset_fixture.h"
 
 namespace muster {
@@ -153,104 +149,6 @@ TEST_F(ValidateTest, BlockRowsComeFromTheWidestFieldsChunk) {
   EXPECT_EQ(report.manifest.partitions[0].block_rows, 64U);
   EXPECT_EQ(report.manifest.partitions[1].block_rows, 128U);
   EXPECT_EQ(report.manifest.partitions[2].block_rows, choose_block_rows(1500, kRowBytes));
-}
-
-// ---- splits ----
-
-TEST(SplitAssignerTest, FractionsFollowTheDocumentedHash) {
-  const Contract contract = Contract::parse(YamlNode::parse(
-      "version: 1\nfields: {x: {dtype: int8}}\nsplits: {by: fraction, seed: 5, train: 0.5, test: 0.2}\n",
-      "c"));
-  const SplitAssigner assigner(contract);
-  EXPECT_LT(assigner.time_field(), 0);
-  const auto splits = assigner.assign(3, 1000, 20000, {});
-  std::array<int, 3> counts{};
-  for (std::uint64_t i = 0; i < splits.size(); ++i) {
-    const double u = static_cast<double>(random_key(5, Purpose::kSplit, {3, 1000 + i}) >> 11) / 0x1p53;
-    const std::uint8_t expected = u < 0.5 ? 0 : (u < 0.7 ? 1 : RowIndex::kNone);
-    ASSERT_EQ(splits[i], expected) << i;
-    ++counts[std::min<std::uint8_t>(expected, 2)];
-  }
-  EXPECT_NEAR(counts[0], 10000, 400);
-  EXPECT_NEAR(counts[1], 4000, 300);
-  // The same rows in another cut.
-  const auto tail = assigner.assign(3, 1500, 10, {});
-  EXPECT_TRUE(std::equal(tail.begin(), tail.end(), splits.begin() + 500));
-}
-
-template <typename T>
-std::vector<std::uint8_t> splits_at(const std::string& dtype, const std::string& intervals,
-                                    const std::vector<T>& times) {
-  const Contract contract =
-      Contract::parse(YamlNode::parse("version: 1\nfields: {t: {dtype: " + dtype +
-                                          ", role: time}}\nsplits: {by: time, field: t, " + intervals + "}\n",
-                                      "c"));
-  return SplitAssigner(contract).assign(0, 0, times.size(), std::as_bytes(std::span(times)));
-}
-
-TEST(SplitAssignerTest, TimesAreComparedExactlyInEveryType) {
-  constexpr std::uint8_t kNone = RowIndex::kNone;
-  const std::string cut = "train: {from: -5, until: 10}, test: {from: 12}";
-  using Splits = std::vector<std::uint8_t>;
-  EXPECT_EQ(splits_at<std::int8_t>("int8", cut, {-6, -5, 9, 10, 11, 12, 127}),
-            (Splits{kNone, 0, 0, kNone, kNone, 1, 1}));
-  EXPECT_EQ(splits_at<std::uint64_t>("uint64", cut, {0, 10, 12, ~std::uint64_t{0}}),
-            (Splits{0, kNone, 1, 1}));
-  EXPECT_EQ(splits_at<double>("float64", cut, {-5.01, -5, 9.99, 10, 12, 1e300}),
-            (Splits{kNone, 0, 0, kNone, 1, 1}));
-  const std::int64_t big = (std::int64_t{1} << 53) + 1;  // no double
-  EXPECT_EQ(splits_at<std::int64_t>("int64", fmt::format("train: {{until: {}}}", big), {big - 1, big}),
-            (Splits{0, kNone}));
-}
-
-// ---- values ----
-
-std::vector<std::string> complaints(const std::string& rule, const std::vector<std::byte>& column) {
-  const Contract contract = Contract::parse(
-      YamlNode::parse("version: 1\nfields: {x: {" + rule + "}}\nsplits: {by: fraction, train: 1}\n", "c"));
-  FaultList faults(100);
-  check_column(contract.fields()[0], column, 1000, "f.h5", faults);
-  std::vector<std::string> lines;
-  for (const Error& error : faults.kept()) lines.emplace_back(error.what());
-  return lines;
-}
-
-template <typename T>
-std::vector<std::string> complaints(const std::string& rule, std::vector<T> values) {
-  const auto bytes = std::as_bytes(std::span(values));
-  return complaints(rule, std::vector<std::byte>(bytes.begin(), bytes.end()));
-}
-
-TEST(ColumnCheckTest, NamesRowValueAndRule) {
-  using Lines = std::vector<std::string>;
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  constexpr float kInf = std::numeric_limits<float>::infinity();
-  EXPECT_EQ(complaints<float>("dtype: float32, range: [0, 0.1]", {0.0F, 0.1F, -1.5F, 0.2F}),
-            (Lines{"f.h5:x[1002]: -1.5 is below the least 'x', 0",
-                   "f.h5:x[1003]: 0.2 is above the greatest 'x', 0.1"}));
-  EXPECT_EQ(complaints<float>("dtype: float32", {1.0F, kNan}),
-            (Lines{"f.h5:x[1001]: NaN, but 'x' forbids missing values (`missing: indicator` takes them)"}));
-  EXPECT_EQ(
-      complaints<float>("dtype: float32, missing: indicator", {kNan, kInf, 1.0F, -kInf}),
-      (Lines{"f.h5:x[1001]: inf, but 'x' must be finite", "f.h5:x[1003]: -inf, but 'x' must be finite"}));
-  EXPECT_EQ(complaints<float>("dtype: float32, allowed: [0.1, 0.5], missing: indicator", {0.1F, kNan, 0.3F}),
-            (Lines{"f.h5:x[1002]: 0.3 is no allowed 'x' (0.1, 0.5)"}));
-  EXPECT_EQ(complaints<double>("dtype: float64, shape: [2]", {1.0, 2.0, 3.0, std::nan("")}),
-            (Lines{"f.h5:x[1001]: value 1 of the row: NaN, but 'x' forbids missing values"}));
-  EXPECT_EQ(complaints<std::int8_t>("dtype: int8, allowed: [1, 2, 3, 4, 5, 6, 7, 8, 9]", {9, 10}),
-            (Lines{"f.h5:x[1001]: 10 is no allowed 'x' (1, 2, 3, 4, 5, 6, 7, 8, …)"}));
-  EXPECT_EQ(complaints<std::uint64_t>("dtype: uint64, range: [null, 9007199254740992]", {~0ULL, 1ULL << 53}),
-            (Lines{"f.h5:x[1000]: 18446744073709551615 is above the greatest 'x', 9007199254740992"}));
-}
-
-TEST(ColumnCheckTest, ExtremesWithoutARangeAreFine) {
-  EXPECT_TRUE(complaints<std::int64_t>("dtype: int64", {std::numeric_limits<std::int64_t>::min(),
-                                                        std::numeric_limits<std::int64_t>::max()})
-                  .empty());
-  EXPECT_TRUE(complaints<float>("dtype: float32",
-                                {std::numeric_limits<float>::max(), -std::numeric_limits<float>::max(),
-                                 std::numeric_limits<float>::denorm_min(), -0.0F})
-                  .empty());
 }
 
 // ---- faults ----
@@ -465,112 +363,6 @@ TEST_F(ValidateTest, WarnsOfTwinsEmptySplitsAndUnknownDatasets) {
   EXPECT_TRUE(logged("a.h5:extra: is no field of the contract"));
   EXPECT_TRUE(logged("the split 'test' has no rows"));
   EXPECT_TRUE(logged("a.h5 and b.h5 have the same content"));
-}
-
-// ---- opening ----
-
-class OpenTest : public ::testing::Test, public DatasetFixture {
- protected:
-  void SetUp() override {
-    write_contract(kByTime);
-    write_partition("a.h5", make_columns(20, 0), 20);
-    write_partition("b.h5", make_columns(50, 20), 50);
-    validate(options());
-  }
-  void fails(ErrorCode code, const std::string& part, const fs::path& root = {}) {
-    try {
-      static_cast<void>(Dataset::open(directory(), root));
-      ADD_FAILURE() << "opened: " << part;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), code) << error.what();
-      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-      EXPECT_NE(std::string(error.what()).find("muster"), std::string::npos) << "no fix: " << error.what();
-    }
-  }
-};
-
-TEST_F(OpenTest, RefusesWhatIsNotThere) {
-  EXPECT_NO_THROW(Dataset::open(directory()));
-  fs::remove(directory() / "rows.bin");
-  fails(ErrorCode::kConfig, "has no rows.bin");
-  fs::remove(directory() / "manifest.json");
-  fails(ErrorCode::kConfig, "was never validated: run `muster validate " + directory().string() + "`");
-  fs::remove(directory() / "contract.yaml");
-  fails(ErrorCode::kConfig, "has no contract.yaml");
-}
-
-TEST_F(OpenTest, RefusesAChangedContractButNotAComment) {
-  write("contract.yaml", "# a comment\n" + read_text("contract.yaml"));
-  EXPECT_NO_THROW(Dataset::open(directory()));
-  write_contract(kByFraction);
-  fails(ErrorCode::kData, "contract.yaml changed");
-}
-
-TEST_F(OpenTest, RefusesFilesOfAnotherValidation) {
-  const auto mixed = [&](const char* name) {
-    const std::string old = read_text(name);
-    write_partition("b.h5", make_columns(51, 20), 51);
-    validate(options());
-    const std::string now = read_text(name);
-    write(name, old);
-    fails(std::string_view(name) == "rows.bin" ? ErrorCode::kStorage : ErrorCode::kData, name);
-    write(name, now);
-    EXPECT_NO_THROW(Dataset::open(directory()));
-    write_partition("b.h5", make_columns(50, 20), 50);
-    validate(options());
-  };
-  mixed("rows.bin");
-  mixed("index.bin");
-  // Rows of other splits in the same blocks.
-  const std::string old = read_text("rows.bin");
-  write_partition("b.h5", make_columns(50, 60), 50);
-  validate(options());
-  write("rows.bin", old);
-  fails(ErrorCode::kData, "rows.bin belongs to another manifest");
-}
-
-TEST_F(OpenTest, RefusesDamagedFiles) {
-  for (const char* name : {"rows.bin", "index.bin", "manifest.json"}) {
-    const std::string good = read_text(name);
-    std::string bad = good;
-    const std::size_t at =
-        std::string_view(name) == "manifest.json" ? good.find("\"content\": \"") + 14 : good.size() / 2;
-    bad[at] = bad[at] == '1' ? '2' : '1';
-    write(name, bad);
-    fails(ErrorCode::kStorage, name);
-    write(name, good);
-  }
-}
-
-TEST_F(OpenTest, RefusesAMissingOrChangedPartition) {
-  const std::string good = read_text("b.h5");
-  fs::remove(directory() / "b.h5");
-  fails(ErrorCode::kData, (directory() / "b.h5").string() + ": the partition is missing");
-  write("b.h5", good.substr(0, good.size() - 1));
-  fails(ErrorCode::kData, "b.h5: changed since");
-  std::string flipped = good;
-  flipped[flipped.size() - 1] = static_cast<char>(flipped.back() ^ 1);
-  write("b.h5", flipped);
-  fails(ErrorCode::kData, "b.h5: changed since");
-  write("b.h5", good);  // a new time, the same content
-  EXPECT_NO_THROW(Dataset::open(directory()));
-}
-
-TEST_F(OpenTest, RootRelocatesThePartitions) {
-  const fs::path elsewhere = directory() / "elsewhere";
-  fs::create_directory(elsewhere);
-  for (const char* name : {"a.h5", "b.h5"}) fs::rename(directory() / name, elsewhere / name);
-  fails(ErrorCode::kData, "a.h5: the partition is missing");
-  const Dataset dataset = Dataset::open(directory(), elsewhere);
-  EXPECT_EQ(dataset.root(), elsewhere);
-  std::vector<std::byte> times(dataset.row_index().blocks()[0].rows * 8);
-  EXPECT_NO_THROW(dataset.make_reader()->read(0, kTime, times));
-  // And validate finds them there, and writes nothing beside them.
-  const Sha256 before = dataset.manifest().fingerprint();
-  ValidateOptions settings = options();
-  settings.root = elsewhere;
-  EXPECT_EQ(validate(settings).manifest.fingerprint(), before);
-  EXPECT_EQ(std::distance(fs::directory_iterator(elsewhere), fs::directory_iterator()), 2);
 }
 
 }  // namespace

@@ -330,13 +330,13 @@ TEST(OverlapTest, DelayThatFitsBehindTheBackwardPassIsHidden) {
   // All of the last bucket's 150 ms fit behind the 200 ms that follow its gradients.
   const double hidden = blocked_seconds(milliseconds(150), 200, true);
   EXPECT_LE(hidden, 0.2 * 0.150);
-  // 100 of its 250 ms fit.
-  const double partly = blocked_seconds(milliseconds(250), 100, true);
-  EXPECT_LE(partly, 0.250 - 0.8 * 0.100);
+  // 300 of its 500 ms fit.
+  const double partly = blocked_seconds(milliseconds(500), 300, true);
+  EXPECT_LE(partly, 0.500 - 0.8 * 0.300);
   // And none when everything starts after the backward pass: the test would see it.
   const double without = blocked_seconds(milliseconds(150), 200, false);
   EXPECT_GE(without, 0.9 * 0.150);
-  std::cout << "blocked " << hidden * 1e3 << " of 150 ms, " << partly * 1e3 << " of 250 ms (100 fit), "
+  std::cout << "blocked " << hidden * 1e3 << " of 150 ms, " << partly * 1e3 << " of 500 ms (300 fit), "
             << without * 1e3 << " of 150 ms without overlap\n";
 }
 

@@ -146,13 +146,13 @@ TEST(MpiProgress, ASumGoesOnBehindAComputationThatCallsNoMpi) {
   const auto start = Clock::now();
   const auto pending = comm->start_all_reduce_sum("bucket", std::span(values));
   // Without rank 0's part nobody else can finish, and rank 0 makes no MPI call on this thread.
-  if (comm->rank() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(800));
+  if (comm->rank() == 0) std::this_thread::sleep_for(std::chrono::seconds(2));
   const double before = comm->wait_seconds();
   pending->wait();
   if (comm->rank() == 0) {
-    EXPECT_LT(comm->wait_seconds() - before, 0.3);
+    EXPECT_LT(comm->wait_seconds() - before, 1.0);
   } else {
-    EXPECT_LT(Clock::now() - start, std::chrono::milliseconds(500));
+    EXPECT_LT(Clock::now() - start, std::chrono::milliseconds(1500));
   }
   EXPECT_EQ(values.back(), static_cast<float>(comm->size()));
 }
@@ -186,7 +186,7 @@ TEST(MpiCommunicatorOf, CountsTheSecondsItIsBlocked) {
   const auto comm = make_mpi_communicator();
   comm->barrier("start together");
   const double before = comm->wait_seconds();
-  if (comm->rank() == comm->size() - 1) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  if (comm->rank() == comm->size() - 1) std::this_thread::sleep_for(std::chrono::milliseconds(400));
   comm->barrier("the last one is late");
   if (comm->rank() == 0 && comm->size() > 1) {
     EXPECT_GT(comm->wait_seconds() - before, 0.05);

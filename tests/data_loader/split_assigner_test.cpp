@@ -1,0 +1,62 @@
+#include "data_loader/split_assigner.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "core/random.h"
+#include "data_loader/row_index.h"
+
+namespace muster {
+namespace {
+
+TEST(SplitAssignerTest, FractionsFollowTheDocumentedHash) {
+  const Contract contract = Contract::parse(YamlNode::parse(
+      "version: 1\nfields: {x: {dtype: int8}}\nsplits: {by: fraction, seed: 5, train: 0.5, test: 0.2}\n",
+      "c"));
+  const SplitAssigner assigner(contract);
+  EXPECT_LT(assigner.time_field(), 0);
+  const auto splits = assigner.assign(3, 1000, 20000, {});
+  std::array<int, 3> counts{};
+  for (std::uint64_t i = 0; i < splits.size(); ++i) {
+    const double u = static_cast<double>(random_key(5, Purpose::kSplit, {3, 1000 + i}) >> 11) / 0x1p53;
+    const std::uint8_t expected = u < 0.5 ? 0 : (u < 0.7 ? 1 : RowIndex::kNone);
+    ASSERT_EQ(splits[i], expected) << i;
+    ++counts[std::min<std::uint8_t>(expected, 2)];
+  }
+  EXPECT_NEAR(counts[0], 10000, 400);
+  EXPECT_NEAR(counts[1], 4000, 300);
+  // The same rows in another cut.
+  const auto tail = assigner.assign(3, 1500, 10, {});
+  EXPECT_TRUE(std::equal(tail.begin(), tail.end(), splits.begin() + 500));
+}
+
+template <typename T>
+std::vector<std::uint8_t> splits_at(const std::string& dtype, const std::string& intervals,
+                                    const std::vector<T>& times) {
+  const Contract contract =
+      Contract::parse(YamlNode::parse("version: 1\nfields: {t: {dtype: " + dtype +
+                                          ", role: time}}\nsplits: {by: time, field: t, " + intervals + "}\n",
+                                      "c"));
+  return SplitAssigner(contract).assign(0, 0, times.size(), std::as_bytes(std::span(times)));
+}
+
+TEST(SplitAssignerTest, TimesAreComparedExactlyInEveryType) {
+  constexpr std::uint8_t kNone = RowIndex::kNone;
+  const std::string cut = "train: {from: -5, until: 10}, test: {from: 12}";
+  using Splits = std::vector<std::uint8_t>;
+  EXPECT_EQ(splits_at<std::int8_t>("int8", cut, {-6, -5, 9, 10, 11, 12, 127}),
+            (Splits{kNone, 0, 0, kNone, kNone, 1, 1}));
+  EXPECT_EQ(splits_at<std::uint64_t>("uint64", cut, {0, 10, 12, ~std::uint64_t{0}}),
+            (Splits{0, kNone, 1, 1}));
+  EXPECT_EQ(splits_at<double>("float64", cut, {-5.01, -5, 9.99, 10, 12, 1e300}),
+            (Splits{kNone, 0, 0, kNone, 1, 1}));
+  const std::int64_t big = (std::int64_t{1} << 53) + 1;  // no double
+  EXPECT_EQ(splits_at<std::int64_t>("int64", fmt::format("train: {{until: {}}}", big), {big - 1, big}),
+            (Splits{0, kNone}));
+}
+
+}  // namespace
+}  // namespace muster
