@@ -1,5 +1,6 @@
 #pragma once
-// Errors: `Error` is thrown when the run ends; `Result<T>` is returned where the caller has a policy for failure.
+// Errors: `Error` is thrown when the run ends; `Result<T>` is returned where the caller has a policy for
+// failure.
 
 #include <fmt/format.h>
 

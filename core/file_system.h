@@ -52,8 +52,8 @@ class FileSystem {
   virtual void sync_directory(const std::filesystem::path& directory) = 0;
 
   std::string read_text(const std::filesystem::path& path);
-  /// Writes a whole file so that a crash leaves the old content or the new: temporary name, fsync, rename, fsync of
-  /// the directory.
+  /// Writes a whole file so that a crash leaves the old content or the new: temporary name, fsync, rename,
+  /// fsync of the directory.
   void replace(const std::filesystem::path& path, std::string_view content);
 };
 

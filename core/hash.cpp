@@ -24,7 +24,8 @@ std::string to_hex(std::span<const std::uint8_t> bytes) {
 
 void from_hex_into(std::string_view hex, std::span<std::uint8_t> out) {
   if (hex.size() != out.size() * 2) {
-    fail(ErrorCode::kStorage, "a hash of {} hexadecimal digits was expected, found {}", out.size() * 2, hex.size());
+    fail(ErrorCode::kStorage, "a hash of {} hexadecimal digits was expected, found {}", out.size() * 2,
+         hex.size());
   }
   const auto digit = [&](char c) -> std::uint8_t {
     if (c >= '0' && c <= '9') return static_cast<std::uint8_t>(c - '0');

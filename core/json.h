@@ -15,15 +15,17 @@ using Json = nlohmann::json;
 /// Parses text; Error{code} with `where` = name and the byte offset in the message.
 Json parse_json(std::string_view text, const std::string& name, ErrorCode code = ErrorCode::kStorage);
 
-/// The canonical form: UTF-8, sorted keys, no white space, shortest round-trip numbers. NaN and infinities are refused
-/// (Error{kBug}): write them as strings.
+/// The canonical form: UTF-8, sorted keys, no white space, shortest round-trip numbers. NaN and infinities
+/// are refused (Error{kBug}): write them as strings.
 std::string canonical(const Json& value);
 
 /// A member of an object, with its type checked: Error{code} naming `where` and the key.
 template <typename T>
-T member(const Json& object, const char* key, const std::string& where, ErrorCode code = ErrorCode::kStorage) {
+T member(const Json& object, const char* key, const std::string& where,
+         ErrorCode code = ErrorCode::kStorage) {
   const auto found = object.is_object() ? object.find(key) : object.end();
-  if (!object.is_object() || found == object.end()) throw Error(code, std::string("has no '") + key + "'", where);
+  if (!object.is_object() || found == object.end())
+    throw Error(code, std::string("has no '") + key + "'", where);
   try {
     return found->template get<T>();
   } catch (const Json::exception&) {

@@ -17,7 +17,8 @@ constexpr std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-/// What a random number is for. Numbers are part of the on-disk promise (same seed, same run): never renumber.
+/// What a random number is for. Numbers are part of the on-disk promise (same seed, same run): never
+/// renumber.
 enum class Purpose : std::uint64_t {
   kBlockOrder = 1,
   kWindowOrder = 2,
@@ -39,7 +40,8 @@ constexpr std::uint64_t random_key(std::uint64_t seed, Purpose purpose,
 }
 
 /// Philox4x32-10 (Salmon et al., SC'11): four random 32-bit words for (key, counter).
-std::array<std::uint32_t, 4> philox(std::uint64_t key, std::uint64_t counter_low, std::uint64_t counter_high = 0);
+std::array<std::uint32_t, 4> philox(std::uint64_t key, std::uint64_t counter_low,
+                                    std::uint64_t counter_high = 0);
 
 /// A reader over the Philox numbers of one key. Copyable; satisfies UniformRandomBitGenerator.
 class RandomStream {

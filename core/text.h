@@ -33,8 +33,8 @@ std::optional<std::uint64_t> parse_bytes(std::string_view text);
 std::string iso_time(double seconds_since_epoch);
 double seconds_since_epoch();
 
-/// Seconds since 1970 from "2026-01-31", "2026-01-31T12:34:56", with an optional trailing Z (UTC); nothing if it is
-/// no such text.
+/// Seconds since 1970 from "2026-01-31", "2026-01-31T12:34:56", with an optional trailing Z (UTC); nothing if
+/// it is no such text.
 std::optional<std::int64_t> parse_iso_time(std::string_view text);
 
 }  // namespace muster

@@ -1,5 +1,6 @@
 #pragma once
-// The contract of a dataset: what its fields are, what they may hold, and how rows are split. Format: docs/contract.md.
+// The contract of a dataset: what its fields are, what they may hold, and how rows are split. Format:
+// docs/contract.md.
 
 #include <cstdint>
 #include <filesystem>

@@ -32,16 +32,26 @@ constexpr bool is_float(DType type) { return type == DType::kFloat32 || type == 
 template <typename Body>
 decltype(auto) visit(DType type, Body&& body) {
   switch (type) {
-    case DType::kInt8: return body(static_cast<std::int8_t*>(nullptr));
-    case DType::kInt16: return body(static_cast<std::int16_t*>(nullptr));
-    case DType::kInt32: return body(static_cast<std::int32_t*>(nullptr));
-    case DType::kInt64: return body(static_cast<std::int64_t*>(nullptr));
-    case DType::kUInt8: return body(static_cast<std::uint8_t*>(nullptr));
-    case DType::kUInt16: return body(static_cast<std::uint16_t*>(nullptr));
-    case DType::kUInt32: return body(static_cast<std::uint32_t*>(nullptr));
-    case DType::kUInt64: return body(static_cast<std::uint64_t*>(nullptr));
-    case DType::kFloat32: return body(static_cast<float*>(nullptr));
-    case DType::kFloat64: break;
+    case DType::kInt8:
+      return body(static_cast<std::int8_t*>(nullptr));
+    case DType::kInt16:
+      return body(static_cast<std::int16_t*>(nullptr));
+    case DType::kInt32:
+      return body(static_cast<std::int32_t*>(nullptr));
+    case DType::kInt64:
+      return body(static_cast<std::int64_t*>(nullptr));
+    case DType::kUInt8:
+      return body(static_cast<std::uint8_t*>(nullptr));
+    case DType::kUInt16:
+      return body(static_cast<std::uint16_t*>(nullptr));
+    case DType::kUInt32:
+      return body(static_cast<std::uint32_t*>(nullptr));
+    case DType::kUInt64:
+      return body(static_cast<std::uint64_t*>(nullptr));
+    case DType::kFloat32:
+      return body(static_cast<float*>(nullptr));
+    case DType::kFloat64:
+      break;
   }
   return body(static_cast<double*>(nullptr));
 }

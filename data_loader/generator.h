@@ -44,7 +44,8 @@ struct GeneratorFactory {
 /// Shipped: card-fraud, images, tabular.
 inline Registry<GeneratorFactory>& generators() { return Registry<GeneratorFactory>::of_kind("generator"); }
 
-/// Writes `partitions` files part-00000.h5 … and contract.yaml. The same options give the same values, whatever the codec.
+/// Writes `partitions` files part-00000.h5 … and contract.yaml. The same options give the same values,
+/// whatever the codec.
 void generate(const GenerateOptions& options);
 
 }  // namespace muster

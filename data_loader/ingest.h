@@ -54,7 +54,8 @@ struct IngestReport {
   std::uint64_t bytes = 0;
 };
 
-/// Carries out a spec. Nothing appears in `out` under its final name unless it is whole; an existing dataset is refused.
+/// Carries out a spec. Nothing appears in `out` under its final name unless it is whole; an existing dataset
+/// is refused.
 IngestReport ingest(const IngestOptions& options);
 
 }  // namespace muster

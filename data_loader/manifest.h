@@ -15,7 +15,8 @@ struct Partition {
   std::string path;  ///< relative to the data root; not part of the identity
   std::uint64_t rows = 0;
   std::uint32_t block_rows = 0;  ///< rows of every block but the last; > 0
-  Sha256 content;  ///< SHA-256 over the SHA-256 of each block's decoded values, little-endian, fields in name order
+  Sha256 content;  ///< SHA-256 over the SHA-256 of each block's decoded values, little-endian, fields in name
+                   ///< order
 };
 
 /// A run of consecutive rows of one partition: what is read and decoded together.
@@ -30,8 +31,8 @@ struct Manifest {
   Sha256 contract;
   Sha256 row_index;
 
-  /// SHA-256 over the canonical form of partitions (name, rows, block rows, content), contract and row index: never of
-  /// paths, times or codecs.
+  /// SHA-256 over the canonical form of partitions (name, rows, block rows, content), contract and row index:
+  /// never of paths, times or codecs.
   Sha256 fingerprint() const;
   /// All blocks in partition order: a block's number is its index here.
   std::vector<Block> blocks() const;

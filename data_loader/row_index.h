@@ -1,5 +1,6 @@
 #pragma once
-// Which rows exist in which split. Decided once by validate; lengths never change afterwards. Format: docs/row-index.md.
+// Which rows exist in which split. Decided once by validate; lengths never change afterwards. Format:
+// docs/row-index.md.
 
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +22,8 @@ class RowIndex {
 
   RowIndex(std::vector<std::string> split_names, std::vector<Block> blocks);
 
-  /// Sets the split of each row of the next block (blocks come in order). `split_of_row` has the block's rows.
+  /// Sets the split of each row of the next block (blocks come in order). `split_of_row` has the block's
+  /// rows.
   void append_block(std::span<const std::uint8_t> split_of_row);
 
   const std::vector<std::string>& split_names() const { return split_names_; }
@@ -34,9 +36,11 @@ class RowIndex {
   /// The rows of a block (0-based in the block, ascending) that belong to the split.
   std::vector<std::uint32_t> rows_of(std::uint8_t split, std::uint32_t block) const;
 
-  /// The file's bytes, and back. Throws Error{kStorage} with `where` for damage (the bytes carry their SHA-256).
+  /// The file's bytes, and back. Throws Error{kStorage} with `where` for damage (the bytes carry their
+  /// SHA-256).
   std::vector<std::byte> serialize() const;
-  static RowIndex deserialize(std::span<const std::byte> bytes, std::vector<Block> blocks, const std::string& where);
+  static RowIndex deserialize(std::span<const std::byte> bytes, std::vector<Block> blocks,
+                              const std::string& where);
   Sha256 hash() const;
 
  private:

@@ -33,9 +33,9 @@ struct FieldStatistics {
   static FieldStatistics from_json(const Json& json, const std::string& where);
 };
 
-/// One leaf per block (of all blocks of a dataset, empty ones too), each with the same number of fields. Sub-trees are
-/// merged as soon as both halves are there, so a rank with a run of blocks holds O(log blocks) nodes. The root is the same
-/// bits whoever held which blocks.
+/// One leaf per block (of all blocks of a dataset, empty ones too), each with the same number of fields.
+/// Sub-trees are merged as soon as both halves are there, so a rank with a run of blocks holds O(log blocks)
+/// nodes. The root is the same bits whoever held which blocks.
 class StatisticsTree {
  public:
   using Statistics = std::vector<FieldStatistics>;

@@ -27,8 +27,10 @@ class Transform {
   virtual ~Transform() = default;
   /// Floats per row.
   virtual std::size_t width() const = 0;
-  /// Writes each target's row: `column` holds all rows of the block in the field's dtype; out[offset … offset + width).
-  virtual void apply(std::span<const std::byte> column, std::span<const RowTarget> targets, std::size_t offset) const = 0;
+  /// Writes each target's row: `column` holds all rows of the block in the field's dtype; out[offset … offset
+  /// + width).
+  virtual void apply(std::span<const std::byte> column, std::span<const RowTarget> targets,
+                     std::size_t offset) const = 0;
   /// What was fitted; enough for the factory to make the same transform again.
   virtual Json to_json() const = 0;
 };
@@ -41,8 +43,8 @@ struct TransformFactory {
   std::string help;  ///< one line
 };
 
-/// Shipped: "none" (as a float), "standardize" ((x - mean) / deviation; constant fields become 0), "scale" (x / the
-/// dtype's largest value, for images).
+/// Shipped: "none" (as a float), "standardize" ((x - mean) / deviation; constant fields become 0), "scale" (x
+/// / the dtype's largest value, for images).
 inline Registry<TransformFactory>& transforms() { return Registry<TransformFactory>::of_kind("transform"); }
 
 }  // namespace muster

@@ -9,8 +9,8 @@
 
 namespace muster {
 
-/// The checkpoint directory meant by `text`: itself, or of a run its best one, else its newest good one. Error{kStorage}
-/// if there is none.
+/// The checkpoint directory meant by `text`: itself, or of a run its best one, else its newest good one.
+/// Error{kStorage} if there is none.
 std::filesystem::path resolve_checkpoint(FileSystem& files, const std::string& text);
 
 /// All checkpoint directories meant by `text`: itself, or all of a run, oldest first.

@@ -10,23 +10,30 @@ namespace {
 
 const char* class_name(KeyClass key_class) {
   switch (key_class) {
-    case KeyClass::kIdentity: return "identity: another value is another run";
-    case KeyClass::kTrajectory: return "trajectory: on resume only with --allow";
-    case KeyClass::kFree: break;
+    case KeyClass::kIdentity:
+      return "identity: another value is another run";
+    case KeyClass::kTrajectory:
+      return "trajectory: on resume only with --allow";
+    case KeyClass::kFree:
+      break;
   }
   return "free: may change on resume";
 }
 
 Json explain_option(const std::string& path, const Option& option, const std::string& class_text) {
-  Json json = {{"key", path},         {"type", to_string(option.type)}, {"default", option.fallback},
-               {"help", option.help}, {"resume", class_text}};
+  Json json = {{"key", path},
+               {"type", to_string(option.type)},
+               {"default", option.fallback},
+               {"help", option.help},
+               {"resume", class_text}};
   if (!option.choices.empty()) json["choices"] = option.choices;
   return json;
 }
 
 std::vector<Json> all_keys() {
   std::vector<Json> keys;
-  for (const ConfigKey& key : config_keys()) keys.push_back(explain_option(key.path(), key.option, class_name(key.key_class)));
+  for (const ConfigKey& key : config_keys())
+    keys.push_back(explain_option(key.path(), key.option, class_name(key.key_class)));
   for (const ModelOptions& model : registered_model_options()) {
     for (const Option& option : model.options) {
       keys.push_back(explain_option("model." + option.name, option, class_name(KeyClass::kIdentity)));
@@ -45,12 +52,15 @@ std::vector<Json> all_keys() {
 }
 
 std::string describe(const Json& key) {
-  const std::string model = key.contains("model") ? fmt::format(" (model {})", key.at("model").get<std::string>()) : "";
+  const std::string model =
+      key.contains("model") ? fmt::format(" (model {})", key.at("model").get<std::string>()) : "";
   const Json& fallback = key.at("default");
-  std::string text = fmt::format("{}{}\n    {}\n    {}, default {}; {}", key.at("key").get<std::string>(), model,
-                                 key.at("help").get<std::string>(), key.at("type").get<std::string>(),
-                                 fallback.is_null() ? "none" : fallback.dump(), key.at("resume").get<std::string>());
-  if (key.contains("choices")) text += "\n    one of: " + join(key.at("choices").get<std::vector<std::string>>(), ", ");
+  std::string text =
+      fmt::format("{}{}\n    {}\n    {}, default {}; {}", key.at("key").get<std::string>(), model,
+                  key.at("help").get<std::string>(), key.at("type").get<std::string>(),
+                  fallback.is_null() ? "none" : fallback.dump(), key.at("resume").get<std::string>());
+  if (key.contains("choices"))
+    text += "\n    one of: " + join(key.at("choices").get<std::vector<std::string>>(), ", ");
   return text;
 }
 
@@ -74,8 +84,9 @@ int explain(Console& console, const std::string& wanted) {
 }  // namespace
 
 void add_config(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = add_command(app, invocation, "config", "explain configuration keys, or check and resolve a file",
-                                  "muster config --explain batch.lanes");
+  CLI::App* command =
+      add_command(app, invocation, "config", "explain configuration keys, or check and resolve a file",
+                  "muster config --explain batch.lanes");
   struct Flags {
     std::string file;
     std::string key;
@@ -83,9 +94,12 @@ void add_config(CLI::App& app, Invocation& invocation) {
   };
   auto flags = std::make_shared<Flags>();
   command->add_option("CONFIG", flags->file, "a configuration to check and print with all defaults");
-  CLI::Option* explain_flag =
-      command->add_option("--explain", flags->key, "a key or section; nothing: all")->expected(0, 1)->default_str("");
-  command->add_option("--set", flags->overrides, "SECTION.KEY=VALUE over the file's")->take_all()->expected(1);
+  CLI::Option* explain_flag = command->add_option("--explain", flags->key, "a key or section; nothing: all")
+                                  ->expected(0, 1)
+                                  ->default_str("");
+  command->add_option("--set", flags->overrides, "SECTION.KEY=VALUE over the file's")
+      ->take_all()
+      ->expected(1);
   command->callback([&invocation, flags, explain_flag] {
     const bool explaining = explain_flag->count() > 0;
     invocation.action = [&invocation, flags, explaining] {

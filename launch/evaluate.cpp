@@ -29,15 +29,17 @@ std::string describe(const Json& result) {
 }  // namespace
 
 void add_evaluate(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = add_command(app, invocation, "evaluate", "exact metrics of a checkpoint on a split; also under mpirun",
-                                  "muster evaluate runs/card-fraud --split test");
+  CLI::App* command =
+      add_command(app, invocation, "evaluate", "exact metrics of a checkpoint on a split; also under mpirun",
+                  "muster evaluate runs/card-fraud --split test");
   struct Flags {
     std::string path;
     CheckpointEvaluation options;
   };
   auto flags = std::make_shared<Flags>();
   flags->options.split = "test";
-  command->add_option("CKPT", flags->path, "a checkpoint, or a run directory: its best checkpoint")->required();
+  command->add_option("CKPT", flags->path, "a checkpoint, or a run directory: its best checkpoint")
+      ->required();
   command->add_option("--split", flags->options.split, "the split")->capture_default_str();
   command->add_option("--data", flags->options.dataset, "another validated dataset of the same contract");
   command->add_option("--root", flags->options.root, "where its partitions lie");

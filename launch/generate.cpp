@@ -5,15 +5,18 @@
 namespace muster {
 
 void add_generate(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = add_command(app, invocation, "generate", "make built-in data: seeded, any size, constant memory",
-                                  "muster generate card-fraud --rows 300000 --partitions 8 --seed 1 --out data/card-fraud");
+  CLI::App* command =
+      add_command(app, invocation, "generate", "make built-in data: seeded, any size, constant memory",
+                  "muster generate card-fraud --rows 300000 --partitions 8 --seed 1 --out data/card-fraud");
   auto options = std::make_shared<GenerateOptions>();
   auto codec = std::make_shared<std::string>("none");
   std::vector<std::string> kinds;
-  for (const std::string& name : generators().names()) kinds.push_back(name + ": " + generators().get(name).help);
+  for (const std::string& name : generators().names())
+    kinds.push_back(name + ": " + generators().get(name).help);
   command->add_option("KIND", options->kind, "what to make. " + join(kinds, "; "))->required();
   command->add_option("--rows", options->rows, "rows in all")->required();
-  command->add_option("--partitions", options->partitions, "files to spread them over")->capture_default_str();
+  command->add_option("--partitions", options->partitions, "files to spread them over")
+      ->capture_default_str();
   command->add_option("--seed", options->seed, "same seed, same data")->capture_default_str();
   command->add_option("--codec", *codec, "none or gzip")->capture_default_str();
   command->add_option("--out", options->out, "directory to make")->required();
@@ -25,8 +28,8 @@ void add_generate(CLI::App& app, Invocation& invocation) {
       generate(*options);
       const std::string out = options->out.string();
       console.result({{"rows", options->rows}, {"partitions", options->partitions}, {"out", out}},
-                     fmt::format("{}: {} rows in {} partitions. Next: muster validate {}", out, human_count(options->rows),
-                                 options->partitions, out));
+                     fmt::format("{}: {} rows in {} partitions. Next: muster validate {}", out,
+                                 human_count(options->rows), options->partitions, out));
       return 0;
     };
   });

@@ -21,7 +21,8 @@ int with_ranks(const GuardOptions& options, const std::function<int(Ranks&)>& bo
     std::fflush(stderr);
     if (options.on_fault) options.on_fault(Error(ErrorCode::kPeer, line));
   };
-  Ranks ranks(std::chrono::milliseconds(static_cast<std::int64_t>(options.deadline_seconds * 1000)), on_failure);
+  Ranks ranks(std::chrono::milliseconds(static_cast<std::int64_t>(options.deadline_seconds * 1000)),
+              on_failure);
   try {
     return body(ranks);
   } catch (const AgreedError&) {

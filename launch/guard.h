@@ -11,15 +11,16 @@ namespace muster {
 
 struct GuardOptions {
   double deadline_seconds = 120;
-  /// Called once with the failure that only this rank knows of, before the others are taken down; may be empty.
+  /// Called once with the failure that only this rank knows of, before the others are taken down; may be
+  /// empty.
   std::function<void(const Error&)> on_fault;
 };
 
 /// Prints the failure with rank and host and ends the job; returns when this rank is alone.
 void take_down(Ranks& ranks, const GuardOptions& options, const Error& error);
 
-/// Makes the ranks and runs `body`. What all ranks know of (AgreedError) is rethrown; another failure is printed with rank and
-/// host, and ends the job.
+/// Makes the ranks and runs `body`. What all ranks know of (AgreedError) is rethrown; another failure is
+/// printed with rank and host, and ends the job.
 int with_ranks(const GuardOptions& options, const std::function<int(Ranks&)>& body);
 
 }  // namespace muster

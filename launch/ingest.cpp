@@ -6,8 +6,9 @@
 namespace muster {
 
 void add_ingest(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = add_command(app, invocation, "ingest", "turn foreign data into HDF5 partitions, as a spec says",
-                                  "muster ingest examples/fashion-mnist/ingest.yaml --out data/fashion-mnist");
+  CLI::App* command =
+      add_command(app, invocation, "ingest", "turn foreign data into HDF5 partitions, as a spec says",
+                  "muster ingest examples/fashion-mnist/ingest.yaml --out data/fashion-mnist");
   struct Flags {
     IngestOptions options;
     std::string codec = "none";
@@ -17,7 +18,8 @@ void add_ingest(CLI::App& app, Invocation& invocation) {
   command->add_option("SPEC", flags->options.spec, "the spec (YAML, see docs/ingest.md)")->required();
   command->add_option("--out", flags->options.out, "directory to make")->required();
   command->add_option("--codec", flags->codec, "none or gzip")->capture_default_str();
-  CLI::Option* shuffle = command->add_option("--shuffle", flags->shuffle_seed, "write the rows in the random order of this seed");
+  CLI::Option* shuffle = command->add_option("--shuffle", flags->shuffle_seed,
+                                             "write the rows in the random order of this seed");
   command->callback([&invocation, flags, shuffle] {
     invocation.action = [&invocation, flags, shuffle] {
       Console console(invocation.json, false);
@@ -26,9 +28,10 @@ void add_ingest(CLI::App& app, Invocation& invocation) {
       flags->options.log = console.sink();
       const IngestReport report = ingest(flags->options);
       const std::string out = flags->options.out.string();
-      console.result({{"rows", report.rows}, {"partitions", report.partitions}, {"bytes", report.bytes}, {"out", out}},
-                     fmt::format("{}: {} rows in {} partitions, {}. Next: muster validate {}", out, human_count(report.rows),
-                                 report.partitions, human_bytes(report.bytes), out));
+      console.result(
+          {{"rows", report.rows}, {"partitions", report.partitions}, {"bytes", report.bytes}, {"out", out}},
+          fmt::format("{}: {} rows in {} partitions, {}. Next: muster validate {}", out,
+                      human_count(report.rows), report.partitions, human_bytes(report.bytes), out));
       return 0;
     };
   });

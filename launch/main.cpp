@@ -28,7 +28,8 @@ constexpr const char* kFooter =
     "  muster validate data/card-fraud\n"
     "  mpirun -np 2 --bind-to none muster train configs/card-fraud.yaml\n"
     "  muster runs\n\n"
-    "Exit codes: 0 done, 64 usage, 65 data, 69 a peer was lost, 70 bug, 74 storage, 75 checkpointed: run me again,\n"
+    "Exit codes: 0 done, 64 usage, 65 data, 69 a peer was lost, 70 bug, 74 storage, 75 checkpointed: run me "
+    "again,\n"
     "            78 config, 99 nothing to do.";
 
 /// One line on stderr. A usage or config error of a multi-rank start is every rank's: rank 0 alone says it.

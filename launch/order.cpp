@@ -59,8 +59,10 @@ void print_step(StepRows& rows, std::uint64_t step, const OrderFlags& flags, std
   const auto world = static_cast<std::uint32_t>(flags.world);
   for (std::uint32_t rank = 0; rank < world; ++rank) {
     Json list = Json::array();
-    for (const RowId& id : rows.rows(step, lanes_of_rank(rank, world, lanes))) list.push_back({id.partition, id.row});
-    const Json line = {{"epoch", rows.order().epoch()}, {"step", step}, {"rank", rank}, {"rows", list}, {"digest", digest}};
+    for (const RowId& id : rows.rows(step, lanes_of_rank(rank, world, lanes)))
+      list.push_back({id.partition, id.row});
+    const Json line = {
+        {"epoch", rows.order().epoch()}, {"step", step}, {"rank", rank}, {"rows", list}, {"digest", digest}};
     std::printf("%s\n", line.dump().c_str());
   }
 }
@@ -89,18 +91,21 @@ int run_order(const OrderFlags& flags) {
 }  // namespace
 
 void add_order(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = add_command(app, invocation, "order",
-                                  "which rows each rank gets in which step: computed, nothing is read but the row index",
-                                  "muster order configs/card-fraud.yaml --epoch 0 --steps 0:2 --world 3");
+  CLI::App* command =
+      add_command(app, invocation, "order",
+                  "which rows each rank gets in which step: computed, nothing is read but the row index",
+                  "muster order configs/card-fraud.yaml --epoch 0 --steps 0:2 --world 3");
   auto flags = std::make_shared<OrderFlags>();
   command->add_option("CONFIG", flags->config, "a configuration; of a run: RUN/config.yaml")->required();
-  command->add_option("--set", flags->overrides, "SECTION.KEY=VALUE over the file's")->take_all()->expected(1);
+  command->add_option("--set", flags->overrides, "SECTION.KEY=VALUE over the file's")
+      ->take_all()
+      ->expected(1);
   command->add_option("--epoch", flags->epoch, "epoch, from 0")->capture_default_str();
   command->add_option("--steps", flags->steps, "A:B, half-open, within the epoch; default: all");
-  command->add_option("--world", flags->world, "number of ranks")->capture_default_str()->check(CLI::PositiveNumber);
-  command->callback([&invocation, flags] {
-    invocation.action = [flags] { return run_order(*flags); };
-  });
+  command->add_option("--world", flags->world, "number of ranks")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command->callback([&invocation, flags] { invocation.action = [flags] { return run_order(*flags); }; });
 }
 
 }  // namespace muster

@@ -14,8 +14,8 @@ std::filesystem::path probe_program() {
   if (!error && std::filesystem::exists(beside, error)) return beside;
   const std::filesystem::path installed = std::filesystem::path(MUSTER_BINDIR) / "muster-probe";
   if (std::filesystem::exists(installed, error)) return installed;
-  fail(ErrorCode::kConfig, "muster-probe is neither at {} nor at {}: set MUSTER_PROBE to its path", beside.string(),
-       installed.string());
+  fail(ErrorCode::kConfig, "muster-probe is neither at {} nor at {}: set MUSTER_PROBE to its path",
+       beside.string(), installed.string());
 }
 
 }  // namespace muster

@@ -5,7 +5,8 @@
 
 namespace muster {
 
-/// muster-probe: $MUSTER_PROBE, beside this executable, or where it was installed. Error{kConfig} says where it looked.
+/// muster-probe: $MUSTER_PROBE, beside this executable, or where it was installed. Error{kConfig} says where
+/// it looked.
 std::filesystem::path probe_program();
 
 }  // namespace muster

@@ -39,7 +39,8 @@ Ranks::Ranks(std::chrono::milliseconds deadline, std::function<void(const std::s
   int provided = 0;
   if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS ||
       provided < MPI_THREAD_SERIALIZED) {
-    fail(ErrorCode::kPeer, "MPI gives no thread support (level {}); MPI_THREAD_SERIALIZED is needed", provided);
+    fail(ErrorCode::kPeer, "MPI gives no thread support (level {}); MPI_THREAD_SERIALIZED is needed",
+         provided);
   }
   mpi_ = true;
   MpiOptions options;

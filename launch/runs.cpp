@@ -10,7 +10,11 @@ namespace fs = std::filesystem;
 
 /// What a run directory's events say about it.
 Json summarize(FileSystem& files, const fs::path& directory) {
-  Json run = {{"run", directory.string()}, {"state", "started"}, {"step", 0}, {"total_steps", nullptr}, {"metric", nullptr}};
+  Json run = {{"run", directory.string()},
+              {"state", "started"},
+              {"step", 0},
+              {"total_steps", nullptr},
+              {"metric", nullptr}};
   for (const Json& event : read_events(files, directory / "events.jsonl")) {
     const std::string kind = event.value("event", "");
     run["step"] = event.at("step");
@@ -25,8 +29,10 @@ Json summarize(FileSystem& files, const fs::path& directory) {
     if (kind == "run_finished") run["state"] = "finished";
     if (kind == "fault") run["state"] = "failed: " + event.value("message", "");
   }
-  if (run["state"] == "interrupted" && files.exists(directory / "run.lock")) run["state"] = "running or killed";
-  if (run["state"] != "finished") run["resume"] = fmt::format("muster train {}", (directory / "config.yaml").string());
+  if (run["state"] == "interrupted" && files.exists(directory / "run.lock"))
+    run["state"] = "running or killed";
+  if (run["state"] != "finished")
+    run["resume"] = fmt::format("muster train {}", (directory / "config.yaml").string());
   return run;
 }
 
@@ -35,7 +41,8 @@ std::string metric_text(const Json& metric) {
   for (const char* name : {"auc", "accuracy", "rmse", "loss"}) {
     const Json& values = metric.at("values");
     if (!values.contains(name) || !values.at(name).is_number()) continue;
-    return fmt::format("{} {} {:.4f}", metric.at("split").get<std::string>(), name, values.at(name).get<double>());
+    return fmt::format("{} {} {:.4f}", metric.at("split").get<std::string>(), name,
+                       values.at(name).get<double>());
   }
   return "-";
 }
@@ -43,7 +50,8 @@ std::string metric_text(const Json& metric) {
 std::string describe(const Json& run) {
   const std::string total = run.at("total_steps").is_null() ? "?" : run.at("total_steps").dump();
   std::string text = fmt::format("{:32} {:18} step {}/{}  {}", run.at("run").get<std::string>(),
-                                 run.at("state").get<std::string>(), run.at("step").dump(), total, metric_text(run.at("metric")));
+                                 run.at("state").get<std::string>(), run.at("step").dump(), total,
+                                 metric_text(run.at("metric")));
   if (run.contains("resume")) text += "\n    resume: " + run.at("resume").get<std::string>();
   return text;
 }
@@ -51,7 +59,8 @@ std::string describe(const Json& run) {
 }  // namespace
 
 void add_runs(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = add_command(app, invocation, "runs", "runs with their state, step, metric and resume line", "muster runs");
+  CLI::App* command = add_command(app, invocation, "runs",
+                                  "runs with their state, step, metric and resume line", "muster runs");
   auto directory = std::make_shared<std::string>("runs");
   command->add_option("DIR", *directory, "where the run directories are (run.dir)")->capture_default_str();
   command->callback([&invocation, directory] {
@@ -66,7 +75,8 @@ void add_runs(CLI::App& app, Invocation& invocation) {
         runs.push_back(summarize(*files, run));
         texts.push_back(describe(runs.back()));
       }
-      if (texts.empty()) texts.push_back(fmt::format("no runs in {}/ (a run directory is made by muster train)", *directory));
+      if (texts.empty())
+        texts.push_back(fmt::format("no runs in {}/ (a run directory is made by muster train)", *directory));
       console.result({{"runs", runs}}, join(texts, "\n"));
       return 0;
     };

@@ -34,7 +34,8 @@ class FaultRecorder {
     if (directory_.empty()) return;
     const std::string name = rank_ == 0 ? "events.jsonl" : fmt::format("events.rank-{}.jsonl", rank_);
     EventLog events(files, std::filesystem::path(directory_) / name, run_id_, generation_, rank_);
-    events.write("fault", 0, {{"exit_code", error.exit_code()}, {"message", error.message()}, {"where", error.where()}});
+    events.write("fault", 0,
+                 {{"exit_code", error.exit_code()}, {"message", error.message()}, {"where", error.where()}});
     events.sync();
   }
 
@@ -59,19 +60,23 @@ int finish(Console& console, const TrainResult& result, const TrainFlags& flags)
     }
     case TrainOutcome::kStopped:
       json["outcome"] = "stopped";
-      console.result(json, fmt::format("stopped; checkpoint {}. Resume: muster train {}", result.checkpoint, flags.config));
+      console.result(json, fmt::format("stopped; checkpoint {}. Resume: muster train {}", result.checkpoint,
+                                       flags.config));
       return static_cast<int>(ErrorCode::kCheckpointed);
-    case TrainOutcome::kFinished: break;
+    case TrainOutcome::kFinished:
+      break;
   }
   json["outcome"] = "finished";
   const std::string checkpoint = result.directory + "/checkpoints/" + result.checkpoint;
-  console.result(json, fmt::format("finished; checkpoint {}. Next: muster evaluate {}", checkpoint, result.directory));
+  console.result(
+      json, fmt::format("finished; checkpoint {}. Next: muster evaluate {}", checkpoint, result.directory));
   return 0;
 }
 
 int run_train(const Invocation& invocation, const TrainFlags& flags) {
   const std::vector<ModelOptions> models = registered_model_options();
-  // The deadline is needed before there are ranks to agree on a faulty config: read it alone, agree afterwards.
+  // The deadline is needed before there are ranks to agree on a faulty config: read it alone, agree
+  // afterwards.
   const auto early = attempt([&] { return Config::load(flags.config, flags.overrides, models); });
   GuardOptions guard;
   if (early.ok()) guard.deadline_seconds = early.value().number_at("log", "deadline_seconds");
@@ -102,17 +107,27 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
 }  // namespace
 
 void add_train(CLI::App& app, Invocation& invocation) {
-  CLI::App* command =
-      add_command(app, invocation, "train", "train a model; under mpirun or srun on all their ranks; resumes by itself",
-                  "mpirun -np 2 --bind-to none muster train configs/card-fraud.yaml --set train.epochs=3");
+  CLI::App* command = add_command(
+      app, invocation, "train", "train a model; under mpirun or srun on all their ranks; resumes by itself",
+      "mpirun -np 2 --bind-to none muster train configs/card-fraud.yaml --set train.epochs=3");
   auto flags = std::make_shared<TrainFlags>();
-  command->add_option("CONFIG", flags->config, "the configuration (YAML; muster config --explain lists the keys)")->required();
-  command->add_option("--set", flags->overrides, "SECTION.KEY=VALUE over the file's")->take_all()->expected(1);
-  command->add_option("--resume", flags->resume, "auto: continue the run of that name; never: start NAME-2; or a run directory or "
-                                                 "checkpoint")
+  command
+      ->add_option("CONFIG", flags->config,
+                   "the configuration (YAML; muster config --explain lists the keys)")
+      ->required();
+  command->add_option("--set", flags->overrides, "SECTION.KEY=VALUE over the file's")
+      ->take_all()
+      ->expected(1);
+  command
+      ->add_option("--resume", flags->resume,
+                   "auto: continue the run of that name; never: start NAME-2; or a run directory or "
+                   "checkpoint")
       ->capture_default_str();
-  command->add_option("--allow", flags->allow, "a trajectory key that may differ from the run on disk")->take_all()->expected(1);
-  command->add_flag("--dry-run", flags->dry_run, "print rows, steps, lanes, memory and parameters; write nothing");
+  command->add_option("--allow", flags->allow, "a trajectory key that may differ from the run on disk")
+      ->take_all()
+      ->expected(1);
+  command->add_flag("--dry-run", flags->dry_run,
+                    "print rows, steps, lanes, memory and parameters; write nothing");
   command->callback([&invocation, flags] {
     invocation.action = [&invocation, flags] { return run_train(invocation, *flags); };
   });

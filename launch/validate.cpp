@@ -10,32 +10,37 @@ namespace muster {
 namespace {
 
 std::string describe(const ValidateReport& report) {
-  std::string text = fmt::format("{} rows in {} partitions, {} decoded; fingerprint {}", human_count(report.rows),
-                                 report.manifest.partitions.size(), human_bytes(report.bytes),
-                                 report.manifest.fingerprint().hex().substr(0, 16));
+  std::string text =
+      fmt::format("{} rows in {} partitions, {} decoded; fingerprint {}", human_count(report.rows),
+                  report.manifest.partitions.size(), human_bytes(report.bytes),
+                  report.manifest.fingerprint().hex().substr(0, 16));
   for (const SplitSummary& split : report.splits) {
     text += fmt::format("\n  {:12} {:>12} rows", split.name, human_count(split.rows));
     for (const auto& [label, count] : split.label_counts) {
-      text += fmt::format("  {}: {} ({:.2f} %)", label, human_count(count),
-                          split.rows > 0 ? 100.0 * static_cast<double>(count) / static_cast<double>(split.rows) : 0.0);
+      text += fmt::format(
+          "  {}: {} ({:.2f} %)", label, human_count(count),
+          split.rows > 0 ? 100.0 * static_cast<double>(count) / static_cast<double>(split.rows) : 0.0);
     }
   }
-  if (report.rows_in_no_split > 0) text += fmt::format("\n  {:12} {:>12} rows", "(no split)", human_count(report.rows_in_no_split));
+  if (report.rows_in_no_split > 0)
+    text += fmt::format("\n  {:12} {:>12} rows", "(no split)", human_count(report.rows_in_no_split));
   return text;
 }
 
 }  // namespace
 
 void add_validate(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = add_command(app, invocation, "validate",
-                                  "check every value against the contract; write manifest, row index and sidecar",
-                                  "muster validate data/card-fraud");
+  CLI::App* command =
+      add_command(app, invocation, "validate",
+                  "check every value against the contract; write manifest, row index and sidecar",
+                  "muster validate data/card-fraud");
   auto options = std::make_shared<ValidateOptions>();
   options->threads = std::max(1U, std::thread::hardware_concurrency());
   command->add_option("DIR", options->directory, "directory with contract.yaml")->required();
   command->add_option("--root", options->root, "where the partitions lie, if not in DIR");
   command->add_option("--threads", options->threads, "partitions checked at a time")->capture_default_str();
-  command->add_option("--block-rows", options->block_rows, "rows per block; 0: the files' own chunks")->capture_default_str();
+  command->add_option("--block-rows", options->block_rows, "rows per block; 0: the files' own chunks")
+      ->capture_default_str();
   command->add_option("--max-faults", options->max_faults, "faults printed")->capture_default_str();
   command->callback([&invocation, options] {
     invocation.action = [&invocation, options] {
@@ -49,9 +54,10 @@ void add_validate(CLI::App& app, Invocation& invocation) {
       }
       for (const Error& fault : report.faults) console.warning(fault.what());
       console.result(report.to_json(), "");
-      throw Error(ErrorCode::kData, fmt::format("{} faults: mend the data or the contract; nothing was written",
-                                                report.faults.size()),
-                  options->directory.string());
+      throw Error(
+          ErrorCode::kData,
+          fmt::format("{} faults: mend the data or the contract; nothing was written", report.faults.size()),
+          options->directory.string());
     };
   });
 }

@@ -6,8 +6,9 @@
 namespace muster {
 
 void add_verify(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = add_command(app, invocation, "verify", "check size and SHA-256 of every file of checkpoints",
-                                  "muster verify runs/card-fraud");
+  CLI::App* command =
+      add_command(app, invocation, "verify", "check size and SHA-256 of every file of checkpoints",
+                  "muster verify runs/card-fraud");
   auto path = std::make_shared<std::string>();
   command->add_option("CKPT", *path, "a checkpoint, or a run directory: all of its checkpoints")->required();
   command->callback([&invocation, path] {
@@ -21,7 +22,8 @@ void add_verify(CLI::App& app, Invocation& invocation) {
         all.push_back({{"checkpoint", directory.filename().string()}, {"good", info.ok()}});
         if (info.ok()) {
           all.back()["step"] = info.value().step;
-          console.line(fmt::format("good     {}  ({} files)", directory.string(), info.value().manifest.at("files").size()));
+          console.line(fmt::format("good     {}  ({} files)", directory.string(),
+                                   info.value().manifest.at("files").size()));
         } else {
           bad += 1;
           all.back()["reason"] = info.error().what();
@@ -29,7 +31,9 @@ void add_verify(CLI::App& app, Invocation& invocation) {
         }
       }
       console.result({{"checkpoints", all}, {"bad", bad}}, "");
-      if (bad > 0) throw Error(ErrorCode::kStorage, fmt::format("{} of {} checkpoints are damaged", bad, all.size()), *path);
+      if (bad > 0)
+        throw Error(ErrorCode::kStorage, fmt::format("{} of {} checkpoints are damaged", bad, all.size()),
+                    *path);
       return 0;
     };
   });

@@ -22,7 +22,8 @@ class AgreedError : public Error {
   bool mine_;
 };
 
-/// Collective. Every rank gives its error or nothing; throws AgreedError on all ranks if any has one (the lowest rank's).
+/// Collective. Every rank gives its error or nothing; throws AgreedError on all ranks if any has one (the
+/// lowest rank's).
 void agree(Communicator& comm, std::string_view name, const std::optional<Error>& mine);
 
 /// Collective. Runs `body` on every rank (it must not make collectives), then agrees.

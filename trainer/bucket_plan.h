@@ -1,6 +1,6 @@
 #pragma once
-// Which gradients are reduced together, and in which order. A pure function; kept in the checkpoint because another cut
-// changes the bits of the sums.
+// Which gradients are reduced together, and in which order. A pure function; kept in the checkpoint because
+// another cut changes the bits of the sums.
 
 #include <cstdint>
 #include <span>
@@ -12,8 +12,9 @@
 namespace muster {
 
 struct BucketPlan {
-  std::vector<std::vector<std::uint32_t>> buckets;  ///< parameter numbers, in the order in which they are reduced
-  bool observed = false;                            ///< made from the order seen in a backward pass
+  std::vector<std::vector<std::uint32_t>>
+      buckets;            ///< parameter numbers, in the order in which they are reduced
+  bool observed = false;  ///< made from the order seen in a backward pass
   bool operator==(const BucketPlan&) const = default;
 
   Json to_json() const;

@@ -23,8 +23,9 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
   const Config config(loaded.at("config"));
   set_compute_threads(config.unsigned_at("train", "threads"));
   const Dataset dataset = together(comm, "open dataset", [&] {
-    return options.dataset.empty() ? Dataset::open(config.text_at("data", "dataset"), config.text_at("data", "root"))
-                                   : Dataset::open(options.dataset, options.root);
+    return options.dataset.empty()
+               ? Dataset::open(config.text_at("data", "dataset"), config.text_at("data", "root"))
+               : Dataset::open(options.dataset, options.root);
   });
   const FeaturePipeline pipeline = together(comm, "pipeline", [&] {
     return FeaturePipeline::from_json(dataset.contract(), loaded.at("pipeline"), "pipeline.json");

@@ -17,8 +17,8 @@ struct CheckpointEvaluation {
   std::string root;
 };
 
-/// Collective. {checkpoint, step, split, metrics}. Loads on rank 0, verified; the same bits for any number of ranks with the same
-/// train.threads. Failures are AgreedErrors.
+/// Collective. {checkpoint, step, split, metrics}. Loads on rank 0, verified; the same bits for any number of
+/// ranks with the same train.threads. Failures are AgreedErrors.
 Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const CheckpointEvaluation& options);
 
 }  // namespace muster

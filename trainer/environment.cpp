@@ -12,7 +12,8 @@ std::string cpu_model() {
   std::string line;
   while (std::getline(file, line)) {
     const std::size_t colon = line.find(':');
-    if (line.starts_with("model name") && colon != std::string::npos) return std::string(trim(line.substr(colon + 1)));
+    if (line.starts_with("model name") && colon != std::string::npos)
+      return std::string(trim(line.substr(colon + 1)));
   }
   return "unknown";
 }
@@ -20,12 +21,9 @@ std::string cpu_model() {
 }  // namespace
 
 Json describe_environment(int ranks, const Config& config, const std::string& mpi_version) {
-  return {{"ranks", ranks},
-          {"threads", config.at("train", "threads")},
-          {"device", "cpu"},
-          {"torch", MUSTER_TORCH_VERSION},
-          {"mpi", mpi_version},
-          {"cpu", cpu_model()},
+  return {{"ranks", ranks},        {"threads", config.at("train", "threads")},
+          {"device", "cpu"},       {"torch", MUSTER_TORCH_VERSION},
+          {"mpi", mpi_version},    {"cpu", cpu_model()},
           {"code", MUSTER_VERSION}};
 }
 

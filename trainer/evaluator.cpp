@@ -17,9 +17,12 @@ constexpr std::uint64_t kMicroBatchesPerRound = 16;
 
 MetricCollector::Kind metric_kind(LossKind kind) {
   switch (kind) {
-    case LossKind::kBinary: return MetricCollector::Kind::kBinary;
-    case LossKind::kCrossEntropy: return MetricCollector::Kind::kClasses;
-    case LossKind::kMse: break;
+    case LossKind::kBinary:
+      return MetricCollector::Kind::kBinary;
+    case LossKind::kCrossEntropy:
+      return MetricCollector::Kind::kClasses;
+    case LossKind::kMse:
+      break;
   }
   return MetricCollector::Kind::kNumbers;
 }
@@ -33,11 +36,13 @@ void score(Model& model, const Batch& batch, const EvaluateSettings& settings, M
   const at::Tensor labels = inputs.label().to(at::kDouble).contiguous();
   const auto predicted_size = static_cast<std::size_t>(predicted.numel());
   ensure(predicted_size == batch.rows() * static_cast<std::size_t>(settings.outputs),
-         "the model gives {} scores for {} rows and {} outputs", predicted_size, batch.rows(), settings.outputs);
+         "the model gives {} scores for {} rows and {} outputs", predicted_size, batch.rows(),
+         settings.outputs);
   const std::span<const float> values(predicted.data_ptr<float>(), predicted_size);
   const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
   if (bad != values.end()) {
-    const auto row = static_cast<std::size_t>(bad - values.begin()) / static_cast<std::size_t>(settings.outputs);
+    const auto row =
+        static_cast<std::size_t>(bad - values.begin()) / static_cast<std::size_t>(settings.outputs);
     const RowId id = batch.ids()[row];
     fail(ErrorCode::kData, "the model's score of partition {} row {} is not finite", id.partition, id.row);
   }
@@ -57,15 +62,19 @@ void set_compute_threads(std::uint64_t threads) { at::set_num_threads(static_cas
 
 std::string default_metric(LossKind kind) {
   switch (kind) {
-    case LossKind::kBinary: return "auc";
-    case LossKind::kCrossEntropy: return "accuracy";
-    case LossKind::kMse: break;
+    case LossKind::kBinary:
+      return "auc";
+    case LossKind::kCrossEntropy:
+      return "accuracy";
+    case LossKind::kMse:
+      break;
   }
   return "rmse";
 }
 
-std::optional<Json> evaluate_split(Communicator& comm, Model& model, const Dataset& dataset, const FeaturePipeline& pipeline,
-                                   const EvaluateSettings& settings, const std::function<bool()>& stop) {
+std::optional<Json> evaluate_split(Communicator& comm, Model& model, const Dataset& dataset,
+                                   const FeaturePipeline& pipeline, const EvaluateSettings& settings,
+                                   const std::function<bool()>& stop) {
   MetricCollector collector(metric_kind(settings.loss.kind), settings.outputs, settings.threshold);
   std::unique_ptr<BlockReader> reader;
   const auto stream = together(comm, "open evaluation", [&] {
@@ -75,8 +84,10 @@ std::optional<Json> evaluate_split(Communicator& comm, Model& model, const Datas
     }
     reader = dataset.make_reader();
     auto plan = make_evaluation_plan(dataset.row_index(), split, settings.micro_batch,
-                                     static_cast<std::uint32_t>(comm.rank()), static_cast<std::uint32_t>(comm.size()));
-    return std::make_unique<BatchStream>(std::move(plan), *reader, dataset.contract(), pipeline, settings.stream);
+                                     static_cast<std::uint32_t>(comm.rank()),
+                                     static_cast<std::uint32_t>(comm.size()));
+    return std::make_unique<BatchStream>(std::move(plan), *reader, dataset.contract(), pipeline,
+                                         settings.stream);
   });
   model.module().eval();
   const std::uint64_t rows = dataset.row_index().rows(dataset.row_index().split(settings.split));

@@ -23,11 +23,12 @@ struct EvaluateSettings {
   StreamOptions stream;
 };
 
-/// Collective. Scores the split's rows in dataset order in fixed micro-batches dealt to the ranks. `stop`, asked now and then
-/// on every rank, ends it early on all ranks when true on any: then nothing is returned. Error{kData} if a score or the loss
-/// is not finite. Dropout is off; nothing of the model changes.
-std::optional<Json> evaluate_split(Communicator& comm, Model& model, const Dataset& dataset, const FeaturePipeline& pipeline,
-                                   const EvaluateSettings& settings, const std::function<bool()>& stop);
+/// Collective. Scores the split's rows in dataset order in fixed micro-batches dealt to the ranks. `stop`,
+/// asked now and then on every rank, ends it early on all ranks when true on any: then nothing is returned.
+/// Error{kData} if a score or the loss is not finite. Dropout is off; nothing of the model changes.
+std::optional<Json> evaluate_split(Communicator& comm, Model& model, const Dataset& dataset,
+                                   const FeaturePipeline& pipeline, const EvaluateSettings& settings,
+                                   const std::function<bool()>& stop);
 
 /// Threads that one operator may use on this rank; part of what decides the bits.
 void set_compute_threads(std::uint64_t threads);

@@ -49,7 +49,8 @@ std::int64_t classes_of(const Field& label) {
     }
     return static_cast<std::int64_t>(label.allowed.size());
   }
-  if (label.minimum == 0.0 && label.maximum && *label.maximum < 1e6) return static_cast<std::int64_t>(*label.maximum) + 1;
+  if (label.minimum == 0.0 && label.maximum && *label.maximum < 1e6)
+    return static_cast<std::int64_t>(*label.maximum) + 1;
   return 0;
 }
 
@@ -57,17 +58,20 @@ std::int64_t classes_of(const Field& label) {
 
 std::int64_t model_outputs(const Contract& contract, LossKind kind) {
   const Field* label = contract.only(Role::kLabel);
-  if (label == nullptr) fail(ErrorCode::kConfig, "the contract has no field with role label: there is nothing to learn");
+  if (label == nullptr)
+    fail(ErrorCode::kConfig, "the contract has no field with role label: there is nothing to learn");
   if (kind == LossKind::kMse) return 1;
   const std::int64_t classes = is_float(label->dtype) ? 0 : classes_of(*label);
   if (kind == LossKind::kBinary) {
     if (classes == 2) return 1;
-    fail(ErrorCode::kConfig, "loss.kind binary needs an integer label with `allowed: [0, 1]` in the contract: '{}' has not",
+    fail(ErrorCode::kConfig,
+         "loss.kind binary needs an integer label with `allowed: [0, 1]` in the contract: '{}' has not",
          label->name);
   }
   if (classes >= 2) return classes;
   fail(ErrorCode::kConfig,
-       "loss.kind cross_entropy needs an integer label with `allowed: [0, 1, …]` or `range: [0, K-1]` in the contract: '{}' "
+       "loss.kind cross_entropy needs an integer label with `allowed: [0, 1, …]` or `range: [0, K-1]` in the "
+       "contract: '{}' "
        "has neither",
        label->name);
 }
@@ -79,7 +83,8 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
   context.tensors = pipeline.tensors();
   const LossSettings loss = loss_settings(config);
   context.outputs = model_outputs(contract, loss.kind);
-  if (!loss.class_weights.empty() && static_cast<std::int64_t>(loss.class_weights.size()) != context.outputs) {
+  if (!loss.class_weights.empty() &&
+      static_cast<std::int64_t>(loss.class_weights.size()) != context.outputs) {
     fail(ErrorCode::kConfig, "loss.class_weights has {} weights for {} classes", loss.class_weights.size(),
          context.outputs);
   }

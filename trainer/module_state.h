@@ -16,7 +16,8 @@ namespace muster {
 
 /// Parameters and buffers under LibTorch's names; tied tensors once (under their first name).
 std::vector<TensorBlob> module_state(torch::nn::Module& module);
-/// Error{kStorage} names a tensor that is missing, unknown, or has another shape or type. Nothing is changed then.
+/// Error{kStorage} names a tensor that is missing, unknown, or has another shape or type. Nothing is changed
+/// then.
 void load_module_state(torch::nn::Module& module, const std::vector<TensorBlob>& blobs);
 /// Collective. Every rank gets rank 0's parameters and buffers.
 void broadcast_module(torch::nn::Module& module, Communicator& comm);

@@ -25,13 +25,15 @@ Json RunPlan::to_json() const {
 
 std::string describe(const RunPlan& plan, int ranks, std::uint64_t parameters) {
   std::string line = fmt::format(
-      "{} rows of '{}', {} steps of {} in {} epochs, {} parameters, {} ranks on {} lanes (max/mean load {:.2f}), loader memory "
+      "{} rows of '{}', {} steps of {} in {} epochs, {} parameters, {} ranks on {} lanes (max/mean load "
+      "{:.2f}), loader memory "
       "{}, {} live blocks (class-count variance about {:.1f}x a true shuffle's)",
       human_count(plan.rows), plan.split, human_count(plan.total_steps), plan.order.batch_size, plan.epochs(),
-      human_count(parameters), ranks, plan.order.lanes, plan.max_over_mean_load, human_bytes(plan.memory.total()),
-      human_count(plan.live_blocks), plan.variance_ratio);
+      human_count(parameters), ranks, plan.order.lanes, plan.max_over_mean_load,
+      human_bytes(plan.memory.total()), human_count(plan.live_blocks), plan.variance_ratio);
   constexpr double kPoor = 6;
-  if (plan.variance_ratio > kPoor) line += "; if the files are sorted, rewrite them with `muster ingest --shuffle`";
+  if (plan.variance_ratio > kPoor)
+    line += "; if the files are sorted, rewrite them with `muster ingest --shuffle`";
   return line;
 }
 
@@ -47,7 +49,8 @@ OrderSettings order_settings(const Config& config) {
 }
 
 StreamOptions stream_options(const Config& config) {
-  return {static_cast<unsigned>(config.unsigned_at("loader", "threads")), config.unsigned_at("loader", "memory")};
+  return {static_cast<unsigned>(config.unsigned_at("loader", "threads")),
+          config.unsigned_at("loader", "memory")};
 }
 
 namespace {
@@ -58,12 +61,13 @@ std::uint64_t blocks_with_rows(const RowIndex& index, std::uint8_t split) {
 }
 
 /// The memory of this rank's stream with these settings.
-StreamMemory memory_of(Communicator& comm, const Config& config, const Dataset& dataset, const FeaturePipeline& pipeline,
-                       std::uint8_t split, const OrderSettings& order) {
+StreamMemory memory_of(Communicator& comm, const Config& config, const Dataset& dataset,
+                       const FeaturePipeline& pipeline, std::uint8_t split, const OrderSettings& order) {
   const auto plan =
-      make_training_plan(dataset.row_index(), split, order, {0, 0}, 1, static_cast<std::uint32_t>(comm.rank()),
-                         static_cast<std::uint32_t>(comm.size()));
-  return plan_memory(*plan, pipeline, dataset.contract(), dataset.row_index().blocks(), stream_options(config));
+      make_training_plan(dataset.row_index(), split, order, {0, 0}, 1,
+                         static_cast<std::uint32_t>(comm.rank()), static_cast<std::uint32_t>(comm.size()));
+  return plan_memory(*plan, pipeline, dataset.contract(), dataset.row_index().blocks(),
+                     stream_options(config));
 }
 
 /// The largest window up to the default that fits this rank's memory.
@@ -91,7 +95,8 @@ std::uint32_t smallest(Communicator& comm, std::string_view name, std::uint32_t 
 
 }  // namespace
 
-RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& dataset, const FeaturePipeline& pipeline) {
+RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& dataset,
+                      const FeaturePipeline& pipeline) {
   const auto world = static_cast<std::uint32_t>(comm.size());
   RunPlan plan;
   plan.order = order_settings(config);
@@ -99,7 +104,8 @@ RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& d
   const std::uint32_t window = together(comm, "plan", [&] {
     plan.split_number = dataset.row_index().split(plan.split);
     if (dataset.row_index().rows(plan.split_number) == 0) {
-      throw Error(ErrorCode::kConfig, fmt::format("split '{}' has no rows: see `muster validate`", plan.split),
+      throw Error(ErrorCode::kConfig,
+                  fmt::format("split '{}' has no rows: see `muster validate`", plan.split),
                   dataset.directory().string());
     }
     OrderSettings checked = plan.order;
@@ -116,8 +122,8 @@ RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& d
   plan.rows = order.rows();
   plan.steps_per_epoch = order.steps_per_epoch();
   const Json& steps = config.at("train", "steps");
-  plan.total_steps =
-      steps.is_null() ? config.unsigned_at("train", "epochs") * plan.steps_per_epoch : steps.get<std::uint64_t>();
+  plan.total_steps = steps.is_null() ? config.unsigned_at("train", "epochs") * plan.steps_per_epoch
+                                     : steps.get<std::uint64_t>();
   plan.live_blocks = std::min<std::uint64_t>(std::uint64_t{plan.order.window} * plan.order.lanes,
                                              blocks_with_rows(dataset.row_index(), plan.split_number));
   plan.variance_ratio = shuffle_variance_ratio(plan.order.batch_size, plan.live_blocks);
@@ -154,8 +160,10 @@ FeaturePipeline fit_pipeline(Communicator& comm, const Dataset& dataset, const s
     return tree;
   });
   StatisticsTree all;
-  for (const auto& bytes : comm.all_gather("statistics", mine.serialize())) all.absorb(StatisticsTree::deserialize(bytes));
-  if (comm.rank() == 0) log(LogLevel::kInfo, fmt::format("fitted {} fields on split '{}'", fields.size(), split));
+  for (const auto& bytes : comm.all_gather("statistics", mine.serialize()))
+    all.absorb(StatisticsTree::deserialize(bytes));
+  if (comm.rank() == 0)
+    log(LogLevel::kInfo, fmt::format("fitted {} fields on split '{}'", fields.size(), split));
   const auto statistics = all.root(static_cast<std::uint32_t>(blocks));
   return FeaturePipeline::fit(dataset.contract(), fields, statistics);
 }

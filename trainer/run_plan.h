@@ -24,10 +24,10 @@ struct RunPlan {
   std::uint64_t rows = 0;
   std::uint64_t steps_per_epoch = 0;
   std::uint64_t total_steps = 0;
-  std::uint64_t live_blocks = 0;     ///< blocks shuffled together, over all lanes
-  double variance_ratio = 0;         ///< see shuffle_variance_ratio
-  double max_over_mean_load = 1;     ///< of lanes per rank
-  StreamMemory memory;               ///< of this rank
+  std::uint64_t live_blocks = 0;  ///< blocks shuffled together, over all lanes
+  double variance_ratio = 0;      ///< see shuffle_variance_ratio
+  double max_over_mean_load = 1;  ///< of lanes per rank
+  StreamMemory memory;            ///< of this rank
 
   std::uint64_t epochs() const { return (total_steps + steps_per_epoch - 1) / steps_per_epoch; }
   Cursor cursor(std::uint64_t global_step) const {
@@ -42,14 +42,15 @@ std::string describe(const RunPlan& plan, int ranks, std::uint64_t parameters);
 /// The order's settings as far as the config fixes them; `window` 0 if it is left open.
 OrderSettings order_settings(const Config& config);
 
-/// Collective. Resolves what the config leaves open (lanes, window as far as loader.memory allows on every rank) and checks
-/// that it fits: Error{kConfig} with the fix, agreed on by all ranks.
-RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& dataset, const FeaturePipeline& pipeline);
+/// Collective. Resolves what the config leaves open (lanes, window as far as loader.memory allows on every
+/// rank) and checks that it fits: Error{kConfig} with the fix, agreed on by all ranks.
+RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& dataset,
+                      const FeaturePipeline& pipeline);
 
 StreamOptions stream_options(const Config& config);
 
-/// Collective. Fits the pipeline on the training split: each rank reads a run of blocks, the merge is the same for any number
-/// of ranks.
+/// Collective. Fits the pipeline on the training split: each rank reads a run of blocks, the merge is the
+/// same for any number of ranks.
 FeaturePipeline fit_pipeline(Communicator& comm, const Dataset& dataset, const std::string& split,
                              const std::vector<std::string>& features, const LogSink& log);
 

@@ -20,11 +20,13 @@ RunRecord::RunRecord(FileSystem& files, const RunStart& start, const Config& con
       lock_(files, directory_, log),
       store_(files, directory_ / "checkpoints", start.run_id, log) {
   store_.claim(start.parent);
-  events_ = std::make_unique<EventLog>(files, directory_ / "events.jsonl", start.run_id, store_.generation(), 0);
+  events_ =
+      std::make_unique<EventLog>(files, directory_ / "events.jsonl", start.run_id, store_.generation(), 0);
   files.replace(directory_ / "config.yaml", to_yaml(config.values()));
   const std::uint64_t step = start.checkpoint ? start.checkpoint->step : 0;
   for (const RejectedCheckpoint& rejected : start.rejected) {
-    log(LogLevel::kWarning, fmt::format("checkpoint {} is passed over: {}", rejected.name, rejected.reason.what()));
+    log(LogLevel::kWarning,
+        fmt::format("checkpoint {} is passed over: {}", rejected.name, rejected.reason.what()));
     event("checkpoint_rejected", step, {{"checkpoint", rejected.name}, {"reason", rejected.reason.what()}});
   }
 }
@@ -33,9 +35,11 @@ void RunRecord::event(const std::string& name, std::uint64_t step, const Json& f
   events_->write(name, step, fields);
 }
 
-std::string RunRecord::commit(const CheckpointContent& content, std::size_t keep, const std::vector<std::string>& protect) {
+std::string RunRecord::commit(const CheckpointContent& content, std::size_t keep,
+                              const std::vector<std::string>& protect) {
   if (store_.superseded()) {
-    throw Error(ErrorCode::kNothingToDo, "a newer start has taken this run over: this one ends", directory_.string());
+    throw Error(ErrorCode::kNothingToDo, "a newer start has taken this run over: this one ends",
+                directory_.string());
   }
   const auto began = std::chrono::steady_clock::now();
   events_->sync();

@@ -1,5 +1,6 @@
 #pragma once
-// What a run leaves behind on rank 0: run directory, claim, events, checkpoints. Other ranks hold an empty one.
+// What a run leaves behind on rank 0: run directory, claim, events, checkpoints. Other ranks hold an empty
+// one.
 
 #include <cstdint>
 #include <memory>
@@ -14,15 +15,18 @@
 
 namespace muster {
 
-/// Rank 0's hold on the run directory: lock, generation, events and checkpoints. Not thread-safe, but for `event`.
+/// Rank 0's hold on the run directory: lock, generation, events and checkpoints. Not thread-safe, but for
+/// `event`.
 class RunRecord {
  public:
-  /// Takes the lock, claims the next generation, opens events.jsonl, writes config.yaml. Reports rejected checkpoints.
+  /// Takes the lock, claims the next generation, opens events.jsonl, writes config.yaml. Reports rejected
+  /// checkpoints.
   RunRecord(FileSystem& files, const RunStart& start, const Config& config, const LogSink& log);
 
   void event(const std::string& name, std::uint64_t step, const Json& fields = Json::object());
   /// Commits and records it. Error{kNothingToDo} when a newer start has claimed the run.
-  std::string commit(const CheckpointContent& content, std::size_t keep, const std::vector<std::string>& protect);
+  std::string commit(const CheckpointContent& content, std::size_t keep,
+                     const std::vector<std::string>& protect);
   /// Replaces metrics.json.
   void write_metrics(const Json& metrics);
   std::uint64_t generation() const { return store_.generation(); }

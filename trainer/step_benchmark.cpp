@@ -18,14 +18,16 @@ namespace muster {
 namespace {
 
 Batch make_batch(const StepBenchmarkOptions& options, std::uint64_t rank) {
-  Batch batch({{"features", TensorSpec::Kind::kFloat32, {options.inputs}}, {"label", TensorSpec::Kind::kInt64, {}}},
-              options.rows_per_rank, aligned_allocator());
+  Batch batch(
+      {{"features", TensorSpec::Kind::kFloat32, {options.inputs}}, {"label", TensorSpec::Kind::kInt64, {}}},
+      options.rows_per_rank, aligned_allocator());
   batch.set_rows(options.rows_per_rank);
   RandomStream random(random_key(1, Purpose::kGenerate, {rank}));
   const auto values = options.rows_per_rank * static_cast<std::uint64_t>(options.inputs);
   for (std::uint64_t i = 0; i < values; ++i) batch.floats(0)[i] = static_cast<float>(random.normal());
   for (std::uint64_t row = 0; row < options.rows_per_rank; ++row) {
-    batch.integers(1)[row] = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(options.outputs)));
+    batch.integers(1)[row] =
+        static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(options.outputs)));
     batch.weights()[row] = 1;
   }
   return batch;
@@ -71,7 +73,8 @@ std::vector<double> time_steps(Communicator& comm, const StepBenchmarkOptions& o
 }
 
 double slowest_median_ms(Communicator& comm, std::vector<double> seconds) {
-  std::nth_element(seconds.begin(), seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2), seconds.end());
+  std::nth_element(seconds.begin(), seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2),
+                   seconds.end());
   const double mine = seconds[seconds.size() / 2] * 1000;
   double slowest = 0;
   for (const auto& bytes : comm.all_gather("bench", std::as_bytes(std::span(&mine, 1)))) {

@@ -1,5 +1,6 @@
 #pragma once
-// `muster bench step`: the cost of a data-parallel step on made-up rows, beside the same step without communication.
+// `muster bench step`: the cost of a data-parallel step on made-up rows, beside the same step without
+// communication.
 
 #include <cstdint>
 #include <vector>
@@ -18,8 +19,9 @@ struct StepBenchmarkOptions {
   std::uint64_t threads = 1;
 };
 
-/// Collective. Trains the model `mlp` with SGD for so many steps after a tenth as many for warming up. {ranks, parameters, step_ms
-/// (median over the steps, of the slowest rank), alone_ms (the same without communication, all ranks computing at once)}.
+/// Collective. Trains the model `mlp` with SGD for so many steps after a tenth as many for warming up.
+/// {ranks, parameters, step_ms (median over the steps, of the slowest rank), alone_ms (the same without
+/// communication, all ranks computing at once)}.
 Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options);
 
 }  // namespace muster

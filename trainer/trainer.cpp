@@ -20,12 +20,15 @@ namespace {
 Config resolve_threads(const Config& config, int ranks_on_host) {
   if (!config.at("train", "threads").is_null()) return config;
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-  return config.with("train", "threads", std::max(1U, cores / static_cast<unsigned>(std::max(1, ranks_on_host))));
+  return config.with("train", "threads",
+                     std::max(1U, cores / static_cast<unsigned>(std::max(1, ranks_on_host))));
 }
 
 Config resolve(const Config& config, const RunPlan& plan) {
-  Config resolved = config.with("batch", "lanes", plan.order.lanes).with("batch", "window", plan.order.window);
-  if (config.at("schedule", "horizon").is_null()) resolved = resolved.with("schedule", "horizon", plan.total_steps);
+  Config resolved =
+      config.with("batch", "lanes", plan.order.lanes).with("batch", "window", plan.order.window);
+  if (config.at("schedule", "horizon").is_null())
+    resolved = resolved.with("schedule", "horizon", plan.total_steps);
   return resolved;
 }
 
@@ -53,13 +56,15 @@ void announce(Communicator& comm, RunRecord* record, const Prepared& run, const 
                  {"fingerprint", run.dataset.manifest().fingerprint().hex()},
                  {"environment", run.environment}};
   if (run.start.at("resumed").get<bool>()) {
-    const Json differences = environment_changes(run.start.at("state").at("environment"), fields.at("environment"));
+    const Json differences =
+        environment_changes(run.start.at("state").at("environment"), fields.at("environment"));
     fields["checkpoint"] = run.start.at("parent");
     fields["changes"] = run.start.at("changes");
     fields["bits_may_differ"] = differences;
     record->event("resumed", step, fields);
-    log(LogLevel::kInfo, fmt::format("resumed at step {} from {}{}", step, run.start.at("parent").get<std::string>(),
-                                     differences.empty() ? "" : "; bits may differ: " + differences.dump()));
+    log(LogLevel::kInfo,
+        fmt::format("resumed at step {} from {}{}", step, run.start.at("parent").get<std::string>(),
+                    differences.empty() ? "" : "; bits may differ: " + differences.dump()));
   } else {
     fields["config"] = run.config.values();
     record->event("run_started", step, fields);
@@ -67,8 +72,8 @@ void announce(Communicator& comm, RunRecord* record, const Prepared& run, const 
   log(LogLevel::kInfo, describe(run.plan, comm.size(), parameter_count(run.model->module())));
 }
 
-FeaturePipeline make_pipeline(Communicator& comm, const Config& config, const Dataset& dataset, const Json& decision,
-                              const LogSink& log) {
+FeaturePipeline make_pipeline(Communicator& comm, const Config& config, const Dataset& dataset,
+                              const Json& decision, const LogSink& log) {
   if (decision.at("resumed").get<bool>()) {
     return together(comm, "pipeline", [&] {
       return FeaturePipeline::from_json(dataset.contract(), decision.at("pipeline"), "pipeline.json");
@@ -85,7 +90,8 @@ TrainResult dry_run(Communicator& comm, const Config& config, const Dataset& dat
     return FeaturePipeline::fit(dataset.contract(), fields, std::vector<FieldStatistics>(fields.size()));
   });
   const RunPlan plan = make_run_plan(comm, config, dataset, pipeline);
-  const auto model = together(comm, "model", [&] { return make_configured_model(config, dataset.contract(), pipeline); });
+  const auto model =
+      together(comm, "model", [&] { return make_configured_model(config, dataset.contract(), pipeline); });
   TrainResult result;
   result.outcome = TrainOutcome::kDryRun;
   result.plan = plan.to_json();
@@ -141,8 +147,8 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
       broadcast_tensors(comm, start.checkpoint ? start.checkpoint->optimizer : std::vector<TensorBlob>{});
   start.checkpoint.reset();
   Json environment = describe_environment(comm.size(), config, options.mpi_version);
-  Prepared run{std::move(config), std::move(dataset), std::move(pipeline), std::move(plan), std::move(model),
-               std::move(decision), std::move(environment)};
+  Prepared run{std::move(config), std::move(dataset),  std::move(pipeline),   std::move(plan),
+               std::move(model),  std::move(decision), std::move(environment)};
   announce(comm, record.get(), run, options.log);
   return TrainingRun(comm, options, std::move(run), std::move(record), optimizer_state).run();
 }

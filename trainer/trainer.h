@@ -42,15 +42,16 @@ struct TrainOptions {
   StartOptions start;
   bool dry_run = false;
   std::string mpi_version;           ///< for the record; "" without MPI
-  int ranks_on_host = 0;  ///< to share the cores; 0: all ranks are on this host
+  int ranks_on_host = 0;             ///< to share the cores; 0: all ranks are on this host
   StopRequests* requests = nullptr;  ///< not owned; may be null
   LogSink log = silent_log();
   std::function<void(const Progress&)> progress;  ///< rank 0, every log.every_steps steps; may be empty
-  /// Called with a failure that only this rank knows of, before anything is unwound that waits for the others: the place to take
-  /// them down. If it returns, the failure is thrown. May be empty.
+  /// Called with a failure that only this rank knows of, before anything is unwound that waits for the
+  /// others: the place to take them down. If it returns, the failure is thrown. May be empty.
   std::function<void(const Error&)> on_lone_failure;
   /// Called on every rank when the run directory is known, so that faults can be written there; may be empty.
-  std::function<void(const std::string& directory, const std::string& run_id, std::uint64_t generation)> on_run;
+  std::function<void(const std::string& directory, const std::string& run_id, std::uint64_t generation)>
+      on_run;
 };
 
 enum class TrainOutcome { kFinished, kStopped, kDryRun };
@@ -60,12 +61,13 @@ struct TrainResult {
   std::string directory;
   std::string checkpoint;  ///< name of the last one committed
   std::string running_digest;
-  Json metrics;            ///< {split: {metric: value}} of the last evaluation
-  Json plan;               ///< of a dry run: rows, steps, lanes, memory, parameters
+  Json metrics;  ///< {split: {metric: value}} of the last evaluation
+  Json plan;     ///< of a dry run: rows, steps, lanes, memory, parameters
 };
 
-/// Collective. Runs a training to its end, or until it is asked to stop. Throws AgreedError where all ranks know of the failure,
-/// any other exception where only this rank does: the caller must then take the others down.
+/// Collective. Runs a training to its end, or until it is asked to stop. Throws AgreedError where all ranks
+/// know of the failure, any other exception where only this rank does: the caller must then take the others
+/// down.
 TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& options);
 
 /// The models that are registered, as the config's parser wants them.

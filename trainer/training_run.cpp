@@ -21,8 +21,7 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 }  // namespace
 
 TrainingRun::TrainingRun(Communicator& comm, const TrainOptions& options, Prepared prepared,
-                         std::unique_ptr<RunRecord> record,
-                         const std::vector<TensorBlob>& optimizer_state)
+                         std::unique_ptr<RunRecord> record, const std::vector<TensorBlob>& optimizer_state)
     : comm_(comm),
       options_(options),
       run_(std::move(prepared)),
@@ -48,7 +47,8 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
     epoch_rows_ = member<std::uint64_t>(state, "epoch_rows", "checkpoint");
     best_ = state.at("best");
     evaluations_without_better_ = member<std::uint64_t>(state, "evaluations_without_better", "checkpoint");
-    if (!state.at("evaluated_step").is_null()) evaluated_step_ = state.at("evaluated_step").get<std::uint64_t>();
+    if (!state.at("evaluated_step").is_null())
+      evaluated_step_ = state.at("evaluated_step").get<std::uint64_t>();
     metrics_ = state.at("metrics");
     plan = BucketPlan::from_json(state.at("bucket_plan"), gradient_bytes(run_.model->module()).size(),
                                  "checkpoint");
@@ -56,11 +56,11 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
   }
   reducer_ = std::make_unique<GradientReducer>(run_.model->module(), comm_, std::move(plan));
   reader_ = run_.dataset.make_reader();
-  auto batches = make_training_plan(run_.dataset.row_index(), run_.plan.split_number, run_.plan.order,
-                                    run_.plan.cursor(step_), run_.plan.epochs(), static_cast<std::uint32_t>(comm_.rank()),
-                                    static_cast<std::uint32_t>(comm_.size()));
-  stream_ = std::make_unique<BatchStream>(std::move(batches), *reader_, run_.dataset.contract(), run_.pipeline,
-                                          stream_options(run_.config));
+  auto batches = make_training_plan(
+      run_.dataset.row_index(), run_.plan.split_number, run_.plan.order, run_.plan.cursor(step_),
+      run_.plan.epochs(), static_cast<std::uint32_t>(comm_.rank()), static_cast<std::uint32_t>(comm_.size()));
+  stream_ = std::make_unique<BatchStream>(std::move(batches), *reader_, run_.dataset.contract(),
+                                          run_.pipeline, stream_options(run_.config));
 }
 
 StepReport TrainingRun::forward_backward(const Batch& batch) {
@@ -99,9 +99,10 @@ void TrainingRun::one_step() {
   if (comm_.rank() == 0 && every > 0 && seconds_since(last_commit_) >= every) report.save = true;
   last_ = exchange_reports(comm_, report);
   if (const int bad = last_.first_not_finite; bad >= 0) {
-    throw AgreedError(Error(ErrorCode::kData, fmt::format("step {}: the loss is not finite on rank {} of {}: lower "
-                                                          "optimizer.learning_rate, set train.clip_norm, or look at the data",
-                                                          step_, bad, comm_.size())),
+    throw AgreedError(Error(ErrorCode::kData,
+                            fmt::format("step {}: the loss is not finite on rank {} of {}: lower "
+                                        "optimizer.learning_rate, set train.clip_norm, or look at the data",
+                                        step_, bad, comm_.size())),
                       bad == comm_.rank());
   }
   reducer_->finish(last_.weight);
@@ -147,7 +148,8 @@ void TrainingRun::log_step(const StepTotals& totals, double gradient_norm, doubl
                  {"gradient_norm", json_number(gradient_norm)},
                  {"digest", totals.digest.hex()},
                  {"running_digest", running_.hex()}});
-  const bool due = step_ % run_.config.unsigned_at("log", "every_steps") == 0 || step_ == run_.plan.total_steps;
+  const bool due =
+      step_ % run_.config.unsigned_at("log", "every_steps") == 0 || step_ == run_.plan.total_steps;
   if (!due) return;
   const double elapsed = std::max(1e-9, seconds_since(last_line_));
   const double data_wait = stream_->wait_seconds();
@@ -161,7 +163,8 @@ void TrainingRun::log_step(const StepTotals& totals, double gradient_norm, doubl
   progress.samples_per_second = static_cast<double>(rows_since_line_) / elapsed;
   progress.data_share = (data_wait - data_wait_at_line_) / elapsed;
   progress.communication_share = (comm_wait - comm_wait_at_line_) / elapsed;
-  progress.eta_seconds = static_cast<double>(run_.plan.total_steps - step_) * elapsed / static_cast<double>(steps_since_line_);
+  progress.eta_seconds =
+      static_cast<double>(run_.plan.total_steps - step_) * elapsed / static_cast<double>(steps_since_line_);
   if (comm_.rank() == 0 && options_.progress) options_.progress(progress);
   last_line_ = Clock::now();
   rows_since_line_ = 0;
@@ -171,7 +174,8 @@ void TrainingRun::log_step(const StepTotals& totals, double gradient_norm, doubl
 }
 
 bool TrainingRun::evaluation_due() const {
-  if (step_ == 0 || evaluated_step_ == step_ || run_.config.text_at("evaluate", "split").empty()) return false;
+  if (step_ == 0 || evaluated_step_ == step_ || run_.config.text_at("evaluate", "split").empty())
+    return false;
   const std::uint64_t every = run_.config.unsigned_at("evaluate", "every_steps");
   return step_ == run_.plan.total_steps || step_ % (every > 0 ? every : run_.plan.steps_per_epoch) == 0;
 }
@@ -190,7 +194,8 @@ void TrainingRun::take_metrics(const Json& metrics) {
   }
   const bool larger = larger_is_better(best_by_);
   const bool defined = value->is_number();
-  const bool better = defined && (best_.is_null() || (larger ? *value > best_.at("value") : *value < best_.at("value")));
+  const bool better =
+      defined && (best_.is_null() || (larger ? *value > best_.at("value") : *value < best_.at("value")));
   evaluations_without_better_ = better ? 0 : evaluations_without_better_ + 1;
   improved_ = better;
   if (better) best_ = {{"metric", best_by_}, {"value", *value}, {"step", step_}, {"checkpoint", ""}};
@@ -232,7 +237,8 @@ Json TrainingRun::state(bool finished) const {
 }
 
 void TrainingRun::commit(bool finished) {
-  if (improved_) best_["checkpoint"] = checkpoint_name(run_.start.at("generation").get<std::uint64_t>(), step_);
+  if (improved_)
+    best_["checkpoint"] = checkpoint_name(run_.start.at("generation").get<std::uint64_t>(), step_);
   improved_ = false;
   last_checkpoint_ = on_rank_zero(comm_, "commit checkpoint", [&] {
     CheckpointContent content;
@@ -248,19 +254,25 @@ void TrainingRun::commit(bool finished) {
     if (!metrics_.empty()) record_->write_metrics(metrics_);
     return name;
   });
-  // A launcher gives a signal to all ranks, some of which saw it a step later: this checkpoint answers them too.
+  // A launcher gives a signal to all ranks, some of which saw it a step later: this checkpoint answers them
+  // too.
   if (options_.requests != nullptr) options_.requests->save.store(false);
   last_commit_ = Clock::now();
+}
+
+/// The last step was done, or the evaluations stopped getting better; its checkpoint is the one that says so.
+bool TrainingRun::finished() const {
+  const std::uint64_t patience = run_.config.unsigned_at("evaluate", "stop_early");
+  return step_ == run_.plan.total_steps || (patience > 0 && evaluations_without_better_ >= patience);
 }
 
 TrainingRun::After TrainingRun::after_step() {
   bool stopping = last_.stop;
   if (!stopping && evaluation_due()) stopping = !evaluate_now();
+  if (finished() && !(stopping && evaluation_due())) return After::kGoOn;
   const std::uint64_t every = run_.config.unsigned_at("checkpoint", "every_steps");
-  const bool due = stopping || last_.save || improved_ || (every > 0 && step_ % every == 0);
-  if (due && step_ < run_.plan.total_steps) commit(false);
-  if (due && step_ == run_.plan.total_steps && stopping && evaluation_due()) commit(false);
-  return stopping && (step_ < run_.plan.total_steps || evaluation_due()) ? After::kStop : After::kGoOn;
+  if (stopping || last_.save || improved_ || (every > 0 && step_ % every == 0)) commit(false);
+  return stopping ? After::kStop : After::kGoOn;
 }
 
 void TrainingRun::event(const std::string& name, const Json& fields) {
@@ -289,10 +301,8 @@ TrainResult TrainingRun::run() {
     commit(false);
     return stop();
   }
-  const std::uint64_t patience = run_.config.unsigned_at("evaluate", "stop_early");
-  const auto out_of_patience = [&] { return patience > 0 && evaluations_without_better_ >= patience; };
   last_line_ = Clock::now();
-  while (step_ < run_.plan.total_steps && !out_of_patience()) {
+  while (!finished()) {
     guarded_step();
     if (after_step() == After::kStop) return stop();
   }

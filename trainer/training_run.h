@@ -35,8 +35,8 @@ struct Prepared {
 /// Collective in all its public calls. One thread.
 class TrainingRun {
  public:
-  TrainingRun(Communicator& comm, const TrainOptions& options, Prepared prepared, std::unique_ptr<RunRecord> record,
-              const std::vector<TensorBlob>& optimizer_state);
+  TrainingRun(Communicator& comm, const TrainOptions& options, Prepared prepared,
+              std::unique_ptr<RunRecord> record, const std::vector<TensorBlob>& optimizer_state);
   TrainResult run();
 
  private:
@@ -49,6 +49,7 @@ class TrainingRun {
   StepReport forward_backward(const Batch& batch);
   void log_step(const StepTotals& totals, double gradient_norm, double rate);
   After after_step();
+  bool finished() const;
   bool evaluation_due() const;
   bool evaluate_now();
   void take_metrics(const Json& metrics);

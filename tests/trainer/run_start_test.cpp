@@ -34,6 +34,7 @@ class RunStartTest : public ::testing::Test {
                      {"finished", finished},
                      {"plan", {{"steps_per_epoch", 10}}}};
     content.pipeline = Json::object();
+    content.contract_yaml = "version: 1\n";
     return store.commit(content, 5);
   }
   CheckpointStore claimed(const std::string& parent = "") {
