@@ -4,6 +4,7 @@
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <cmath>
@@ -131,8 +132,25 @@ class YamlBuilder : public YAML::EventHandler {
   int documents_ = 0;
 };
 
+namespace {
+
+/// The first byte that is not UTF-8 text, or nothing. A NUL would make yaml-cpp take the text for UTF-16 or
+/// UTF-32.
+std::optional<YAML::Mark> first_bad_byte(std::string_view text) {
+  const std::size_t bad = std::min(utf8_prefix(text), text.find('\0'));
+  if (bad == text.size()) return std::nullopt;
+  const std::string_view before = text.substr(0, bad);
+  YAML::Mark mark;
+  mark.line = static_cast<int>(std::count(before.begin(), before.end(), '\n'));
+  mark.column = static_cast<int>(bad - (before.rfind('\n') + 1));
+  return mark;
+}
+
+}  // namespace
+
 YamlNode YamlNode::parse(std::string_view text, std::string file_name) {
   YamlBuilder builder(std::move(file_name));
+  if (const auto bad = first_bad_byte(text)) builder.refuse(*bad, "is not UTF-8 text");
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);

@@ -23,8 +23,8 @@ class YamlNode {
  public:
   enum class Kind { kNull, kScalar, kList, kMap };
 
-  /// Parses a whole document; an empty one is null. Refused: a second document, anchors, aliases, tags,
-  /// duplicate keys, keys that are no text, nesting deeper than 64.
+  /// Parses a whole document; an empty one is null. Refused: what is not UTF-8, a second document, anchors,
+  /// aliases, tags, duplicate keys, keys that are no text, nesting deeper than 64.
   static YamlNode parse(std::string_view text, std::string file_name);
   static YamlNode load(const std::filesystem::path& path);
 

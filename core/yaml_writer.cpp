@@ -1,6 +1,10 @@
 #include <yaml-cpp/emitter.h>
 
+#include <algorithm>
+#include <cctype>
+
 #include "core/json.h"
+#include "core/text.h"
 #include "core/yaml.h"
 
 namespace muster {
@@ -8,6 +12,9 @@ namespace {
 
 /// Whether this text without quotes would come back as the same text.
 bool stands_plain(const std::string& text) {
+  const bool plain =
+      std::none_of(text.begin(), text.end(), [](unsigned char c) { return std::iscntrl(c) != 0; });
+  if (!plain || trim(text) != text) return false;
   const auto read = attempt([&] { return YamlNode::parse(text, "").to_json(); });
   return read && read.value() == Json(text);
 }

@@ -194,7 +194,7 @@ Row CardFraudGenerator::row(const CardTransaction& tx) {
 
 std::string CardFraudGenerator::contract_yaml() const {
   std::string text =
-      "# Card payments of customers at terminals, in time order; about 1.8 % are fraud.\n"
+      "# Card payments of customers at terminals, in time order; about 2 % are fraud.\n"
       "# Windows (_1d, _7d, _30d) hold what happened strictly before the payment.\n"
       "version: 1\nfields:\n";
   for (const Column& column : kColumns) {
@@ -220,7 +220,7 @@ std::string CardFraudGenerator::contract_yaml() const {
 const bool registered = generators().add(
     "card-fraud",
     {[](const GenerateOptions& options) { return std::make_unique<CardFraudGenerator>(options); },
-     "card payments over months, in time order, 1.8 % fraud: binary label, split by time"});
+     "card payments over months, in time order, 2 % fraud: binary label, split by time"});
 
 }  // namespace
 }  // namespace muster

@@ -84,8 +84,8 @@ TEST(RandomStream, BelowStaysInRangeForAwkwardBounds) {
   EXPECT_NEAR(static_cast<double>(above_half), 1000, 5 * std::sqrt(500));
 }
 
-// With the bound 3·2^62, the words that must be drawn again are a quarter of all: without that, the lowest
-// quarter of the results comes up too often.
+// With the bound 3·2^62 a quarter of all words must be drawn again. Without that, of three neighbouring
+// results one comes up twice as often as the others.
 TEST(RandomStream, BelowIsUnbiasedWhereABiasWouldShow) {
   const std::uint64_t bound = std::uint64_t{3} << 62;
   constexpr int kDraws = 30000;

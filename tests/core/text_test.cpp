@@ -22,6 +22,21 @@ TEST(Text, TrimTakesWhiteSpaceOfBothEnds) {
   EXPECT_EQ(trim("  "), "");
 }
 
+TEST(Utf8, EndsAtTheFirstByteThatIsNone) {
+  for (const std::string good :
+       {"", "a", "\xc2\x80", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+    EXPECT_EQ(utf8_prefix(good), good.size());
+    EXPECT_EQ(utf8_prefix(good + "a\xff" + good), good.size() + 1);
+    if (good.size() > 1) {
+      EXPECT_EQ(utf8_prefix(std::string_view(good).substr(0, good.size() - 1)), 0U) << "cut short";
+    }
+  }
+  for (const char* bad : {"\x80", "\xc1\xbf", "\xc2\x41", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
+                          "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe1\x80\xc0", "\xfe", "\xff"}) {
+    EXPECT_EQ(utf8_prefix(bad), 0U);
+  }
+}
+
 TEST(NearestName, FindsTyposAndNothingFarAway) {
   const Texts known{"learning_rate", "momentum", "epochs", "lanes"};
   EXPECT_EQ(nearest_name("learning_rte", known), "learning_rate");

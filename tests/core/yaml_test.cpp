@@ -142,6 +142,19 @@ TEST(Yaml, WhatIsNoYamlIsRefusedWithAPlace) {
   }
 }
 
+TEST(Yaml, WhatIsNotUtf8IsRefusedWhereItStands) {
+  EXPECT_EQ(error_of("a: 1\nb: \xff"), "f.yaml:2:4: is not UTF-8 text");
+  EXPECT_EQ(error_of("a: |\n  l\xcdines\n"), "f.yaml:2:4: is not UTF-8 text");
+  EXPECT_EQ(error_of(std::string("a\0: 1", 5)), "f.yaml:1:2: is not UTF-8 text");
+  EXPECT_EQ(error_of(std::string("\xff\xfe"
+                                 "a\0",
+                                 4)),
+            "f.yaml:1:1: is not UTF-8 text");  // UTF-16
+  EXPECT_EQ(parse("\xef\xbb\xbf"
+                  "a: ä"),
+            (Json{{"a", "ä"}}));  // a byte order mark is none of the text
+}
+
 TEST(Yaml, SixtyFourLevelsAreReadAndNoMore) {
   Json value = 1;
   for (int i = 0; i < 64; ++i) value = Json::array({value});
@@ -242,6 +255,7 @@ const std::vector<std::string> kAwkwardTexts = {"",
                                                 "0x10",
                                                 "\x01\x7f",
                                                 "\r\n",
+                                                "x [e \r",
                                                 "a\\nb",
                                                 "=",
                                                 "<<",

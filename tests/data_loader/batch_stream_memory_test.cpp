@@ -106,6 +106,11 @@ TEST(StreamMemory, WantsTwiceTheLeastRingAndTwoMoreButNoMoreThanThePlanHas) {
   const StreamMemory all = memory_of(*plan, std::uint64_t{1} << 40);
   EXPECT_EQ(all.ring_batches, 2 * plan->min_ring() + 2);
   EXPECT_EQ(all.plan_bytes, plan->plan_bytes());
+  std::uint64_t row_bytes = sizeof(RowPlace);
+  for (const std::size_t field : it.pipeline.source_fields()) {
+    row_bytes += it.contract.fields()[field].bytes_per_row();
+  }
+  EXPECT_GE(all.block_bytes, 2 * 300 * row_bytes);  // a block for each of two threads
   const std::uint64_t batch = all.ring_bytes / all.ring_batches;
   EXPECT_GE(batch, Batch::bytes(it.pipeline.tensors(), plan->max_rows()));
   EXPECT_EQ(memory_of(*plan, all.total()).ring_batches, all.ring_batches);

@@ -94,7 +94,7 @@ TEST(GradientReducerTest, BucketsStartDuringTheBackwardPassWithFinalValues) {
   reducer.begin_step();
   reducer.ready();
   backward(net, comm);
-  EXPECT_EQ(started_in_backward(comm), (std::vector<bool>{true, true, true, true}));
+  ASSERT_EQ(started_in_backward(comm), (std::vector<bool>{true, true, true, true}));
   // A parameter that is used several times is in only when all its uses are: the value at the start is the
   // whole one.
   const auto expected = plain_gradients(1);
@@ -210,6 +210,9 @@ TEST(GradientReducerTest, LeavesTheModuleUsable) {
     GradientReducer reducer(net, comm, plan_of(kBackward));
     reducer.begin_step();
     reducer.ready();
+  }
+  for (const at::Tensor& parameter : {net.a, net.b, net.c, net.d, net.unused}) {
+    ASSERT_EQ(torch::autograd::impl::post_acc_grad_hooks(parameter), nullptr);
   }
   net.loss().backward();
   EXPECT_TRUE(comm.started.empty());
