@@ -33,6 +33,9 @@ class Hdf5BlockReader : public BlockReader {
   }
 
   const std::vector<Block>& blocks() const override { return blocks_; }
+  std::string partition_name(std::uint32_t partition) const override {
+    return partitions_.at(partition).path.string();
+  }
 
  private:
   struct Known {

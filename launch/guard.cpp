@@ -25,7 +25,8 @@ int with_ranks(const GuardOptions& options, const std::function<int(Ranks&)>& bo
               on_failure);
   try {
     return body(ranks);
-  } catch (const AgreedError&) {
+  } catch (const AgreedError& error) {
+    if (error.mine() && options.on_fault) options.on_fault(error);
     throw;
   } catch (const Error& error) {
     take_down(ranks, options, error);

@@ -17,14 +17,17 @@ Json summarize(FileSystem& files, const fs::path& directory) {
               {"metric", nullptr}};
   for (const Json& event : read_events(files, directory / "events.jsonl")) {
     const std::string kind = event.value("event", "");
-    run["step"] = event.at("step");
+    run["step"] = event.value("step", Json(0));
     if (kind == "run_started" || kind == "resumed") {
       run["state"] = "interrupted";  // unless a later event says how it ended
-      run["total_steps"] = event.at("plan").at("total_steps");
-      run["run_id"] = event.at("run_id");
+      run["total_steps"] = event.value(Json::json_pointer("/plan/total_steps"), Json(nullptr));
+      run["run_id"] = event.value("run_id", "");
     }
-    if (kind == "evaluated") run["metric"] = {{"split", event.at("split")}, {"values", event.at("metrics")}};
-    if (kind == "checkpoint_committed") run["checkpoint"] = event.at("checkpoint");
+    if (kind == "evaluated") {
+      run["metric"] = {{"split", event.value("split", "")},
+                       {"values", event.value("metrics", Json::object())}};
+    }
+    if (kind == "checkpoint_committed") run["checkpoint"] = event.value("checkpoint", "");
     if (kind == "stopped") run["state"] = "stopped";
     if (kind == "run_finished") run["state"] = "finished";
     if (kind == "fault") run["state"] = "failed: " + event.value("message", "");

@@ -62,22 +62,36 @@ std::uint64_t blocks_with_rows(const RowIndex& index, std::uint8_t split) {
 
 /// The memory of this rank's stream with these settings.
 StreamMemory memory_of(Communicator& comm, const Config& config, const Dataset& dataset,
-                       const FeaturePipeline& pipeline, std::uint8_t split, const OrderSettings& order) {
-  const auto plan =
-      make_training_plan(dataset.row_index(), split, order, {0, 0}, 1,
-                         static_cast<std::uint32_t>(comm.rank()), static_cast<std::uint32_t>(comm.size()));
-  return plan_memory(*plan, pipeline, dataset.contract(), dataset.row_index().blocks(),
-                     stream_options(config));
+                       const FeaturePipeline& pipeline, const RunPlan& run, const OrderSettings& order) {
+  const auto world = static_cast<std::uint32_t>(comm.size());
+  const auto plan = make_training_plan(dataset.row_index(), run.split_number, order, {0, 0}, run.epochs(),
+                                       static_cast<std::uint32_t>(comm.rank()), world);
+  StreamOptions options = stream_options(config);
+  options.world = world;
+  options.lanes = order.lanes;
+  return plan_memory(*plan, pipeline, dataset.contract(), dataset.row_index().blocks(), options);
+}
+
+/// Rows and steps, which do not depend on the window.
+void count_steps(const Config& config, const Dataset& dataset, const OrderSettings& settings, RunPlan& plan) {
+  const SampleOrder order(dataset.row_index().rows_per_block(plan.split_number), settings);
+  plan.rows = order.rows();
+  plan.steps_per_epoch = order.steps_per_epoch();
+  const Json& steps = config.at("train", "steps");
+  plan.total_steps = steps.is_null() ? config.unsigned_at("train", "epochs") * plan.steps_per_epoch
+                                     : steps.get<std::uint64_t>();
 }
 
 /// The largest window up to the default that fits this rank's memory.
 std::uint32_t fitting_window(Communicator& comm, const Config& config, const Dataset& dataset,
-                             const FeaturePipeline& pipeline, std::uint8_t split, OrderSettings order) {
-  const std::uint64_t blocks_per_lane = blocks_with_rows(dataset.row_index(), split) / order.lanes + 2;
+                             const FeaturePipeline& pipeline, const RunPlan& run) {
+  OrderSettings order = run.order;
+  const std::uint64_t blocks_per_lane =
+      blocks_with_rows(dataset.row_index(), run.split_number) / order.lanes + 2;
   const std::uint64_t wanted = (4 * std::uint64_t{order.batch_size} + order.lanes - 1) / order.lanes;
   order.window = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, std::min(wanted, blocks_per_lane)));
   while (true) {
-    const auto memory = attempt([&] { return memory_of(comm, config, dataset, pipeline, split, order); });
+    const auto memory = attempt([&] { return memory_of(comm, config, dataset, pipeline, run, order); });
     if (memory.ok()) return order.window;
     if (order.window == 1) throw memory.error();
     order.window /= 2;
@@ -111,19 +125,13 @@ RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& d
     OrderSettings checked = plan.order;
     checked.window = std::max(1U, checked.window);  // 0: still open
     check_order(checked, world);
+    count_steps(config, dataset, checked, plan);
     if (plan.order.window > 0) return plan.order.window;
-    return fitting_window(comm, config, dataset, pipeline, plan.split_number, plan.order);
+    return fitting_window(comm, config, dataset, pipeline, plan);
   });
   plan.order.window = smallest(comm, "window", window);
-  plan.memory = together(comm, "loader memory", [&] {
-    return memory_of(comm, config, dataset, pipeline, plan.split_number, plan.order);
-  });
-  const SampleOrder order(dataset.row_index().rows_per_block(plan.split_number), plan.order);
-  plan.rows = order.rows();
-  plan.steps_per_epoch = order.steps_per_epoch();
-  const Json& steps = config.at("train", "steps");
-  plan.total_steps = steps.is_null() ? config.unsigned_at("train", "epochs") * plan.steps_per_epoch
-                                     : steps.get<std::uint64_t>();
+  plan.memory = together(comm, "loader memory",
+                         [&] { return memory_of(comm, config, dataset, pipeline, plan, plan.order); });
   plan.live_blocks = std::min<std::uint64_t>(std::uint64_t{plan.order.window} * plan.order.lanes,
                                              blocks_with_rows(dataset.row_index(), plan.split_number));
   plan.variance_ratio = shuffle_variance_ratio(plan.order.batch_size, plan.live_blocks);
