@@ -39,9 +39,9 @@ void from_hex_into(std::string_view hex, std::span<std::uint8_t> out) {
 
 std::array<std::uint8_t, 16> big_endian(const Digest& digest) {
   std::array<std::uint8_t, 16> bytes{};
-  for (int i = 0; i < 8; ++i) {
-    bytes[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(digest.high >> (56 - 8 * i));
-    bytes[static_cast<std::size_t>(i + 8)] = static_cast<std::uint8_t>(digest.low >> (56 - 8 * i));
+  for (std::size_t i = 0; i < 8; ++i) {
+    bytes[i] = static_cast<std::uint8_t>(digest.high >> (56 - 8 * i));
+    bytes[i + 8] = static_cast<std::uint8_t>(digest.low >> (56 - 8 * i));
   }
   return bytes;
 }

@@ -1,5 +1,6 @@
 #pragma once
-// The losses as weighted sums, so that any split of a batch over ranks and micro-batches adds up to the same step.
+// The losses as weighted sums, so that any split of a batch over ranks and micro-batches adds up to the same
+// step.
 
 #include <string>
 #include <vector>
@@ -19,8 +20,9 @@ struct LossSettings {
 
 LossKind parse_loss_kind(const std::string& name);  ///< "cross_entropy", "binary", "mse"
 
-/// Two float64 values [sum of weighted losses, sum of weights] over the rows, from scores ([rows, classes] or [rows]). A row's
-/// weight is its sample weight × class weight (or pos_weight). Zero rows give zeros that still carry the graph.
+/// Two float64 values [sum of weighted losses, sum of weights] over the rows, from scores ([rows, classes] or
+/// [rows]). A row's weight is its sample weight × class weight (or pos_weight). Zero rows give zeros that
+/// still carry the graph.
 at::Tensor loss_sums(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings);
 
 /// Scores as people and metrics want them: softmax, sigmoid, or as they are. Float32, same shape.

@@ -26,7 +26,8 @@ class GatedModel : public muster::Model {
   torch::nn::Module& module() override { return net_; }
 
   at::Tensor forward(const muster::ModelBatch& batch) override {
-    if (batch.training() && static_cast<std::int64_t>(batch.step()) == fail_at_step_ && batch.positions().front() > 0) {
+    if (batch.training() && static_cast<std::int64_t>(batch.step()) == fail_at_step_ &&
+        batch.positions().front() > 0) {
       throw std::runtime_error("this model was asked to fail here");
     }
     const at::Tensor x = batch.get(input_).flatten(1);
@@ -41,12 +42,16 @@ class GatedModel : public muster::Model {
   std::int64_t fail_at_step_;
 };
 
-const bool registered = muster::models().add(
-    "gated", {{{"width", muster::OptionType::kUnsigned, 64, "units of each tower", {}},
-               {"fail_at_step", muster::OptionType::kInteger, -1, "throw in this step on ranks but the first (a test)", {}}},
-              [](const muster::ModelContext& context) -> std::unique_ptr<muster::Model> {
-                return std::make_unique<GatedModel>(context);
-              },
-              "two towers, one of which gates the other"});
+const bool registered =
+    muster::models().add("gated", {{{"width", muster::OptionType::kUnsigned, 64, "units of each tower", {}},
+                                    {"fail_at_step",
+                                     muster::OptionType::kInteger,
+                                     -1,
+                                     "throw in this step on ranks but the first (a test)",
+                                     {}}},
+                                   [](const muster::ModelContext& context) -> std::unique_ptr<muster::Model> {
+                                     return std::make_unique<GatedModel>(context);
+                                   },
+                                   "two towers, one of which gates the other"});
 
 }  // namespace

@@ -71,7 +71,7 @@ TEST(Options, WrongValuesAreRefusedWhereTheyStand) {
   EXPECT_EQ(error_of("rate: .inf"), "f.yaml:1:1: a finite number was expected");
   EXPECT_EQ(error_of("weights: [1, .inf]"), "f.yaml:1:14: a finite number was expected");
   EXPECT_EQ(error_of("name: [a]"), "f.yaml:1:1: text was expected, found a list");
-  EXPECT_EQ(error_of("kind: tow"), "f.yaml:1:1: 'tow' is no kind; known: one, two");
+  EXPECT_EQ(error_of("kind: tow"), "f.yaml:1:1: 'tow' is no kind (did you mean 'two'?); known: one, two");
   EXPECT_EQ(error_of("kinds: [one, onee]"),
             "f.yaml:1:14: 'onee' is no kinds (did you mean 'one'?); known: one, two");
   EXPECT_EQ(error_of("memory: lots"), "f.yaml:1:1: a size like '512 MiB' was expected, found 'lots'");

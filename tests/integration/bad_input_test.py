@@ -46,7 +46,7 @@ def main():
             return ("train", config(**sections))
 
         # Command line and config.
-        refused(64, "frobnicate", arguments=("frobnicate",))
+        refused(64, "--help", arguments=("frobnicate",))
         refused(64, "--rows", arguments=("generate", "tabular", "--out", scratch / "new"))
         refused(78, "epocks", "epochs", "config.yaml:", arguments=train(train={"epocks": 2}))
         refused(78, "integer", "many", "config.yaml:", arguments=train(batch={"size": "many"}))
@@ -82,7 +82,7 @@ def main():
         empty.mkdir()
         shutil.copy(data / "contract.yaml", empty)
         refused(65, "empty", arguments=("validate", empty))
-        refused(78, "contract.yaml", arguments=("validate", scratch / "runs-nowhere"))
+        refused(78, "no such dataset", arguments=("validate", scratch / "nowhere"))
         refused(78, "muster validate", arguments=train(data={"dataset": str(empty)}))
 
         # Resuming another run.

@@ -121,7 +121,7 @@ TEST(Config, WhatMustBeGivenIsNamed) {
   EXPECT_EQ(error_of("data: {dataset: d}\ntrain: {epochs: 1}\nmodel: {hidden: [1]}"),
             "78 c.yaml:3:1: 'name' is missing");
   EXPECT_EQ(error_of("data: {dataset: d}\ntrain: {epochs: 1}\nmodel: {name: mpl}"),
-            "78 c.yaml:3:9: there is no model 'mpl'; known: mlp, linear");
+            "78 c.yaml:3:9: there is no model 'mpl' (did you mean 'mlp'?); known: mlp, linear");
   EXPECT_EQ(error_of("data: {dataset: d}\ntrain: {epochs: 1}\nmodel: {name: linea}"),
             "78 c.yaml:3:9: there is no model 'linea' (did you mean 'linear'?); known: mlp, linear");
 }

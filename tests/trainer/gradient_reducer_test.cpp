@@ -212,7 +212,7 @@ TEST(GradientReducerTest, LeavesTheModuleUsable) {
     reducer.ready();
   }
   for (const at::Tensor& parameter : {net.a, net.b, net.c, net.d, net.unused}) {
-    ASSERT_EQ(torch::autograd::impl::post_acc_grad_hooks(parameter), nullptr);
+    ASSERT_TRUE(torch::autograd::impl::post_acc_grad_hooks(parameter) == nullptr);
   }
   net.loss().backward();
   EXPECT_TRUE(comm.started.empty());
