@@ -97,6 +97,12 @@ TrainResult dry_run(Communicator& comm, const Config& config, const Dataset& dat
   result.plan = plan.to_json();
   result.plan["parameters"] = parameter_count(model->module());
   result.plan["ranks"] = comm.size();
+  for (int rank = 0; rank < comm.size(); ++rank) {
+    result.plan["lanes_per_rank"].push_back(lanes_of_rank(static_cast<std::uint32_t>(rank),
+                                                          static_cast<std::uint32_t>(comm.size()),
+                                                          plan.order.lanes)
+                                                .count());
+  }
   for (const std::string& name : dataset.row_index().split_names()) {
     result.plan["rows_per_split"][name] = dataset.row_index().rows(dataset.row_index().split(name));
   }
