@@ -33,7 +33,7 @@ class BlockReader {
 /// checks each field's type and shape against the contract then. `max_open_files` bounds the open
 /// descriptors.
 std::unique_ptr<BlockReader> make_hdf5_block_reader(const Contract& contract, const Manifest& manifest,
-                                                    std::filesystem::path root,
+                                                    const std::filesystem::path& root,
                                                     std::size_t max_open_files = 64);
 
 /// Values in memory: `columns[field]` holds all rows of all partitions, in manifest order.

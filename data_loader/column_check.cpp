@@ -28,7 +28,7 @@ struct Rules {
 
   bool hold(T value) const {
     // NaN is in no range.
-    if (!(value >= minimum && value <= maximum)) return missing && value != value;
+    if (!(value >= minimum && value <= maximum)) return missing && std::isnan(static_cast<double>(value));
     return allowed.empty() || std::binary_search(allowed.begin(), allowed.end(), value);
   }
 };

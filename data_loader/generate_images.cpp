@@ -82,8 +82,10 @@ class ImageGenerator : public RowGenerator {
     const double turn = 0.5 * (stream.uniform() - 0.5);
     const double bright = 90 + 120 * stream.uniform();
     for (int pixel = 0; pixel < kSide * kSide; ++pixel) {
-      const double across = (pixel % kSide - left) / size;
-      const double down = (top - pixel / kSide) / size;
+      const int column = pixel % kSide;
+      const int line = pixel / kSide;
+      const double across = (column - left) / size;
+      const double down = (top - line) / size;
       const double x = across * std::cos(turn) - down * std::sin(turn);
       const double y = across * std::sin(turn) + down * std::cos(turn);
       const double ink = std::clamp(0.5 - size * outside(shape, x, y), 0.0, 1.0);

@@ -88,7 +88,8 @@ class Hdf5BlockReader : public BlockReader {
 }  // namespace
 
 std::unique_ptr<BlockReader> make_hdf5_block_reader(const Contract& contract, const Manifest& manifest,
-                                                    std::filesystem::path root, std::size_t max_open_files) {
+                                                    const std::filesystem::path& root,
+                                                    std::size_t max_open_files) {
   return std::make_unique<Hdf5BlockReader>(contract, manifest, root, max_open_files);
 }
 

@@ -232,7 +232,7 @@ std::vector<Result<std::vector<DatasetLayout>>> probe_files(const std::filesyste
       answers.push_back(understood(reply.line, file));
       continue;
     }
-    answers.push_back(refusal(*child, reply.end, file, limits));
+    answers.emplace_back(refusal(*child, reply.end, file, limits));
     child.reset();
   }
   return answers;

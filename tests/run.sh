@@ -65,7 +65,7 @@ build() { # build PRESET [CMAKE ARGUMENTS...]
   return "${PIPESTATUS[0]}"
 }
 
-# With --full only: files that compute tensors (a minute each), and the analyzer (three times the cost of the rest).
+# With --full only: tests, files that compute tensors (a minute each), and the analyzer (three times the cost of the rest).
 check_tidy() {
   local log=build/tidy.configure.log checks="-clang-analyzer-*"
   [ $full = 0 ] || checks="clang-analyzer-*"
@@ -74,7 +74,8 @@ check_tidy() {
 import json, os, sys
 for entry in json.load(open("build/tidy/compile_commands.json")):
     generated = entry["file"].startswith(os.getcwd() + "/build/")
-    if not generated and ("_torch.dir" not in entry["command"] or sys.argv[1] == "1"):
+    costly = "_torch.dir" in entry["command"] or "/tests/" in entry["file"]
+    if not generated and (not costly or sys.argv[1] == "1"):
         print(entry["file"])
 PYTHON
   local result=$?
@@ -89,6 +90,18 @@ test_preset() { # test_preset PRESET [CMAKE ARGUMENTS...]
   return $result
 }
 
+# What runs in several threads, without torch.
+readonly kThreaded=(batch_stream_test block_reader_test validate_test communicator_test)
+test_threads() {
+  cmake --preset tsan >build/tsan.configure.log 2>&1 || { cat build/tsan.configure.log; return 1; }
+  cmake --build --preset tsan --target "${kThreaded[@]}" muster-probe |
+    grep -vE '^\[[0-9]+/[0-9]+\] (Building|Linking|Generating)'
+  [ "${PIPESTATUS[0]}" = 0 ] && ctest --preset tsan --progress -R "^($(IFS='|'; echo "${kThreaded[*]}"))$"
+  local result=$?
+  drop_tree tsan
+  return $result
+}
+
 echo "tests/run.sh: format, layers, tidy, sanitizers, fuzzers, unit, MPI and integration tests; $kJobs cores," \
   "$([ $full = 1 ] && echo 'full sizes' || echo 'small sizes (--full for all)')"
 stage setup ./setup.sh --tests --yes || finish
@@ -97,7 +110,7 @@ stage layers check_layers
 stage build build dev || finish
 stage tidy check_tidy
 drop_tree tidy
-stage thread-sanitizer test_preset tsan
+stage thread-sanitizer test_threads
 stage address-sanitizer test_preset asan-ubsan
 stage fuzzers test_preset fuzz -DMUSTER_FUZZ_SECONDS="$([ $full = 1 ] && echo 60 || echo 10)"
 [ $full = 0 ] || stage address-sanitizer-torch test_preset asan-ubsan-torch

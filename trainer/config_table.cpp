@@ -203,7 +203,7 @@ void check_evaluation(const Json& values, const YamlNode& document) {
                fmt::format("there is no metric '{}' with loss.kind {}{}; known: {}", metric, loss,
                            did_you_mean(metric, known), join(known, ", ")));
   }
-  if (evaluate.at("stop_early") > 0 && evaluate.at("split") == "") {
+  if (evaluate.at("stop_early") > 0 && evaluate.at("split").get<std::string>().empty()) {
     refuse_key(document, "evaluate", "stop_early", "evaluate.stop_early needs evaluate.split");
   }
 }

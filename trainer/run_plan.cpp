@@ -136,7 +136,8 @@ RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& d
                                              blocks_with_rows(dataset.row_index(), plan.split_number));
   plan.variance_ratio = shuffle_variance_ratio(plan.order.batch_size, plan.live_blocks);
   const double mean = static_cast<double>(plan.order.lanes) / world;
-  plan.max_over_mean_load = static_cast<double>((plan.order.lanes + world - 1) / world) / mean;
+  const std::uint32_t most_lanes = (plan.order.lanes + world - 1) / world;
+  plan.max_over_mean_load = most_lanes / mean;
   return plan;
 }
 
