@@ -9,6 +9,8 @@ Json parse_json(std::string_view text, const std::string& name, ErrorCode code) 
     return Json::parse(text);
   } catch (const Json::parse_error& error) {
     throw Error(code, fmt::format("is not JSON (at byte {})", error.byte), name);
+  } catch (const Json::exception& error) {
+    throw Error(code, fmt::format("is not JSON that can be held: {}", error.what()), name);
   }
 }
 

@@ -47,6 +47,8 @@ class YamlBuilder : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     check(mark, tag, anchor);
+    // yaml-cpp turns some escapes ("\\N") into single bytes.
+    if (utf8_prefix(value) != value.size()) refuse(mark, "has an escape that is not UTF-8 text");
     if (wants_key()) return take_key(mark, value);
     YamlNode node = at(mark);
     node.kind_ = YamlNode::Kind::kScalar;
