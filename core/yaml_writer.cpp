@@ -10,13 +10,20 @@
 namespace muster {
 namespace {
 
-/// Whether this text without quotes would come back as the same text.
+/// Whether this text without quotes would come back as the same text, as a key or a value, in any style.
+/// Strict: letters, digits and what names and paths are made of.
 bool stands_plain(const std::string& text) {
-  const bool plain =
-      std::none_of(text.begin(), text.end(), [](unsigned char c) { return std::iscntrl(c) != 0; });
-  if (!plain || trim(text) != text) return false;
+  const bool plain = std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return c < 128 && (std::isalnum(c) != 0 || c == '_' || c == '.' || c == '/' || c == '-');
+  });
+  if (!plain || text.empty() || text.front() == '-') return false;
   const auto read = attempt([&] { return YamlNode::parse(text, "").to_json(); });
   return read && read.value() == Json(text);
+}
+
+void emit_text(YAML::Emitter& out, const std::string& text) {
+  if (!stands_plain(text)) out << YAML::DoubleQuoted;
+  out << text;
 }
 
 void emit(YAML::Emitter& out, const Json& value) {
@@ -24,7 +31,9 @@ void emit(YAML::Emitter& out, const Json& value) {
     case Json::value_t::object:
       out << YAML::BeginMap;
       for (const auto& [key, child] : value.items()) {
-        out << YAML::Key << key << YAML::Value;
+        out << YAML::Key;
+        emit_text(out, key);
+        out << YAML::Value;
         emit(out, child);
       }
       out << YAML::EndMap;
@@ -34,12 +43,9 @@ void emit(YAML::Emitter& out, const Json& value) {
       for (const auto& child : value) emit(out, child);
       out << YAML::EndSeq;
       break;
-    case Json::value_t::string: {
-      const auto text = value.get<std::string>();
-      if (!stands_plain(text)) out << YAML::DoubleQuoted;
-      out << text;
+    case Json::value_t::string:
+      emit_text(out, value.get<std::string>());
       break;
-    }
     case Json::value_t::null:
       out << YAML::Null;
       break;

@@ -112,7 +112,7 @@ stage tidy check_tidy
 drop_tree tidy
 stage thread-sanitizer test_threads
 stage address-sanitizer test_preset asan-ubsan
-stage fuzzers test_preset fuzz -DMUSTER_FUZZ_SECONDS="$([ $full = 1 ] && echo 60 || echo 10)"
+stage fuzzers test_preset fuzz -DMUSTER_FUZZ_SECONDS="$([ $full = 1 ] && echo 60 || echo 0)"
 [ $full = 0 ] || stage address-sanitizer-torch test_preset asan-ubsan-torch
 echo "== tests"
 ctest --preset dev || failed+=(tests)
