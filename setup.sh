@@ -156,7 +156,7 @@ check_python() {
 
 download_mb=0 disk_mb=0 minutes=0
 estimate() {
-  if [ ${#missing_packages[@]} -gt 0 ]; then # measured on an empty Debian 12
+  if [ ${#missing_packages[@]} -gt 0 ]; then # estimated for an empty Debian 12
     if is_missing g++ || is_missing libopenmpi-dev; then download_mb=200 disk_mb=800 minutes=3; fi
     if is_missing clang-14 || is_missing clang-tidy-14; then
       download_mb=$((download_mb + 130)) disk_mb=$((disk_mb + 700)) minutes=$((minutes + 2))
