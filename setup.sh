@@ -19,7 +19,7 @@ TEXT
 readonly kDeps=build/deps
 readonly kTorch=$kDeps/libtorch
 readonly kWheels=cmake/libtorch-wheels.txt
-readonly kTestPackages=(safetensors==0.8.0 numpy==2.4.6)
+readonly kTestPackages=(safetensors==0.8.0 numpy==2.4.6 clang-tidy==23.1.4)
 
 check_only=0 assume_yes=0 with_tests=0
 for argument in "$@"; do
@@ -65,7 +65,7 @@ build_packages() {
 }
 
 test_packages() {
-  echo libgtest-dev libgmock-dev libbenchmark-dev hdf5-tools python3-venv clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev
+  echo libgtest-dev libgmock-dev libbenchmark-dev hdf5-tools python3-venv clang-14 clang-format-14 libclang-rt-14-dev
 }
 
 missing_packages=()
@@ -158,13 +158,13 @@ download_mb=0 disk_mb=0 minutes=0
 estimate() {
   if [ ${#missing_packages[@]} -gt 0 ]; then # estimated for an empty Debian 12
     if is_missing g++ || is_missing libopenmpi-dev; then download_mb=200 disk_mb=800 minutes=3; fi
-    if is_missing clang-14 || is_missing clang-tidy-14; then
+    if is_missing clang-14; then
       download_mb=$((download_mb + 130)) disk_mb=$((disk_mb + 700)) minutes=$((minutes + 2))
     fi
     [ $download_mb -gt 0 ] || { download_mb=30 disk_mb=150 minutes=1; }
   fi
   if [ $need_torch = 1 ]; then download_mb=$((download_mb + 550)) disk_mb=$((disk_mb + 2000)) minutes=$((minutes + 3)); fi
-  if [ $need_python = 1 ]; then download_mb=$((download_mb + 25)) disk_mb=$((disk_mb + 150)) minutes=$((minutes + 1)); fi
+  if [ $need_python = 1 ]; then download_mb=$((download_mb + 70)) disk_mb=$((disk_mb + 250)) minutes=$((minutes + 1)); fi
 }
 
 check_disk() {

@@ -4,8 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <exception>
+#include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <variant>
@@ -25,24 +26,30 @@ enum class ErrorCode {
 };
 
 /// One failure: a code, one line that says what and how to mend it, and where ("file:line:column",
-/// "file:dataset[row]", "" if nowhere in particular). `what()` is "where: message".
-class Error : public std::runtime_error {
+/// "file:dataset[row]", "" if nowhere in particular). `what()` is "where: message". Copies share their texts:
+/// copying, as throwing and catching do, cannot fail.
+class Error : public std::exception {
  public:
   Error(ErrorCode code, std::string message, std::string where = {})
-      : std::runtime_error(where.empty() ? message : where + ": " + message),
-        code_(code),
-        message_(std::move(message)),
-        where_(std::move(where)) {}
+      : code_(code), texts_(make_texts(std::move(message), std::move(where))) {}
 
+  const char* what() const noexcept override { return texts_->what.c_str(); }
   ErrorCode code() const { return code_; }
   int exit_code() const { return static_cast<int>(code_); }
-  const std::string& message() const { return message_; }
-  const std::string& where() const { return where_; }
+  const std::string& message() const { return texts_->message; }
+  const std::string& where() const { return texts_->where; }
 
  private:
+  struct Texts {
+    std::string message, where, what;
+  };
+  static std::shared_ptr<const Texts> make_texts(std::string message, std::string where) {
+    std::string what = where.empty() ? message : where + ": " + message;
+    return std::make_shared<const Texts>(Texts{std::move(message), std::move(where), std::move(what)});
+  }
+
   ErrorCode code_;
-  std::string message_;
-  std::string where_;
+  std::shared_ptr<const Texts> texts_;
 };
 
 /// Throws Error with a formatted message.

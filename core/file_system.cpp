@@ -66,9 +66,11 @@ class PosixFileSystem : public FileSystem {
   }
 
   std::vector<std::byte> read(const std::filesystem::path& path) override {
-    const Descriptor file(path, O_RDONLY, "read");
+    const Descriptor file(path, O_RDONLY | O_NONBLOCK, "read");  // opening a FIFO would wait for its writer
     struct stat status {};
     if (::fstat(file.get(), &status) != 0) fail_errno("read", path, errno);
+    if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+      throw Error(ErrorCode::kStorage, "is no regular file", path.string());
     // One byte more than it says, so that its end is seen: some files (directories, /proc) do not tell their
     // size.
     std::vector<std::byte> content(static_cast<std::size_t>(status.st_size) + 1);

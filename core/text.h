@@ -21,6 +21,9 @@ std::optional<std::string> nearest_name(std::string_view name, std::span<const s
 /// " (did you mean 'x'?)", or "" when nothing is near.
 std::string did_you_mean(std::string_view name, std::span<const std::string> known);
 
+/// As one word of a shell's command line: unchanged where that is safe, else in single quotes.
+std::string shell_quoted(std::string_view text);
+
 /// "1.5 GiB", "312 B".
 std::string human_bytes(std::uint64_t bytes);
 /// "300,000".
@@ -30,6 +33,9 @@ std::string human_seconds(double seconds);
 
 /// Bytes from "512 MiB", "2GB", "1048576" (decimal and binary units); nothing if it is no such text.
 std::optional<std::uint64_t> parse_bytes(std::string_view text);
+
+/// The decimal number that `text` begins with; nothing if it begins otherwise or the number does not fit.
+std::optional<int> leading_integer(std::string_view text);
 
 /// UTC as "2026-01-31T12:34:56.789Z". From a system clock time in seconds since 1970.
 std::string iso_time(double seconds_since_epoch);

@@ -76,7 +76,7 @@ StreamMemory plan_memory(const BatchPlan& plan, const FeaturePipeline& pipeline,
   memory.plan_bytes = plan.plan_bytes();
   const std::uint64_t least = least_ring(plan);
   const std::uint64_t wanted = std::max(least, std::min(2 * plan.min_ring() + 2, plan.batches()));
-  const std::uint64_t fixed = memory.block_bytes + memory.plan_bytes;
+  const std::uint64_t fixed = memory.block_bytes + memory.plan_bytes + options.reserved;
   if (fixed + least * batch_bytes > options.memory) {
     fail(ErrorCode::kConfig,
          "loader.memory is {} ({} bytes); at least {} ({} bytes) is needed on this rank{}",

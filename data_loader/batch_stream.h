@@ -25,6 +25,7 @@ struct StreamMemory {
 struct StreamOptions {
   unsigned threads = 1;
   std::uint64_t memory = std::uint64_t{1} << 30;  ///< bound for this rank, bytes
+  std::uint64_t reserved = 0;                     ///< of that, for another stream that lives beside this one
   // For the advice when memory is too little: ranks there are, and lanes they share; 0 where more ranks take
   // no rows off this one (evaluation).
   std::uint32_t world = 1;

@@ -42,7 +42,11 @@ double lognormal(RandomStream& stream, double median, double sigma) {
 
 std::uint64_t poisson(RandomStream& stream, double mean) {
   std::uint64_t count = 0;
-  for (double sum = stream.exponential(); sum < mean; sum += stream.exponential()) ++count;
+  double sum = stream.exponential();
+  while (sum < mean) {
+    sum += stream.exponential();
+    ++count;
+  }
   return count;
 }
 

@@ -22,18 +22,23 @@ std::vector<std::byte> read_written(FileSystem& files, const std::filesystem::pa
   return files.read(path);
 }
 
-void check_partitions(const Manifest& manifest, const IndexSidecar& sidecar,
-                      const std::filesystem::path& root, const std::filesystem::path& directory) {
+/// The hashes of those whose time alone is another.
+BlockHashes check_partitions(const Manifest& manifest, const IndexSidecar& sidecar,
+                             const std::filesystem::path& root, const std::filesystem::path& directory) {
+  BlockHashes unvouched;
   for (std::size_t i = 0; i < manifest.partitions.size(); ++i) {
     const std::filesystem::path file = root / manifest.partitions[i].path;
-    const Result<bool> same = attempt([&] { return sidecar.partitions[i].stamp.matches(file); });
-    if (same.ok() && same.value()) continue;
-    const std::string what = same.ok() ? "changed since the dataset was validated" : same.error().message();
-    throw Error(same.ok() ? ErrorCode::kData : same.error().code(),
+    const auto match = attempt([&] { return sidecar.partitions[i].stamp.match(file); });
+    if (match.ok() && match.value() == PartitionStamp::Match::kNewTime)
+      unvouched.emplace(static_cast<std::uint32_t>(i), sidecar.partitions[i].blocks);
+    if (match.ok() && match.value() != PartitionStamp::Match::kOther) continue;
+    const std::string what = match.ok() ? "changed since the dataset was validated" : match.error().message();
+    throw Error(match.ok() ? ErrorCode::kData : match.error().code(),
                 fmt::format("{}; restore it, give its folder (data.root), or run `muster validate {}`", what,
                             directory.string()),
                 file.string());
   }
+  return unvouched;
 }
 
 }  // namespace
@@ -77,12 +82,14 @@ Dataset Dataset::open(const std::filesystem::path& directory, const std::filesys
     refuse(ErrorCode::kData,
            fmt::format("index.bin belongs to another manifest: run `muster validate {}`", where));
   }
-  check_partitions(manifest, sidecar, dataset.root_, directory);
+  dataset.unvouched_ = check_partitions(manifest, sidecar, dataset.root_, directory);
   return dataset;
 }
 
 std::unique_ptr<BlockReader> Dataset::make_reader() const {
-  return make_hdf5_block_reader(contract_, manifest_, root_);
+  auto reader = make_hdf5_block_reader(contract_, manifest_, root_);
+  if (unvouched_.empty()) return reader;
+  return make_checked_block_reader(std::move(reader), contract_, unvouched_);
 }
 
 }  // namespace muster

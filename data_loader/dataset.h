@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data_loader/block_reader.h"
+#include "data_loader/checked_block_reader.h"
 #include "data_loader/contract.h"
 #include "data_loader/manifest.h"
 #include "data_loader/row_index.h"
@@ -27,7 +28,10 @@ class Dataset {
   const Contract& contract() const { return contract_; }
   const Manifest& manifest() const { return manifest_; }
   const RowIndex& row_index() const { return *row_index_; }
+  /// Checks what it reads of `unvouched` partitions against their block hashes.
   std::unique_ptr<BlockReader> make_reader() const;
+  /// Numbers of partitions whose files have another time than when they were validated, with their hashes.
+  const BlockHashes& unvouched() const { return unvouched_; }
 
  private:
   std::filesystem::path directory_;
@@ -35,6 +39,7 @@ class Dataset {
   Contract contract_;
   Manifest manifest_;
   std::shared_ptr<const RowIndex> row_index_;
+  BlockHashes unvouched_;
 };
 
 }  // namespace muster

@@ -2,8 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <cstring>
+
+#include "core/text.h"
 
 namespace muster::hdf5 {
 namespace {
@@ -22,7 +23,8 @@ Failure last_failure() {
   // The file driver packs time, addresses and buffers into its messages; the cause is the error number.
   constexpr std::string_view kMark = "errno = ";
   if (const auto at = failure.message.find(kMark); at != std::string::npos) {
-    failure.error_number = std::atoi(failure.message.c_str() + at + kMark.size());
+    failure.error_number =
+        leading_integer(std::string_view(failure.message).substr(at + kMark.size())).value_or(0);
     failure.message = std::strerror(failure.error_number);
   }
   return failure;

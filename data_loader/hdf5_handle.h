@@ -27,6 +27,9 @@ class Lock {
 
  private:
   static std::mutex& mutex() {
+    // At exit everything of ours is closed; after a write that failed the library would try for ever.
+    static const bool no_exit_handler = H5dont_atexit() >= 0;
+    (void)no_exit_handler;
     static std::mutex process_wide;
     return process_wide;
   }

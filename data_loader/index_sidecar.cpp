@@ -57,10 +57,11 @@ PartitionStamp PartitionStamp::of(const std::filesystem::path& file) {
   return {facts.size, facts.modified_ns, ends_of(file, facts.size)};
 }
 
-bool PartitionStamp::matches(const std::filesystem::path& file) const {
+PartitionStamp::Match PartitionStamp::match(const std::filesystem::path& file) const {
   const FileFacts facts = facts_of(file);
-  if (facts.size != size) return false;
-  return facts.modified_ns == modified_ns || ends_of(file, size) == ends;
+  if (facts.size != size) return Match::kOther;
+  if (facts.modified_ns == modified_ns) return Match::kSame;
+  return ends_of(file, size) == ends ? Match::kNewTime : Match::kOther;
 }
 
 std::vector<std::byte> IndexSidecar::serialize() const {

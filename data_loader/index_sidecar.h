@@ -22,9 +22,13 @@ struct PartitionStamp {
 
   /// The stamp of a file now. Error{kData} if there is no such file, Error{kStorage} if it cannot be read.
   static PartitionStamp of(const std::filesystem::path& file);
-  /// Whether the file still has this size, and this time or at least these ends (a copy has a new time). An
-  /// overwrite in the middle that keeps the size is seen only by the block hashes. Throws as `of`.
-  bool matches(const std::filesystem::path& file) const;
+  enum class Match {
+    kSame,     ///< size and time
+    kNewTime,  ///< size and ends: a copy, or an overwrite in the middle that only the block hashes tell
+    kOther
+  };
+  /// Compares with the file now. Throws as `of`.
+  Match match(const std::filesystem::path& file) const;
 };
 
 struct IndexSidecar {

@@ -28,7 +28,14 @@ using muster::Json;
 constexpr std::uint64_t kMostRowBytes = std::uint64_t{64} << 20;
 
 // A sanitizer reserves terabytes of address space, so a build with one goes without the limit on it.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__has_feature)  // clang
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define MUSTER_PROBE_SANITIZED
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MUSTER_PROBE_SANITIZED
+#endif
+#if defined(MUSTER_PROBE_SANITIZED)
 constexpr bool kLimitsMemory = false;
 #else
 constexpr bool kLimitsMemory = true;
@@ -104,11 +111,11 @@ Json probe(const std::string& path, std::uint64_t most_declared) {
 int serve(const muster::ProbeLimits& limits) {
   limit(RLIMIT_CORE, 0);
   if (kLimitsMemory) limit(RLIMIT_AS, limits.memory_bytes);
-  std::cout << "muster-probe ready" << std::endl;
+  std::cout << "muster-probe ready\n" << std::flush;
   for (std::string path; std::getline(std::cin, path, '\0');) {
     set_alarm(limits.seconds_per_file);
     const Json answer = probe(path, limits.declared_bytes);
-    std::cout << answer.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+    std::cout << answer.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n' << std::flush;
     set_alarm(0);
   }
   return 0;

@@ -142,6 +142,24 @@ void report_splits(const Contract& contract, const Assembly& assembly, ValidateR
   }
 }
 
+/// What the manifest on disk has and the new one has not: somebody may have lost a file.
+void report_vanished(const fs::path& directory, const Manifest& manifest, ValidateReport& report) {
+  const auto files = make_posix_file_system();
+  const fs::path path = directory / "manifest.json";
+  if (!files->exists(path)) return;
+  const auto earlier = attempt(
+      [&] { return Manifest::from_json(parse_json(files->read_text(path), path.string()), path.string()); });
+  if (!earlier.ok()) return;  // it is replaced anyway
+  for (const Partition& partition : earlier.value().partitions) {
+    const bool there = std::any_of(manifest.partitions.begin(), manifest.partitions.end(),
+                                   [&](const Partition& now) { return now.name == partition.name; });
+    if (there) continue;
+    report.warnings.push_back(
+        fmt::format("{} with {} rows was in the last manifest and is not there any more", partition.name,
+                    partition.rows));
+  }
+}
+
 void report_twins(const Manifest& manifest, ValidateReport& report) {
   std::map<Sha256, std::string> seen;
   for (const Partition& partition : manifest.partitions) {
@@ -182,6 +200,7 @@ void scan_all(const ValidateOptions& options, const Contract& contract, const Pa
   assembly.seal();
   report.manifest = assembly.manifest();
   report_splits(contract, assembly, report);
+  report_vanished(options.directory, report.manifest, report);
   report_twins(report.manifest, report);
   assembly.write(options.directory);
 }

@@ -99,7 +99,7 @@ void add_config(CLI::App& app, Invocation& invocation) {
                                   ->default_str("");
   command->add_option("--set", flags->overrides, "SECTION.KEY=VALUE over the file's")
       ->take_all()
-      ->expected(1);
+      ->allow_extra_args(false);
   command->callback([&invocation, flags, explain_flag] {
     const bool explaining = explain_flag->count() > 0;
     invocation.action = [&invocation, flags, explaining] {

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "core/text.h"
+#include "launch/terminal.h"
 
 namespace muster {
 namespace {
@@ -33,7 +34,7 @@ std::string format_progress(const Progress& p) {
 }
 
 Console::Console(bool json, bool silent)
-    : json_(json), silent_(silent), terminal_(::isatty(json ? STDERR_FILENO : STDOUT_FILENO) == 1) {}
+    : json_(json), silent_(silent), terminal_(is_watched(json ? STDERR_FILENO : STDOUT_FILENO)) {}
 
 Console::~Console() { clear_progress(); }
 

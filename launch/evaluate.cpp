@@ -22,6 +22,10 @@ std::string describe(const Json& result) {
   const Json& metrics = result.at("metrics");
   std::string text = fmt::format("{} on '{}': {}", result.at("checkpoint").get<std::string>(),
                                  result.at("split").get<std::string>(), metrics_line(metrics));
+  if (!result.at("same_data").get<bool>()) {
+    text += fmt::format("\n  on other data than the run's: fingerprint {}",
+                        result.at("fingerprint").get<std::string>().substr(0, 16));
+  }
   if (metrics.contains("confusion")) text += confusion_table(metrics.at("confusion"));
   return text;
 }
@@ -44,12 +48,13 @@ void add_evaluate(CLI::App& app, Invocation& invocation) {
   command->add_option("--data", flags->options.dataset, "another validated dataset of the same contract");
   command->add_option("--root", flags->options.root, "where its partitions lie");
   command->callback([&invocation, flags] {
+    invocation.collective = true;
     invocation.action = [&invocation, flags] {
       return with_ranks({}, [&](Ranks& ranks) {
         Console console(invocation.json, ranks.comm().rank() != 0);
         const auto files = make_posix_file_system();
         flags->options.checkpoint = on_rank_zero(ranks.comm(), "find checkpoint", [&] {
-          return resolve_checkpoint(*files, flags->path).string();
+          return resolve_checkpoint(*files, flags->path, console.sink()).string();
         });
         const Json result = evaluate_checkpoint(ranks.comm(), *files, flags->options);
         console.result(result, describe(result));

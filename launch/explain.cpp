@@ -1,24 +1,46 @@
 #include "core/text.h"
-#include "core/yaml.h"
 #include "launch/checkpoint_path.h"
 #include "launch/invocation.h"
+#include "trainer/checkpoint_lineage.h"
 #include "trainer/checkpoint_store.h"
+#include "trainer/metrics.h"
 
 namespace muster {
 namespace {
 
-/// The checkpoints this one descends from, nearest first, as far as they still exist.
+namespace fs = std::filesystem;
+
+/// The checkpoints this one descends from, nearest first: the claims say which, also of those that are gone.
 Json parents_of(FileSystem& files, const CheckpointInfo& info) {
   Json parents = Json::array();
+  const fs::path checkpoints = info.directory.parent_path();
   std::string parent = info.parent;
   while (!parent.empty()) {
-    const auto earlier = verify_checkpoint(files, info.directory.parent_path() / parent);
+    const auto earlier = verify_checkpoint(files, checkpoints / parent);
     Json entry = {{"checkpoint", parent}, {"kept", earlier.ok()}};
     if (earlier.ok()) entry["ranks"] = earlier.value().manifest.at("state").at("environment").at("ranks");
     parents.push_back(entry);
-    parent = earlier.ok() ? earlier.value().parent : "";
+    const auto before = attempt([&] { return parent_of_generation(files, checkpoints, parent); });
+    if (!before.ok()) {
+      parents.back()["before"] = before.error().what();
+      break;
+    }
+    parent = before.value();
   }
   return parents;
+}
+
+/// What was fitted on the training split, per field.
+Json statistics_of(FileSystem& files, const CheckpointInfo& info) {
+  const std::string path = (info.directory / "pipeline.json").string();
+  Json statistics = Json::object();
+  for (const Json& input : member<Json>(parse_json(files.read_text(path), path), "inputs", path)) {
+    statistics[member<std::string>(input, "field", path)] = {
+        {"transform", member<std::string>(input, "transform", path)},
+        {"fitted", member<Json>(input, "fitted", path)},
+        {"statistics", member<Json>(input, "statistics", path)}};
+  }
+  return statistics;
 }
 
 Json explain(FileSystem& files, const CheckpointInfo& info) {
@@ -35,11 +57,61 @@ Json explain(FileSystem& files, const CheckpointInfo& info) {
             {"fingerprint", state.at("fingerprint")},
             {"contract", state.at("contract")},
             {"plan", state.at("plan")}}},
+          {"statistics", statistics_of(files, info)},
           {"metrics", state.at("metrics")},
           {"best", state.at("best")},
           {"environment", state.at("environment")},
           {"config", state.at("config")},
           {"parents", parents_of(files, info)}};
+}
+
+std::string describe(const Json& e) {
+  const Json& data = e.at("data");
+  const Json& plan = data.at("plan");
+  const Json& environment = e.at("environment");
+  const auto text = [](const Json& value) {
+    return value.is_string() ? value.get<std::string>() : value.dump();
+  };
+  const auto start_of = [&](const Json& hash) { return text(hash).substr(0, 16); };
+  std::vector<std::string> lines;
+  lines.push_back(fmt::format("{}: step {} of {}{}, run {}", text(e.at("checkpoint")), e.at("step").dump(),
+                              plan.at("total_steps").dump(), e.at("finished") == true ? ", finished" : "",
+                              text(e.at("run_id"))));
+  lines.push_back(fmt::format("data        {}: {} rows of split '{}', fingerprint {}, contract {}",
+                              text(data.at("dataset")), human_count(plan.at("rows").get<std::uint64_t>()),
+                              text(plan.at("split")), start_of(data.at("fingerprint")),
+                              start_of(data.at("contract"))));
+  lines.push_back(fmt::format(
+      "order       seed {}, batches of {} from {} lanes, window {}; epoch {}: {} rows used; "
+      "running digest {}",
+      plan.at("seed").dump(), plan.at("batch_size").dump(), plan.at("lanes").dump(), plan.at("window").dump(),
+      e.at("cursor").at("epoch").dump(), human_count(e.at("rows_used_in_epoch").get<std::uint64_t>()),
+      text(e.at("running_digest"))));
+  lines.push_back(fmt::format("model       {}; optimizer {}", e.at("config").at("model").dump(),
+                              text(e.at("config").at("optimizer").at("name"))));
+  for (const auto& [field, fitted] : e.at("statistics").items()) {
+    lines.push_back(fmt::format("{}{}: {} {}",
+                                field == e.at("statistics").begin().key() ? "fitted      " : "            ",
+                                field, text(fitted.at("transform")), fitted.at("fitted").dump()));
+  }
+  for (const auto& [split, metrics] : e.at("metrics").items())
+    lines.push_back(fmt::format("metrics     {}: {}", split, metrics_line(metrics)));
+  if (!e.at("best").is_null()) {
+    lines.push_back(fmt::format("best        {} {} at step {}, {}", text(e.at("best").at("metric")),
+                                e.at("best").at("value").dump(), e.at("best").at("step").dump(),
+                                text(e.at("best").at("checkpoint"))));
+  }
+  lines.push_back(fmt::format(
+      "made by     {} ranks ({} a host) of {} threads on {} ({}); muster {}, torch {}, {}",
+      environment.at("ranks").dump(), environment.value("ranks_per_host", Json()).dump(),
+      environment.at("threads").dump(), text(environment.at("device")), text(environment.at("cpu")),
+      text(environment.at("code")), text(environment.at("torch")), text(environment.at("mpi"))));
+  for (const Json& parent : e.at("parents")) {
+    lines.push_back(fmt::format("after       {}{}", text(parent.at("checkpoint")),
+                                parent.at("kept") == true ? "" : " (not kept)"));
+  }
+  lines.push_back("all of it, the whole config too: --json");
+  return join(lines, "\n");
 }
 
 }  // namespace
@@ -54,9 +126,10 @@ void add_explain(CLI::App& app, Invocation& invocation) {
     invocation.action = [&invocation, path] {
       Console console(invocation.json, false);
       const auto files = make_posix_file_system();
-      const CheckpointInfo info = verify_checkpoint(*files, resolve_checkpoint(*files, *path)).value();
+      const CheckpointInfo info =
+          verify_checkpoint(*files, resolve_checkpoint(*files, *path, console.sink())).value();
       const Json json = explain(*files, info);
-      console.result(json, to_yaml(json));
+      console.result(json, describe(json));
       return 0;
     };
   });

@@ -14,10 +14,13 @@ void add_generate(CLI::App& app, Invocation& invocation) {
   for (const std::string& name : generators().names())
     kinds.push_back(name + ": " + generators().get(name).help);
   command->add_option("KIND", options->kind, "what to make. " + join(kinds, "; "))->required();
-  command->add_option("--rows", options->rows, "rows in all")->required();
+  command->add_option("--rows", options->rows, "rows in all")->required()->check(not_negative());
   command->add_option("--partitions", options->partitions, "files to spread them over")
-      ->capture_default_str();
-  command->add_option("--seed", options->seed, "same seed, same data")->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  command->add_option("--seed", options->seed, "same seed, same data")
+      ->capture_default_str()
+      ->check(not_negative());
   command->add_option("--codec", *codec, "none or gzip")->capture_default_str();
   command->add_option("--out", options->out, "directory to make")->required();
   command->callback([&invocation, options, codec] {

@@ -12,6 +12,7 @@ namespace muster {
 /// Filled while the command line is parsed; the chosen sub-command leaves its action.
 struct Invocation {
   bool json = false;
+  bool collective = false;  ///< every rank takes part; else rank 0 alone does it, also under mpirun
   /// Runs the chosen command and returns the exit code. Throws what ends it.
   std::function<int()> action;
 };
@@ -28,6 +29,9 @@ void add_runs(CLI::App& app, Invocation& invocation);
 void add_train(CLI::App& app, Invocation& invocation);
 void add_validate(CLI::App& app, Invocation& invocation);
 void add_verify(CLI::App& app, Invocation& invocation);
+
+/// For options of unsigned types, which would take -1 for a large number.
+CLI::Validator not_negative();
 
 /// A sub-command with its help, an example, and --json.
 CLI::App* add_command(CLI::App& app, Invocation& invocation, const std::string& name, const std::string& help,

@@ -1,14 +1,19 @@
 #include "launch/main.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <string_view>
 
 #include "core/error.h"
+#include "core/text.h"
 #include "launch/invocation.h"
 #include "launch/ranks.h"
 #include "launch/signals.h"
 #include "trainer/agreement.h"
+#include "trainer/run_directory.h"
 
 namespace muster {
 
@@ -18,6 +23,13 @@ CLI::App* add_command(CLI::App& app, Invocation& invocation, const std::string& 
   command->add_flag("--json", invocation.json, "make the last line of stdout one JSON object");
   command->footer("Example:\n  " + example);
   return command;
+}
+
+CLI::Validator not_negative() {
+  return {[](const std::string& text) {
+            return text.starts_with('-') ? "must not be negative, it is " + text : "";
+          },
+          ""};
 }
 
 namespace {
@@ -37,7 +49,22 @@ void report(const Error& error) {
   const auto* agreed = dynamic_cast<const AgreedError*>(&error);
   const bool everybodys = error.code() == ErrorCode::kUsage;
   if (agreed != nullptr ? !agreed->mine() : (everybodys && launched_rank() != 0)) return;
-  std::fprintf(stderr, "muster: %s\n", error.what());
+  // A failure that is not the user's to mend is one of a machine: say which.
+  const bool of_a_machine = error.code() == ErrorCode::kData || error.code() == ErrorCode::kPeer ||
+                            error.code() == ErrorCode::kBug || error.code() == ErrorCode::kStorage;
+  if (agreed != nullptr && of_a_machine && launched_by_mpi()) {
+    std::fprintf(stderr, "muster: rank %d on %s: %s\n", launched_rank(), host_name().c_str(), error.what());
+  } else {
+    std::fprintf(stderr, "muster: %s\n", error.what());
+  }
+}
+
+Error unknown_command(const CLI::App& app, const std::string& name) {
+  std::vector<std::string> known;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    known.push_back(command->get_name());
+  return Error(ErrorCode::kUsage,
+               fmt::format("there is no command '{}'{} (muster --help)", name, did_you_mean(name, known)));
 }
 
 int run(int argc, char** argv) {
@@ -65,15 +92,31 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& other) {
     return app.exit(other);
   } catch (const CLI::ParseError& error) {
+    if (argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty()) throw unknown_command(app, argv[1]);
     throw Error(ErrorCode::kUsage, std::string(error.what()) + " (muster --help, or muster COMMAND --help)");
   }
-  return invocation.action();
+  if (!invocation.collective && launched_by_mpi() && launched_rank() != 0) return 0;
+  const int code = invocation.action();
+  // A training that went well is worth more than its lines; any other command is for what it prints.
+  const bool must_be_read = app.got_subcommand("train") ? invocation.json : true;
+  if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && must_be_read)
+    throw Error(ErrorCode::kStorage, "cannot be written to its end", "standard output");
+  return code;
+}
+
+/// Where a standard descriptor is closed, the next file that is opened would get its number, and what we
+/// print.
+void open_standard_descriptors() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(descriptor, F_GETFD) == -1) (void)::open("/dev/null", O_RDWR);  // gets the lowest number free
+  }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "train") install_signal_handlers();
+  open_standard_descriptors();
   try {
     return run(argc, argv);
   } catch (const Error& error) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
@@ -39,10 +40,10 @@ std::pair<std::uint64_t, std::uint64_t> parse_steps(const std::string& text, std
 /// Order settings with the window that training would choose on so many ranks.
 OrderSettings resolved_order(const Config& config, const Dataset& dataset, int world) {
   OrderSettings settings = order_settings(config);
-  if (settings.window > 0) {
-    check_order(settings, static_cast<std::uint32_t>(world));
-    return settings;
-  }
+  OrderSettings checked = settings;
+  checked.window = std::max(1U, checked.window);  // 0: still open
+  check_order(checked, static_cast<std::uint32_t>(world));
+  if (settings.window > 0) return settings;
   const auto features = config.at("data", "features").get<std::vector<std::string>>();
   const auto fields = FeaturePipeline::select(dataset.contract(), features);
   const auto pipeline =
@@ -99,12 +100,12 @@ void add_order(CLI::App& app, Invocation& invocation) {
   command->add_option("CONFIG", flags->config, "a configuration; of a run: RUN/config.yaml")->required();
   command->add_option("--set", flags->overrides, "SECTION.KEY=VALUE over the file's")
       ->take_all()
-      ->expected(1);
-  command->add_option("--epoch", flags->epoch, "epoch, from 0")->capture_default_str();
+      ->allow_extra_args(false);
+  command->add_option("--epoch", flags->epoch, "epoch, from 0")->capture_default_str()->check(not_negative());
   command->add_option("--steps", flags->steps, "A:B, half-open, within the epoch; default: all");
   command->add_option("--world", flags->world, "number of ranks")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1 << 20));
   command->callback([&invocation, flags] { invocation.action = [flags] { return run_order(*flags); }; });
 }
 

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/text.h"
 #include "trainer/local_communicator.h"
 #include "trainer/mpi_communicator.h"
 
@@ -28,7 +29,7 @@ bool launched_by_mpi() { return first_set({"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", 
 
 int launched_rank() {
   const char* rank = first_set({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"});
-  return rank != nullptr ? std::atoi(rank) : 0;
+  return rank != nullptr ? leading_integer(rank).value_or(0) : 0;
 }
 
 Ranks::Ranks(std::chrono::milliseconds deadline, std::function<void(const std::string&)> on_failure) {
@@ -56,7 +57,7 @@ Ranks::~Ranks() {
 
 int Ranks::on_this_host() const {
   const char* count = first_set({"OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"});
-  return count != nullptr ? std::atoi(count) : 0;
+  return count != nullptr ? leading_integer(count).value_or(0) : 0;
 }
 
 std::string Ranks::mpi_version() const {

@@ -17,7 +17,7 @@ Json summarize(FileSystem& files, const fs::path& directory) {
               {"metric", nullptr}};
   for (const Json& event : read_events(files, directory / "events.jsonl")) {
     const std::string kind = event.value("event", "");
-    run["step"] = event.value("step", Json(0));
+    if (kind != "fault" || event.value("step", 0) > 0) run["step"] = event.value("step", Json(0));
     if (kind == "run_started" || kind == "resumed") {
       run["state"] = "interrupted";  // unless a later event says how it ended
       run["total_steps"] = event.value(Json::json_pointer("/plan/total_steps"), Json(nullptr));
@@ -30,12 +30,15 @@ Json summarize(FileSystem& files, const fs::path& directory) {
     if (kind == "checkpoint_committed") run["checkpoint"] = event.value("checkpoint", "");
     if (kind == "stopped") run["state"] = "stopped";
     if (kind == "run_finished") run["state"] = "finished";
-    if (kind == "fault") run["state"] = "failed: " + event.value("message", "");
+    if (kind == "fault") {
+      run["state"] = "failed";
+      run["failure"] = event.value("message", "");
+    }
   }
   if (run["state"] == "interrupted" && files.exists(directory / "run.lock"))
     run["state"] = "running or killed";
   if (run["state"] != "finished")
-    run["resume"] = fmt::format("muster train {}", (directory / "config.yaml").string());
+    run["resume"] = fmt::format("muster train {}", shell_quoted((directory / "config.yaml").string()));
   return run;
 }
 
@@ -55,6 +58,7 @@ std::string describe(const Json& run) {
   std::string text = fmt::format("{:32} {:18} step {}/{}  {}", run.at("run").get<std::string>(),
                                  run.at("state").get<std::string>(), run.at("step").dump(), total,
                                  metric_text(run.at("metric")));
+  if (run.contains("failure")) text += "\n    " + run.at("failure").get<std::string>();
   if (run.contains("resume")) text += "\n    resume: " + run.at("resume").get<std::string>();
   return text;
 }
@@ -70,6 +74,8 @@ void add_runs(CLI::App& app, Invocation& invocation) {
     invocation.action = [&invocation, directory] {
       Console console(invocation.json, false);
       const auto files = make_posix_file_system();
+      if (!files->exists(*directory))
+        throw Error(ErrorCode::kConfig, "there is no such directory (run.dir of the config)", *directory);
       Json runs = Json::array();
       std::vector<std::string> texts;
       for (const std::string& name : files->list(*directory)) {

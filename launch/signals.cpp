@@ -16,10 +16,10 @@ static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may only
 void on_stop(int) { signal_requests().stop.store(true); }
 void on_save(int) { signal_requests().save.store(true); }
 
-void install(int signal, void (*handler)(int)) {
+void install(int signal, void (*handler)(int), int flags = SA_RESTART) {
   struct sigaction action {};
   action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;
+  action.sa_flags = flags;
   sigaction(signal, &action, nullptr);
 }
 
@@ -29,6 +29,9 @@ void install_signal_handlers() {
   signal_requests();  // made here, never inside a handler
   install(SIGUSR1, on_stop);
   install(SIGTERM, on_stop);
+  install(SIGINT, on_stop, SA_RESTART | SA_RESETHAND);  // a second Ctrl-C ends it at once
+  install(SIGHUP, on_stop);
+  install(SIGPIPE, SIG_IGN);  // the console may go away, the training goes on
   install(SIGUSR2, on_save);
 }
 

@@ -1,5 +1,7 @@
 #include "trainer/trainer.h"
 
+#include <atomic>
+#include <cstdio>
 #include <memory>
 
 #include "core/text.h"
@@ -25,18 +27,24 @@ struct TrainFlags {
 class FaultRecorder {
  public:
   explicit FaultRecorder(int rank) : rank_(rank) {}
+
+  std::atomic<std::uint64_t> steps_done{0};  ///< set by the trainer
+
   void open(const std::string& directory, const std::string& run_id, std::uint64_t generation) {
     directory_ = directory;
     run_id_ = run_id;
     generation_ = generation;
   }
-  void write(FileSystem& files, const Error& error) const {
+  /// Never throws: a full disk may be the very failure, and the other ranks must be taken down all the same.
+  void write(FileSystem& files, const Error& error) const noexcept try {
     if (directory_.empty()) return;
     const std::string name = rank_ == 0 ? "events.jsonl" : fmt::format("events.rank-{}.jsonl", rank_);
     EventLog events(files, std::filesystem::path(directory_) / name, run_id_, generation_, rank_);
-    events.write("fault", 0,
+    events.write("fault", steps_done.load(),
                  {{"exit_code", error.exit_code()}, {"message", error.message()}, {"where", error.where()}});
     events.sync();
+  } catch (const std::exception& failure) {
+    std::fprintf(stderr, "muster: the failure cannot be recorded: %s\n", failure.what());
   }
 
  private:
@@ -61,7 +69,7 @@ int finish(Console& console, const TrainResult& result, const TrainFlags& flags)
     case TrainOutcome::kStopped:
       json["outcome"] = "stopped";
       console.result(json, fmt::format("stopped; checkpoint {}. Resume: muster train {}", result.checkpoint,
-                                       flags.config));
+                                       shell_quoted(result.directory + "/config.yaml")));
       return static_cast<int>(ErrorCode::kCheckpointed);
     case TrainOutcome::kFinished:
       break;
@@ -95,11 +103,12 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
     options.log = console.sink();
     options.progress = [&](const Progress& progress) { console.progress(progress); };
     options.on_lone_failure = [&](const Error& error) { take_down(ranks, guard, error); };
+    options.steps_done = &faults.steps_done;
     options.on_run = [&](const std::string& directory, const std::string& run_id, std::uint64_t generation) {
       faults.open(directory, run_id, generation);
     };
     comm.barrier("handlers");
-    console.line("ready");
+    if (!flags.dry_run) console.line("ready");
     return finish(console, train(comm, *files, options), flags);
   });
 }
@@ -117,7 +126,7 @@ void add_train(CLI::App& app, Invocation& invocation) {
       ->required();
   command->add_option("--set", flags->overrides, "SECTION.KEY=VALUE over the file's")
       ->take_all()
-      ->expected(1);
+      ->allow_extra_args(false);
   command
       ->add_option("--resume", flags->resume,
                    "auto: continue the run of that name; never: start NAME-2; or a run directory or "
@@ -125,10 +134,11 @@ void add_train(CLI::App& app, Invocation& invocation) {
       ->capture_default_str();
   command->add_option("--allow", flags->allow, "a trajectory key that may differ from the run on disk")
       ->take_all()
-      ->expected(1);
+      ->allow_extra_args(false);
   command->add_flag("--dry-run", flags->dry_run,
                     "print rows, steps, lanes, memory and parameters; write nothing");
   command->callback([&invocation, flags] {
+    invocation.collective = true;
     invocation.action = [&invocation, flags] { return run_train(invocation, *flags); };
   });
 }

@@ -38,17 +38,22 @@ void add_validate(CLI::App& app, Invocation& invocation) {
   options->threads = std::max(1U, std::thread::hardware_concurrency());
   command->add_option("DIR", options->directory, "directory with contract.yaml")->required();
   command->add_option("--root", options->root, "where the partitions lie, if not in DIR");
-  command->add_option("--threads", options->threads, "partitions checked at a time")->capture_default_str();
+  command->add_option("--threads", options->threads, "partitions checked at a time")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
   command->add_option("--block-rows", options->block_rows, "rows per block; 0: the files' own chunks")
-      ->capture_default_str();
-  command->add_option("--max-faults", options->max_faults, "faults printed")->capture_default_str();
+      ->capture_default_str()
+      ->check(not_negative());
+  command->add_option("--max-faults", options->max_faults, "faults printed")
+      ->capture_default_str()
+      ->check(not_negative());
   command->callback([&invocation, options] {
     invocation.action = [&invocation, options] {
       Console console(invocation.json, false);
       options->log = console.sink();
       options->probe = probe_program();
       const ValidateReport report = validate(*options);
-      if (report.faults.empty()) {
+      if (report.fault_count == 0) {
         console.result(report.to_json(), describe(report));
         return 0;
       }
@@ -56,7 +61,7 @@ void add_validate(CLI::App& app, Invocation& invocation) {
       console.result(report.to_json(), "");
       throw Error(
           ErrorCode::kData,
-          fmt::format("{} faults: mend the data or the contract; nothing was written", report.faults.size()),
+          fmt::format("{} faults: mend the data or the contract; nothing was written", report.fault_count),
           options->directory.string());
     };
   });

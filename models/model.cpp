@@ -47,7 +47,16 @@ at::Tensor Model::loss(const at::Tensor& scores, const ModelBatch& batch, const 
 std::unique_ptr<Model> make_model(const std::string& name, const ModelContext& context, std::uint64_t seed) {
   const ModelFactory& factory = models().get(name);
   const std::uint64_t key = random_key(seed, Purpose::kStartWeights, {});
-  auto model = with_torch_seed(key, [&] { return factory.make(context); });
+  auto model = [&] {
+    try {
+      return with_torch_seed(key, [&] { return factory.make(context); });
+    } catch (const c10::Error& error) {
+      // Torch has no type of its own for this on CPUs.
+      if (std::string_view(error.what()).find("allocate") == std::string_view::npos) throw;
+      fail(ErrorCode::kConfig, "the model '{}' with {} does not fit in memory: make it smaller", name,
+           context.options.dump());
+    }
+  }();
   ensure(model != nullptr, "the factory of model '{}' made none", name);
   return model;
 }

@@ -69,8 +69,8 @@ build() { # build PRESET [CMAKE ARGUMENTS...]
 check_tidy() {
   local log=build/tidy.configure.log checks="-clang-analyzer-*"
   [ $full = 0 ] || checks="clang-analyzer-*"
-  cmake --preset tidy >"$log" 2>&1 || { cat "$log"; return 1; }
-  python3 - $full <<'PYTHON' | xargs -P "$kJobs" -n 1 clang-tidy-14 -p build/tidy --quiet "--checks=$checks" 2>build/tidy.log
+  cmake --preset tidy -DMUSTER_BUILD_TESTS=$full >"$log" 2>&1 || { cat "$log"; return 1; }
+  python3 - $full <<'PYTHON' | xargs -P "$kJobs" -n 1 build/deps/python/bin/clang-tidy -p build/tidy --quiet "--checks=$checks" 2>build/tidy.log
 import json, os, sys
 for entry in json.load(open("build/tidy/compile_commands.json")):
     generated = entry["file"].startswith(os.getcwd() + "/build/")
@@ -111,8 +111,7 @@ stage build build dev || finish
 stage tidy check_tidy
 drop_tree tidy
 stage thread-sanitizer test_threads
-stage address-sanitizer test_preset asan-ubsan
-stage fuzzers test_preset fuzz -DMUSTER_FUZZ_SECONDS="$([ $full = 1 ] && echo 60 || echo 0)"
+stage address-sanitizer-fuzzers test_preset asan-ubsan -DMUSTER_FUZZ_SECONDS="$([ $full = 1 ] && echo 60 || echo 0)"
 [ $full = 0 ] || stage address-sanitizer-torch test_preset asan-ubsan-torch
 echo "== tests"
 ctest --preset dev || failed+=(tests)

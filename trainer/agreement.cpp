@@ -1,6 +1,8 @@
 #include "trainer/agreement.h"
 
+#include "core/hash.h"
 #include "core/json.h"
+#include "core/text.h"
 
 namespace muster {
 
@@ -18,6 +20,21 @@ void agree(Communicator& comm, std::string_view name, const std::optional<Error>
                             error.at("message").get<std::string>(), error.at("where").get<std::string>()),
                       static_cast<int>(rank) == comm.rank());
   }
+}
+
+void same_everywhere(Communicator& comm, const std::string& what, const std::string& text) {
+  const std::string mine = sha256(text).hex();
+  const auto all = comm.all_gather("same " + what, std::as_bytes(std::span(mine)));
+  std::vector<std::string> others;
+  for (std::size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] != all[0]) others.push_back(std::to_string(rank));
+  }
+  if (others.empty()) return;
+  throw AgreedError(
+      Error(ErrorCode::kConfig,
+            fmt::format("another {} on rank{} {} than on rank 0: all ranks must see the same files", what,
+                        others.size() == 1 ? "" : "s", join(others, ", "))),
+      comm.rank() == 0);
 }
 
 std::string on_rank_zero(Communicator& comm, std::string_view name,

@@ -16,6 +16,7 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
                                                 content = load_checkpoint(files, options.checkpoint).value();
                                                 return Json{{"step", content.step},
                                                             {"config", content.state.at("config")},
+                                                            {"fingerprint", content.state.at("fingerprint")},
                                                             {"pipeline", content.pipeline}}
                                                     .dump();
                                               }),
@@ -26,6 +27,19 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
     return options.dataset.empty()
                ? Dataset::open(config.text_at("data", "dataset"), config.text_at("data", "root"))
                : Dataset::open(options.dataset, options.root);
+  });
+  const std::string fingerprint = dataset.manifest().fingerprint().hex();
+  same_everywhere(comm, "dataset", fingerprint);
+  const bool same_data = fingerprint == loaded.at("fingerprint").get<std::string>();
+  together(comm, "same data", [&] {
+    if (same_data || !options.dataset.empty()) return 0;
+    throw Error(
+        ErrorCode::kConfig,
+        fmt::format("is not the data of this run any more (fingerprint {}, the run's is {}); --data {} "
+                    "evaluates on it all the same",
+                    fingerprint.substr(0, 16), loaded.at("fingerprint").get<std::string>().substr(0, 16),
+                    dataset.directory().string()),
+        dataset.directory().string());
   });
   const FeaturePipeline pipeline = together(comm, "pipeline", [&] {
     return FeaturePipeline::from_json(dataset.contract(), loaded.at("pipeline"), "pipeline.json");
@@ -48,6 +62,8 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
   return {{"checkpoint", options.checkpoint.string()},
           {"step", loaded.at("step")},
           {"split", options.split},
+          {"fingerprint", fingerprint},
+          {"same_data", same_data},
           {"metrics", *metrics}};
 }
 

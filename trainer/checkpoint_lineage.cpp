@@ -29,21 +29,40 @@ std::string parent_in_claim(FileSystem& files, const std::filesystem::path& dire
   std::optional<Error> first;
   for (const std::string& line : split(files.read_text(path), '\n')) {
     const auto claim = attempt([&] { return unseal(line + "\n", path.string()); });
+    if (claim && member<std::uint64_t>(claim.value(), "generation", path.string()) != generation)
+      throw Error(ErrorCode::kStorage, "is the claim of another generation", path.string());
     if (claim) return member<std::string>(claim.value(), "parent", path.string());
     if (!first) first = claim.error();
   }
   throw Error(*first);
 }
 
+std::vector<std::uint64_t> claimed_generations(FileSystem& files, const std::filesystem::path& directory) {
+  std::vector<std::uint64_t> generations;
+  for (const std::string& entry : files.list(directory / "claims")) {
+    const auto name = CheckpointName::parse(entry.substr(0, entry.find('.')) + "-step-00000000");
+    if (name && claim_file(name->generation) == entry) generations.push_back(name->generation);
+  }
+  return generations;
+}
+
+/// The highest generation below this one of which there is anything; 0 for none.
+std::uint64_t generation_before(FileSystem& files, const std::filesystem::path& directory,
+                                const std::vector<CheckpointName>& checkpoints, std::uint64_t generation) {
+  std::vector<std::uint64_t> generations = claimed_generations(files, directory);
+  for (const CheckpointName& name : checkpoints) generations.push_back(name.generation);
+  std::uint64_t before = 0;
+  for (const std::uint64_t other : generations) {
+    if (other < generation) before = std::max(before, other);
+  }
+  return before;
+}
+
 }  // namespace
 
 std::uint64_t highest_claim(FileSystem& files, const std::filesystem::path& directory) {
-  std::uint64_t highest = 0;
-  for (const std::string& entry : files.list(directory / "claims")) {
-    const auto name = CheckpointName::parse(entry.substr(0, entry.find('.')) + "-step-00000000");
-    if (name && claim_file(name->generation) == entry) highest = std::max(highest, name->generation);
-  }
-  return highest;
+  const std::vector<std::uint64_t> generations = claimed_generations(files, directory);
+  return generations.empty() ? 0 : *std::max_element(generations.begin(), generations.end());
 }
 
 Lineage read_lineage(FileSystem& files, const std::filesystem::path& directory) {
@@ -72,7 +91,8 @@ Lineage read_lineage(FileSystem& files, const std::filesystem::path& directory) 
                                    ? Error(ErrorCode::kStorage, "names no earlier checkpoint as its parent",
                                            (directory / "claims" / claim_file(newest.generation)).string())
                                    : parent.error());
-      newest = {newest.generation - 1, std::numeric_limits<std::uint64_t>::max()};
+      newest = {generation_before(files, directory, all, newest.generation),
+                std::numeric_limits<std::uint64_t>::max()};
     }
   }
   return lineage;
@@ -99,6 +119,13 @@ bool write_claim(FileSystem& files, const std::filesystem::path& directory, std:
   files.remove_all(draft);
   if (won) files.sync_directory(claims);
   return won;
+}
+
+std::string parent_of_generation(FileSystem& files, const std::filesystem::path& directory,
+                                 const std::string& name) {
+  const auto parsed = CheckpointName::parse(name);
+  if (!parsed) throw Error(ErrorCode::kStorage, "is no name of a checkpoint", name);
+  return parent_in_claim(files, directory, parsed->generation);
 }
 
 }  // namespace muster

@@ -30,4 +30,9 @@ std::uint64_t highest_claim(FileSystem& files, const std::filesystem::path& dire
 bool write_claim(FileSystem& files, const std::filesystem::path& directory, std::uint64_t generation,
                  const std::string& parent, const std::string& run_id);
 
+/// The checkpoint that the generation of checkpoint `name` continued from, "" for the first: what its claim
+/// says. Error{kStorage} if the claim is gone or damaged.
+std::string parent_of_generation(FileSystem& files, const std::filesystem::path& directory,
+                                 const std::string& name);
+
 }  // namespace muster

@@ -58,4 +58,7 @@ class Communicator {
 /// Broadcasts a text of any length from root.
 std::string broadcast_text(Communicator& comm, std::string_view name, std::string text, int root = 0);
 
+/// Collective. The smallest of all ranks' numbers.
+std::uint32_t smallest(Communicator& comm, std::string_view name, std::uint32_t mine);
+
 }  // namespace muster

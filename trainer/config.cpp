@@ -83,7 +83,7 @@ void apply_override(Json& values, const Override& change, std::span<const ModelO
   if (change.section == "model") {
     if (change.key == "name") return;  // read_model has it
     for (const ModelOptions& model : models) {
-      if (model.name != values.at("model").at("name")) continue;
+      if (model.name != values.at("model").at("name").get<std::string>()) continue;
       for (const Option& option : model.options) {
         if (option.name != change.key) continue;
         values["model"][change.key] = read_option(option, change.value);

@@ -217,6 +217,15 @@ void check_config(const Json& values, const YamlNode& document) {
   for (const Json& weight : values.at("loss").at("class_weights")) {
     if (weight < 0) refuse_key(document, "loss", "class_weights", "loss.class_weights must be at least 0");
   }
+  for (const char* section : {"data", "evaluate"}) {
+    if (values.at(section).at("split") == "test") {
+      refuse_key(
+          document, section, "split",
+          fmt::format("{}.split: a run never reads the test split; `muster evaluate --split test` does, "
+                      "when it is over",
+                      section));
+    }
+  }
   const Json& optimizer = values.at("optimizer");
   if (optimizer.at("nesterov") == true && optimizer.at("momentum") == 0) {
     refuse_key(document, "optimizer", "nesterov", "optimizer.nesterov needs optimizer.momentum above 0");
@@ -227,6 +236,9 @@ void check_config(const Json& values, const YamlNode& document) {
   const auto name = values.at("run").at("name").get<std::string>();
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
     refuse_key(document, "run", "name", "run.name must be a plain name without '/'");
+  }
+  if (std::any_of(name.begin(), name.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; })) {
+    refuse_key(document, "run", "name", "run.name must not have control characters");
   }
 }
 

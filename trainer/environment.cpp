@@ -1,8 +1,11 @@
 #include "trainer/environment.h"
 
 #include <fstream>
+#include <set>
 
 #include "core/text.h"
+#include "muster_code_version.h"
+#include "trainer/run_directory.h"
 
 namespace muster {
 namespace {
@@ -18,13 +21,39 @@ std::string cpu_model() {
   return "unknown";
 }
 
+/// One text of each rank.
+std::vector<std::string> texts_of_ranks(Communicator& comm, std::string_view name, const std::string& mine) {
+  std::vector<std::string> texts;
+  for (const auto& bytes : comm.all_gather(name, std::as_bytes(std::span(mine)))) {
+    texts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+  return texts;
+}
+
+/// How many neighbouring ranks share a host: [2, 2, 1]. Names of hosts are left out, they decide no bits.
+std::vector<int> runs_of_equal(const std::vector<std::string>& hosts) {
+  std::vector<int> runs;
+  for (std::size_t rank = 0; rank < hosts.size(); ++rank) {
+    if (rank == 0 || hosts[rank] != hosts[rank - 1]) runs.push_back(0);
+    ++runs.back();
+  }
+  return runs;
+}
+
 }  // namespace
 
-Json describe_environment(int ranks, const Config& config, const std::string& mpi_version) {
-  return {{"ranks", ranks},        {"threads", config.at("train", "threads")},
-          {"device", "cpu"},       {"torch", MUSTER_TORCH_VERSION},
-          {"mpi", mpi_version},    {"cpu", cpu_model()},
-          {"code", MUSTER_VERSION}};
+Json describe_environment(Communicator& comm, const Config& config, const std::string& mpi_version) {
+  const std::vector<std::string> cpus = texts_of_ranks(comm, "cpus", cpu_model());
+  const std::set<std::string> distinct(cpus.begin(), cpus.end());
+  const std::vector<std::string> kinds(distinct.begin(), distinct.end());
+  return {{"ranks", comm.size()},
+          {"ranks_per_host", runs_of_equal(texts_of_ranks(comm, "hosts", host_name()))},
+          {"threads", config.at("train", "threads")},
+          {"device", "cpu"},
+          {"torch", MUSTER_TORCH_VERSION},
+          {"mpi", mpi_version},
+          {"cpu", join(kinds, ", ")},
+          {"code", kCodeVersion}};
 }
 
 Json environment_changes(const Json& before, const Json& after) {

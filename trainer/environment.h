@@ -4,12 +4,14 @@
 #include <string>
 
 #include "core/json.h"
+#include "trainer/communicator.h"
 #include "trainer/config.h"
 
 namespace muster {
 
-/// {ranks, threads, device, torch, mpi, cpu, code}.
-Json describe_environment(int ranks, const Config& config, const std::string& mpi_version);
+/// Collective. {ranks, ranks_per_host (in rank order), threads, device, torch, mpi, cpu (the kinds there
+/// are), code (git describe, where it was built from a checkout)}.
+Json describe_environment(Communicator& comm, const Config& config, const std::string& mpi_version);
 
 /// The entries that differ, as texts "ranks 4 → 3"; an empty array when the bits must be the same.
 Json environment_changes(const Json& before, const Json& after);

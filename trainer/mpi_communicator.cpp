@@ -33,7 +33,7 @@ class MpiPendingReduce : public PendingReduce {
   ~MpiPendingReduce() override {
     try {
       wait();
-    } catch (const Error&) {
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch)
       // The engine keeps the failure: the rank's next collective throws it.
     }
   }

@@ -129,6 +129,14 @@ std::vector<TensorBlob> Optimizer::state() const {
   return blobs;
 }
 
+bool Optimizer::fits(const std::vector<TensorBlob>& blobs) const {
+  return attempt([&] {
+           check_blobs(state_->tensors(), blobs, "the optimizer state");
+           return true;
+         })
+      .ok();
+}
+
 void Optimizer::load_state(const std::vector<TensorBlob>& blobs) {
   check_blobs(state_->tensors(), blobs, "the optimizer state");
   copy_blobs(state_->tensors(), blobs);

@@ -44,6 +44,8 @@ class Optimizer {
   /// The state as named tensors: "<parameter>.exp_avg", ".exp_avg_sq", ".step" (0-dim int64),
   /// ".momentum_buffer"; none for sgd without momentum.
   std::vector<TensorBlob> state() const;
+  /// Whether a state has just the tensors of this one, in name and shape.
+  bool fits(const std::vector<TensorBlob>& blobs) const;
   /// Takes a state of the same optimizer and model; Error{kStorage} names what is missing or has another
   /// shape.
   void load_state(const std::vector<TensorBlob>& blobs);

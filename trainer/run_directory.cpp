@@ -5,10 +5,12 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <random>
+#include <thread>
 
 #include "core/json.h"
 #include "core/text.h"
@@ -44,8 +46,13 @@ std::string process_start(long pid) {
   const std::size_t after_name = text.rfind(')');
   if (after_name == std::string::npos || after_name + 2 > text.size()) return "";
   const auto fields = split(std::string_view(text).substr(after_name + 2), ' ');
-  return fields.size() > 19 ? fields[19] : "";
+  if (fields.size() <= 19 || fields[0] == "Z" || fields[0] == "X")
+    return "";  // it is dead, but not yet buried
+  return fields[19];
 }
+
+constexpr int kGoneTries = 50;
+constexpr auto kGoneInterval = std::chrono::milliseconds(100);
 
 /// What run.lock says of its holder.
 struct Holder {
@@ -73,6 +80,9 @@ RunLock::RunLock(FileSystem& files, const std::filesystem::path& directory, cons
     : files_(&files), file_(directory / "run.lock") {
   if (files.exists(file_)) {
     const auto holder = attempt([&] { return read_holder(files, file_); });
+    // A killed job's processes take a moment to go: that is not worth a refusal.
+    for (int tries = 0; holder && lives(holder.value()) && tries < kGoneTries; ++tries)
+      std::this_thread::sleep_for(kGoneInterval);
     if (holder && lives(holder.value())) {
       throw Error(
           ErrorCode::kConfig,

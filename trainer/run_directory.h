@@ -13,9 +13,9 @@ namespace muster {
 /// Holds run.lock {host, pid, start time of the process, job id} and removes it when destroyed.
 class RunLock {
  public:
-  /// Refuses (Error{kConfig}) while the holder is known to live: the same host and a living process with the
-  /// same start time. Any other lock is stale and taken over; the generations of checkpoints fence off an
-  /// orphan.
+  /// Refuses (Error{kConfig}) while the holder is known to live, for five seconds and more: the same host and
+  /// a living process with the same start time. Any other lock is stale and taken over; the generations of
+  /// checkpoints fence off an orphan.
   RunLock(FileSystem& files, const std::filesystem::path& directory, const LogSink& log);
   ~RunLock();
   RunLock(const RunLock&) = delete;

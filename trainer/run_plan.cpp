@@ -1,7 +1,6 @@
 #include "trainer/run_plan.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "core/text.h"
 #include "trainer/agreement.h"
@@ -20,7 +19,7 @@ Json RunPlan::to_json() const {
           {"live_blocks", live_blocks},
           {"shuffle_variance_ratio", variance_ratio},
           {"max_over_mean_load", max_over_mean_load},
-          {"memory_bytes", memory.total()}};
+          {"memory_bytes", memory.total() + evaluation_memory.total()}};
 }
 
 std::string describe(const RunPlan& plan, int ranks, std::uint64_t parameters) {
@@ -30,7 +29,8 @@ std::string describe(const RunPlan& plan, int ranks, std::uint64_t parameters) {
       "{}, {} live blocks (class-count variance about {:.1f}x a true shuffle's)",
       human_count(plan.rows), plan.split, human_count(plan.total_steps), plan.order.batch_size, plan.epochs(),
       human_count(parameters), ranks, plan.order.lanes, plan.max_over_mean_load,
-      human_bytes(plan.memory.total()), human_count(plan.live_blocks), plan.variance_ratio);
+      human_bytes(plan.memory.total() + plan.evaluation_memory.total()), human_count(plan.live_blocks),
+      plan.variance_ratio);
   constexpr double kPoor = 6;
   if (plan.variance_ratio > kPoor)
     line += "; if the files are sorted, rewrite them with `muster ingest --shuffle`";
@@ -53,6 +53,18 @@ StreamOptions stream_options(const Config& config) {
           config.unsigned_at("loader", "memory")};
 }
 
+StreamOptions training_stream(const Config& config, const RunPlan& plan) {
+  StreamOptions options = stream_options(config);
+  options.reserved = plan.evaluation_memory.total();
+  return options;
+}
+
+StreamOptions evaluation_stream(const Config& config, const RunPlan& plan) {
+  StreamOptions options = stream_options(config);
+  options.memory = plan.evaluation_memory.total();
+  return options;
+}
+
 namespace {
 
 std::uint64_t blocks_with_rows(const RowIndex& index, std::uint8_t split) {
@@ -66,10 +78,39 @@ StreamMemory memory_of(Communicator& comm, const Config& config, const Dataset& 
   const auto world = static_cast<std::uint32_t>(comm.size());
   const auto plan = make_training_plan(dataset.row_index(), run.split_number, order, {0, 0}, run.epochs(),
                                        static_cast<std::uint32_t>(comm.rank()), world);
-  StreamOptions options = stream_options(config);
+  StreamOptions options = training_stream(config, run);
   options.world = world;
   options.lanes = order.lanes;
   return plan_memory(*plan, pipeline, dataset.contract(), dataset.row_index().blocks(), options);
+}
+
+std::uint8_t split_with_rows(const Dataset& dataset, const std::string& key, const std::string& name) {
+  const std::uint8_t split = dataset.row_index().split(name);
+  if (dataset.row_index().rows(split) == 0) {
+    throw Error(ErrorCode::kConfig,
+                fmt::format("{}: split '{}' has no rows: see `muster validate`", key, name),
+                dataset.directory().string());
+  }
+  return split;
+}
+
+/// What evaluations during the run take on this rank: a quarter of loader.memory at most, where that does.
+StreamMemory memory_of_evaluation(Communicator& comm, const Config& config, const Dataset& dataset,
+                                  const FeaturePipeline& pipeline) {
+  const std::string name = config.text_at("evaluate", "split");
+  if (name.empty()) return {};
+  const auto plan =
+      make_evaluation_plan(dataset.row_index(), split_with_rows(dataset, "evaluate.split", name),
+                           static_cast<std::uint32_t>(config.unsigned_at("evaluate", "micro_batch")),
+                           static_cast<std::uint32_t>(comm.rank()), static_cast<std::uint32_t>(comm.size()));
+  const auto within = [&](std::uint64_t memory) {
+    StreamOptions options = stream_options(config);
+    options.memory = memory;
+    return plan_memory(*plan, pipeline, dataset.contract(), dataset.row_index().blocks(), options);
+  };
+  const std::uint64_t all = config.unsigned_at("loader", "memory");
+  const auto quarter = attempt([&] { return within(all / 4); });
+  return quarter.ok() ? quarter.value() : within(all);
 }
 
 /// Rows and steps, which do not depend on the window.
@@ -98,15 +139,6 @@ std::uint32_t fitting_window(Communicator& comm, const Config& config, const Dat
   }
 }
 
-std::uint32_t smallest(Communicator& comm, std::string_view name, std::uint32_t mine) {
-  for (const auto& bytes : comm.all_gather(name, std::as_bytes(std::span(&mine, 1)))) {
-    std::uint32_t theirs = 0;
-    std::memcpy(&theirs, bytes.data(), sizeof theirs);
-    mine = std::min(mine, theirs);
-  }
-  return mine;
-}
-
 }  // namespace
 
 RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& dataset,
@@ -116,12 +148,8 @@ RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& d
   plan.order = order_settings(config);
   plan.split = config.text_at("data", "split");
   const std::uint32_t window = together(comm, "plan", [&] {
-    plan.split_number = dataset.row_index().split(plan.split);
-    if (dataset.row_index().rows(plan.split_number) == 0) {
-      throw Error(ErrorCode::kConfig,
-                  fmt::format("split '{}' has no rows: see `muster validate`", plan.split),
-                  dataset.directory().string());
-    }
+    plan.split_number = split_with_rows(dataset, "data.split", plan.split);
+    plan.evaluation_memory = memory_of_evaluation(comm, config, dataset, pipeline);
     OrderSettings checked = plan.order;
     checked.window = std::max(1U, checked.window);  // 0: still open
     check_order(checked, world);
@@ -141,12 +169,32 @@ RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& d
   return plan;
 }
 
+namespace {
+
+/// This rank's run of blocks [first, last): equal shares of those that have rows, the others wherever they
+/// lie.
+std::pair<std::uint64_t, std::uint64_t> blocks_to_fit(Communicator& comm,
+                                                      const std::vector<std::uint32_t>& rows) {
+  std::vector<std::uint64_t> with_rows;
+  for (std::uint64_t block = 0; block < rows.size(); ++block) {
+    if (rows[block] > 0) with_rows.push_back(block);
+  }
+  const auto world = static_cast<std::uint64_t>(comm.size());
+  const auto begin = [&](std::uint64_t rank) -> std::uint64_t {
+    if (rank == 0) return 0;
+    const std::uint64_t share = rank * with_rows.size() / world;
+    return rank == world || share == with_rows.size() ? rows.size() : with_rows[share];
+  };
+  const auto rank = static_cast<std::uint64_t>(comm.rank());
+  return {begin(rank), begin(rank + 1)};
+}
+
+}  // namespace
+
 FeaturePipeline fit_pipeline(Communicator& comm, const Dataset& dataset, const std::string& split,
                              const std::vector<std::string>& features, const LogSink& log) {
   const RowIndex& index = dataset.row_index();
   const auto blocks = static_cast<std::uint64_t>(index.blocks().size());
-  const auto rank = static_cast<std::uint64_t>(comm.rank());
-  const auto world = static_cast<std::uint64_t>(comm.size());
   std::vector<std::size_t> fields;
   const StatisticsTree mine = together(comm, "fit", [&] {
     fields = FeaturePipeline::select(dataset.contract(), features);
@@ -154,7 +202,8 @@ FeaturePipeline fit_pipeline(Communicator& comm, const Dataset& dataset, const s
     const auto reader = dataset.make_reader();
     StatisticsTree tree;
     std::vector<std::byte> column;
-    for (std::uint64_t block = rank * blocks / world; block < (rank + 1) * blocks / world; ++block) {
+    const auto [first, last] = blocks_to_fit(comm, index.rows_per_block(split_number));
+    for (std::uint64_t block = first; block < last; ++block) {
       const auto number = static_cast<std::uint32_t>(block);
       const std::vector<std::uint32_t> rows = index.rows_of(split_number, number);
       StatisticsTree::Statistics leaf(fields.size());

@@ -16,7 +16,7 @@
 
 namespace muster {
 
-/// Numbers of a run; all but `memory` are the same on every rank.
+/// Numbers of a run; all but memories are the same on every rank.
 struct RunPlan {
   std::string split;
   std::uint8_t split_number = 0;
@@ -24,10 +24,11 @@ struct RunPlan {
   std::uint64_t rows = 0;
   std::uint64_t steps_per_epoch = 0;
   std::uint64_t total_steps = 0;
-  std::uint64_t live_blocks = 0;  ///< blocks shuffled together, over all lanes
-  double variance_ratio = 0;      ///< see shuffle_variance_ratio
-  double max_over_mean_load = 1;  ///< of lanes per rank
-  StreamMemory memory;            ///< of this rank
+  std::uint64_t live_blocks = 0;   ///< blocks shuffled together, over all lanes
+  double variance_ratio = 0;       ///< see shuffle_variance_ratio
+  double max_over_mean_load = 1;   ///< of lanes per rank
+  StreamMemory memory;             ///< of this rank, in training
+  StreamMemory evaluation_memory;  ///< of this rank beside it, in evaluations during the run
 
   std::uint64_t epochs() const { return (total_steps + steps_per_epoch - 1) / steps_per_epoch; }
   Cursor cursor(std::uint64_t global_step) const {
@@ -43,10 +44,16 @@ std::string describe(const RunPlan& plan, int ranks, std::uint64_t parameters);
 OrderSettings order_settings(const Config& config);
 
 /// Collective. Resolves what the config leaves open (lanes, window as far as loader.memory allows on every
-/// rank) and checks that it fits: Error{kConfig} with the fix, agreed on by all ranks.
+/// rank), and checks that it fits and that both splits have rows: Error{kConfig} with the fix, agreed on by
+/// all ranks.
 RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& dataset,
                       const FeaturePipeline& pipeline);
 
+/// Of a run's two streams: together they keep to loader.memory.
+StreamOptions training_stream(const Config& config, const RunPlan& plan);
+StreamOptions evaluation_stream(const Config& config, const RunPlan& plan);
+
+/// Of a stream that has loader.memory to itself.
 StreamOptions stream_options(const Config& config);
 
 /// Collective. Fits the pipeline on the training split: each rank reads a run of blocks, the merge is the

@@ -7,7 +7,7 @@
 namespace muster {
 namespace {
 
-const std::filesystem::path& made(FileSystem& files, const std::filesystem::path& directory) {
+std::filesystem::path made(FileSystem& files, std::filesystem::path directory) {
   files.make_directories(directory);
   return directory;
 }
@@ -19,7 +19,15 @@ RunRecord::RunRecord(FileSystem& files, const RunStart& start, const Config& con
       directory_(made(files, start.directory)),
       lock_(files, directory_, log),
       store_(files, directory_ / "checkpoints", start.run_id, log) {
+  if (!start.chosen_by_name) {
+    const CheckpointChoice choice = store_.latest_good();
+    if ((choice.checkpoint ? choice.checkpoint->name : "") != start.parent) {
+      throw Error(ErrorCode::kConfig, "another start is at work in this run: look for it, or start again",
+                  directory_.string());
+    }
+  }
   store_.claim(start.parent);
+  parent_is_gone_ = !start.parent.empty() && !files.exists(directory_ / "checkpoints" / start.parent);
   events_ =
       std::make_unique<EventLog>(files, directory_ / "events.jsonl", start.run_id, store_.generation(), 0);
   files.replace(directory_ / "config.yaml", to_yaml(config.values()));

@@ -19,7 +19,8 @@ namespace muster {
 /// `event`.
 class RunRecord {
  public:
-  /// Takes the lock, claims the next generation, opens events.jsonl, writes config.yaml. Reports rejected
+  /// Takes the lock, claims the next generation (Error{kConfig} when the run has gone on since `start` was
+  /// decided), opens events.jsonl, writes config.yaml. Reports rejected
   /// checkpoints.
   RunRecord(FileSystem& files, const RunStart& start, const Config& config, const LogSink& log);
 
@@ -29,6 +30,9 @@ class RunRecord {
                      const std::vector<std::string>& protect);
   /// Replaces metrics.json.
   void write_metrics(const Json& metrics);
+  /// The checkpoint that this start continues from was deleted by an earlier start that had not yet seen the
+  /// claim: a new one is due at once.
+  bool parent_is_gone() const { return parent_is_gone_; }
   std::uint64_t generation() const { return store_.generation(); }
 
  private:
@@ -37,6 +41,7 @@ class RunRecord {
   RunLock lock_;
   CheckpointStore store_;
   std::unique_ptr<EventLog> events_;
+  bool parent_is_gone_ = false;
 };
 
 }  // namespace muster

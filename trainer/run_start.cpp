@@ -77,26 +77,46 @@ CheckpointChoice choose_checkpoint(FileSystem& files, const fs::path& run, const
   CheckpointChoice choice = CheckpointStore(files, checkpoints, "").latest_good();
   if (choice.checkpoint || choice.rejected.empty()) return choice;
   throw Error(ErrorCode::kStorage,
-              fmt::format("no checkpoint is good; the newest: {} (--resume never starts anew)",
+              fmt::format("no checkpoint is good; the newest: {} (a new run: --resume never)",
                           choice.rejected.front().reason.what()),
               run.string());
 }
 
-/// A finished run goes on only where an allowed change gives it more to do.
-void refuse_finished(const RunStart& start, const Config& config) {
+/// A finished run goes on only where an allowed change gives it more to do; none goes back.
+void refuse_nothing_to_do(const RunStart& start, const Config& config) {
   const CheckpointContent& checkpoint = *start.checkpoint;
   const std::string where = start.directory.string();
-  if (!member<bool>(checkpoint.state, "finished", where)) return;
   const Json& steps = config.at("train", "steps");
   const auto plan = member<Json>(checkpoint.state, "plan", where);
   const std::uint64_t target = steps.is_null() ? config.unsigned_at("train", "epochs") *
                                                      member<std::uint64_t>(plan, "steps_per_epoch", where)
                                                : steps.get<std::uint64_t>();
+  if (!member<bool>(checkpoint.state, "finished", where)) {
+    if (target >= checkpoint.step) return;
+    throw Error(ErrorCode::kConfig,
+                fmt::format("is at step {} already, beyond the {} that are asked for: give train.steps or "
+                            "train.epochs more, or --resume never",
+                            checkpoint.step, target),
+                where);
+  }
   if (target > checkpoint.step && !start.changes.empty()) return;
   throw Error(
       ErrorCode::kNothingToDo,
-      fmt::format("is finished at step {}: nothing to do (--resume never starts a new one)", checkpoint.step),
+      fmt::format("is finished at step {}: nothing to do (a new run: --resume never)", checkpoint.step),
       where);
+}
+
+/// Only trajectory keys can be allowed to change.
+void check_allowed(const std::vector<std::string>& allow) {
+  std::vector<std::string> known;
+  for (const ConfigKey& key : config_keys()) {
+    if (key.key_class == KeyClass::kTrajectory) known.push_back(key.path());
+  }
+  for (const std::string& path : allow) {
+    if (std::find(known.begin(), known.end(), path) != known.end()) continue;
+    fail(ErrorCode::kConfig, "--allow {}: there is no trajectory key '{}'{} (muster config --explain)", path,
+         path, did_you_mean(path, known));
+  }
 }
 
 }  // namespace
@@ -116,6 +136,7 @@ Config inherit_resolved(const Config& config, const Config& earlier) {
 
 RunStart decide_start(FileSystem& files, const Config& config, const DataIdentity& data,
                       const StartOptions& options) {
+  check_allowed(options.allow);
   RunStart start;
   const fs::path base = config.text_at("run", "dir");
   const std::string name = config.text_at("run", "name");
@@ -132,6 +153,7 @@ RunStart decide_start(FileSystem& files, const Config& config, const DataIdentit
     wanted = path.checkpoint;
   }
   if (!files.exists(start.directory / "checkpoints")) return start;
+  start.chosen_by_name = !wanted.empty();
   CheckpointChoice choice = choose_checkpoint(files, start.directory, wanted);
   start.rejected = std::move(choice.rejected);
   if (!choice.checkpoint) return start;  // an earlier start ended before its first checkpoint
@@ -148,7 +170,7 @@ RunStart decide_start(FileSystem& files, const Config& config, const DataIdentit
   add_identity(start.changes, "fingerprint", state, data.fingerprint);
   add_identity(start.changes, "contract", state, data.contract);
   refuse_other_run(start.directory, start.changes, options);
-  refuse_finished(start, config);
+  refuse_nothing_to_do(start, config);
   return start;
 }
 

@@ -30,6 +30,7 @@ struct RunStart {
   std::filesystem::path directory;
   std::string run_id;
   bool resumed = false;
+  bool chosen_by_name = false;                  ///< --resume names the checkpoint; else it is the newest good
   std::string parent;                           ///< name of the checkpoint continued from
   std::optional<CheckpointContent> checkpoint;  ///< content continued from
   std::vector<RejectedCheckpoint> rejected;

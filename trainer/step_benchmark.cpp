@@ -17,6 +17,8 @@
 namespace muster {
 namespace {
 
+constexpr std::uint64_t kRounds = 10;
+
 Batch make_batch(const StepBenchmarkOptions& options, std::uint64_t rank) {
   Batch batch(
       {{"features", TensorSpec::Kind::kFloat32, {options.inputs}}, {"label", TensorSpec::Kind::kInt64, {}}},
@@ -43,39 +45,63 @@ std::unique_ptr<Model> make_benchmark_model(const StepBenchmarkOptions& options,
   return make_model("mlp", context, 1);
 }
 
-/// Seconds of each step of `comm`'s ranks.
-std::vector<double> time_steps(Communicator& comm, const StepBenchmarkOptions& options, std::uint64_t rank) {
-  const Batch batch = make_batch(options, rank);
-  const auto model = make_benchmark_model(options, batch);
-  OptimizerSettings settings;
-  settings.name = "sgd";
-  Optimizer optimizer(model->module(), settings);
-  GradientReducer reducer(model->module(), comm, initial_bucket_plan(model->module()));
-  LossSettings loss;
-  loss.kind = LossKind::kCrossEntropy;
-  std::vector<double> seconds;
-  const std::uint64_t warm_up = options.steps / 10 + 2;
-  for (std::uint64_t step = 0; step < warm_up + options.steps; ++step) {
-    const auto began = std::chrono::steady_clock::now();
-    reducer.begin_step();
-    const ModelBatch inputs(batch, 0, batch.rows(), true, 1);
-    const at::Tensor sums = model->loss(model->forward(inputs), inputs, loss);
-    reducer.ready();
-    sums[0].backward();
-    reducer.start_rest();
-    reducer.finish(static_cast<double>(options.rows_per_rank) * comm.size());
-    optimizer.step(1e-3);
-    reducer.replan_once();
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-    if (step >= warm_up) seconds.push_back(took.count());
+/// One model in training on made-up rows.
+class StepLoop {
+ public:
+  StepLoop(Communicator& comm, const StepBenchmarkOptions& options, std::uint64_t rank)
+      : batch_(make_batch(options, rank)),
+        model_(make_benchmark_model(options, batch_)),
+        optimizer_(model_->module(), sgd()),
+        reducer_(model_->module(), comm, initial_bucket_plan(model_->module())),
+        global_rows_(static_cast<double>(options.rows_per_rank) * comm.size()) {
+    loss_.kind = LossKind::kCrossEntropy;
   }
-  return seconds;
+
+  /// Trains so many steps; the milliseconds of each.
+  std::vector<double> run(std::uint64_t steps) {
+    std::vector<double> milliseconds;
+    for (std::uint64_t step = 0; step < steps; ++step) {
+      const auto began = std::chrono::steady_clock::now();
+      reducer_.begin_step();
+      const ModelBatch inputs(batch_, 0, batch_.rows(), true, 1);
+      const at::Tensor sums = model_->loss(model_->forward(inputs), inputs, loss_);
+      reducer_.ready();
+      sums[0].backward();
+      reducer_.start_rest();
+      reducer_.finish(global_rows_);
+      optimizer_.step(1e-3);
+      reducer_.replan_once();
+      const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
+      milliseconds.push_back(took.count());
+    }
+    return milliseconds;
+  }
+
+  std::int64_t parameters() const { return parameter_count(model_->module()); }
+
+ private:
+  static OptimizerSettings sgd() {
+    OptimizerSettings settings;
+    settings.name = "sgd";
+    return settings;
+  }
+
+  Batch batch_;
+  std::unique_ptr<Model> model_;
+  Optimizer optimizer_;
+  GradientReducer reducer_;
+  LossSettings loss_;
+  double global_rows_;
+};
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
 }
 
-double slowest_median_ms(Communicator& comm, std::vector<double> seconds) {
-  std::nth_element(seconds.begin(), seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2),
-                   seconds.end());
-  const double mine = seconds[seconds.size() / 2] * 1000;
+double slowest_median(Communicator& comm, const std::vector<double>& values) {
+  const double mine = median(values);
   double slowest = 0;
   for (const auto& bytes : comm.all_gather("bench", std::as_bytes(std::span(&mine, 1)))) {
     double theirs = 0;
@@ -90,16 +116,29 @@ double slowest_median_ms(Communicator& comm, std::vector<double> seconds) {
 Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options) {
   set_compute_threads(options.threads);
   const auto rank = static_cast<std::uint64_t>(comm.rank());
-  const double together_ms = slowest_median_ms(comm, time_steps(comm, options, rank));
-  const auto alone = make_local_communicators(1);
-  const double alone_ms = slowest_median_ms(comm, time_steps(*alone.front(), options, rank));
-  const Batch batch = make_batch(options, rank);
+  const auto one_rank = make_local_communicators(1);
+  StepLoop together(comm, options, rank);
+  StepLoop alone(*one_rank.front(), options, rank);
+  // Both are warmed up: the first steps remake the bucket plan and fault memory in.
+  together.run(options.steps / 10 + 2);
+  alone.run(options.steps / 10 + 2);
+  // In turns: a machine that slows down for a while does so to both.
+  std::vector<double> together_ms, alone_ms;
+  for (std::uint64_t round = 0; round < kRounds; ++round) {
+    const std::uint64_t steps = (round + 1) * options.steps / kRounds - round * options.steps / kRounds;
+    for (const double ms : together.run(steps)) together_ms.push_back(ms);
+    for (const double ms : alone.run(steps)) alone_ms.push_back(ms);
+    comm.barrier("bench");
+  }
+  const double together_median = slowest_median(comm, together_ms);
+  const double alone_median = slowest_median(comm, alone_ms);
   return {{"ranks", comm.size()},
-          {"parameters", parameter_count(make_benchmark_model(options, batch)->module())},
+          {"parameters", together.parameters()},
           {"rows_per_rank", options.rows_per_rank},
           {"threads", options.threads},
-          {"step_ms", together_ms},
-          {"alone_ms", alone_ms}};
+          {"step_ms", together_median},
+          {"alone_ms", alone_median},
+          {"ratio_to_alone", together_median / alone_median}};
 }
 
 }  // namespace muster

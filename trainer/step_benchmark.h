@@ -19,9 +19,10 @@ struct StepBenchmarkOptions {
   std::uint64_t threads = 1;
 };
 
-/// Collective. Trains the model `mlp` with SGD for so many steps after a tenth as many for warming up.
-/// {ranks, parameters, step_ms (median over the steps, of the slowest rank), alone_ms (the same without
-/// communication, all ranks computing at once)}.
+/// Collective. Trains the model `mlp` with SGD for so many steps after a tenth as many for warming up, and in
+/// turns with it the same model without communication (all ranks computing at once).
+/// {ranks, parameters, rows_per_rank, threads, step_ms (median over the steps, of the slowest rank), alone_ms
+/// (the same without communication), ratio_to_alone}.
 Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options);
 
 }  // namespace muster

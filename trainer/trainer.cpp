@@ -17,11 +17,13 @@
 namespace muster {
 namespace {
 
-Config resolve_threads(const Config& config, int ranks_on_host) {
-  if (!config.at("train", "threads").is_null()) return config;
+/// Collective. As many threads as the fullest host has cores per rank: the number decides the bits, so it is
+/// the same on all.
+Config resolve_threads(Communicator& comm, const Config& config, int ranks_on_host) {
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-  return config.with("train", "threads",
-                     std::max(1U, cores / static_cast<unsigned>(std::max(1, ranks_on_host))));
+  const unsigned mine = std::max(1U, cores / static_cast<unsigned>(std::max(1, ranks_on_host)));
+  const std::uint32_t threads = smallest(comm, "threads", mine);
+  return config.at("train", "threads").is_null() ? config.with("train", "threads", threads) : config;
 }
 
 Config resolve(const Config& config, const RunPlan& plan) {
@@ -64,12 +66,21 @@ void announce(Communicator& comm, RunRecord* record, const Prepared& run, const 
     record->event("resumed", step, fields);
     log(LogLevel::kInfo,
         fmt::format("resumed at step {} from {}{}", step, run.start.at("parent").get<std::string>(),
-                    differences.empty() ? "" : "; bits may differ: " + differences.dump()));
+                    differences.empty()
+                        ? ""
+                        : "; bits may differ: " + join(differences.get<std::vector<std::string>>(), ", ")));
   } else {
     fields["config"] = run.config.values();
     record->event("run_started", step, fields);
   }
   log(LogLevel::kInfo, describe(run.plan, comm.size(), parameter_count(run.model->module())));
+  const std::uint64_t warm_up = run.config.unsigned_at("schedule", "warmup_steps");
+  if (warm_up >= run.plan.total_steps) {
+    log(LogLevel::kWarning,
+        fmt::format("schedule.warmup_steps is {}, the run has {} steps: the learning rate "
+                    "never gets to its full height",
+                    warm_up, run.plan.total_steps));
+  }
 }
 
 FeaturePipeline make_pipeline(Communicator& comm, const Config& config, const Dataset& dataset,
@@ -116,7 +127,16 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   Dataset dataset = together(comm, "open dataset", [&] {
     return Dataset::open(config.text_at("data", "dataset"), config.text_at("data", "root"));
   });
-  if (options.dry_run) return dry_run(comm, config, dataset);
+  if (const std::size_t count = dataset.unvouched().size(); count > 0 && comm.rank() == 0) {
+    options.log(
+        LogLevel::kWarning,
+        fmt::format("{} partition{} changed {} time since the dataset was validated: what is read of "
+                    "{} is compared with {} hashes (`muster validate {}` ends that)",
+                    count, count == 1 ? "" : "s", count == 1 ? "its" : "their", count == 1 ? "it" : "them",
+                    count == 1 ? "its" : "their", dataset.directory().string()));
+  }
+  same_everywhere(comm, "config", canonical(config.values()));
+  same_everywhere(comm, "dataset", dataset.manifest().fingerprint().hex());
 
   RunStart start;
   Json decision = parse_json(on_rank_zero(comm, "decide start",
@@ -129,7 +149,8 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
                              "start", ErrorCode::kBug);
   const bool resumed = decision.at("resumed").get<bool>();
   if (resumed) config = inherit_resolved(config, Config(decision.at("state").at("config")));
-  config = resolve_threads(config, options.ranks_on_host > 0 ? options.ranks_on_host : comm.size());
+  if (options.dry_run) return dry_run(comm, config, dataset);
+  config = resolve_threads(comm, config, options.ranks_on_host > 0 ? options.ranks_on_host : comm.size());
   set_compute_threads(config.unsigned_at("train", "threads"));
 
   FeaturePipeline pipeline = make_pipeline(comm, config, dataset, decision, options.log);
@@ -141,10 +162,15 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
     return made;
   });
   std::unique_ptr<RunRecord> record;
-  decision["generation"] = std::stoull(on_rank_zero(comm, "open run", [&] {
-    record = std::make_unique<RunRecord>(files, start, config, options.log);
-    return std::to_string(record->generation());
-  }));
+  decision.update(parse_json(on_rank_zero(comm, "open run",
+                                          [&] {
+                                            record = std::make_unique<RunRecord>(files, start, config,
+                                                                                 options.log);
+                                            return Json{{"generation", record->generation()},
+                                                        {"parent_is_gone", record->parent_is_gone()}}
+                                                .dump();
+                                          }),
+                             "run", ErrorCode::kBug));
   if (options.on_run) {
     options.on_run(decision.at("directory").get<std::string>(), decision.at("run_id").get<std::string>(),
                    decision.at("generation").get<std::uint64_t>());
@@ -152,7 +178,7 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   std::vector<TensorBlob> optimizer_state =
       broadcast_tensors(comm, start.checkpoint ? start.checkpoint->optimizer : std::vector<TensorBlob>{});
   start.checkpoint.reset();
-  Json environment = describe_environment(comm.size(), config, options.mpi_version);
+  Json environment = describe_environment(comm, config, options.mpi_version);
   Prepared run{std::move(config), std::move(dataset),  std::move(pipeline),   std::move(plan),
                std::move(model),  std::move(decision), std::move(environment)};
   announce(comm, record.get(), run, options.log);

@@ -31,7 +31,7 @@ struct Progress {
   std::uint64_t epochs = 0;
   double loss = 0;
   double samples_per_second = 0;
-  double data_share = 0;           ///< of the time since the last line: waiting for data, on this rank
+  double data_share = 0;           ///< of the steps' time since the last line: waiting for data, on this rank
   double communication_share = 0;  ///< and for other ranks
   double eta_seconds = 0;
 };
@@ -52,6 +52,9 @@ struct TrainOptions {
   /// Called on every rank when the run directory is known, so that faults can be written there; may be empty.
   std::function<void(const std::string& directory, const std::string& run_id, std::uint64_t generation)>
       on_run;
+  /// Set on every rank to the number of optimizer steps done, for whoever reports a fault; not owned, may be
+  /// null.
+  std::atomic<std::uint64_t>* steps_done = nullptr;
 };
 
 enum class TrainOutcome { kFinished, kStopped, kDryRun };

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/text.h"
 #include "trainer/agreement.h"
@@ -42,7 +43,7 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
   if (state.is_null()) {
     plan = initial_bucket_plan(run_.model->module());
   } else {
-    step_ = run_.start.at("step").get<std::uint64_t>();
+    set_step(run_.start.at("step").get<std::uint64_t>());
     running_ = Digest::from_hex(member<std::string>(state, "running_digest", "checkpoint"));
     epoch_rows_ = member<std::uint64_t>(state, "epoch_rows", "checkpoint");
     best_ = state.at("best");
@@ -52,7 +53,7 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
     metrics_ = state.at("metrics");
     plan = BucketPlan::from_json(state.at("bucket_plan"), gradient_bytes(run_.model->module()).size(),
                                  "checkpoint");
-    optimizer_->load_state(optimizer_state);
+    load_optimizer(optimizer_state);
   }
   reducer_ = std::make_unique<GradientReducer>(run_.model->module(), comm_, std::move(plan));
   reader_ = run_.dataset.make_reader();
@@ -60,7 +61,28 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
       run_.dataset.row_index(), run_.plan.split_number, run_.plan.order, run_.plan.cursor(step_),
       run_.plan.epochs(), static_cast<std::uint32_t>(comm_.rank()), static_cast<std::uint32_t>(comm_.size()));
   stream_ = std::make_unique<BatchStream>(std::move(batches), *reader_, run_.dataset.contract(),
-                                          run_.pipeline, stream_options(run_.config));
+                                          run_.pipeline, training_stream(run_.config, run_.plan));
+  meter_ =
+      std::make_unique<ProgressMeter>(run_.plan.total_steps, run_.plan.steps_per_epoch, run_.plan.epochs());
+}
+
+/// Another optimizer, allowed by the user, has a state of its own and starts with an empty one.
+void TrainingRun::load_optimizer(const std::vector<TensorBlob>& state) {
+  if (optimizer_->fits(state)) {
+    optimizer_->load_state(state);
+    return;
+  }
+  const Json& changes = run_.start.at("changes");
+  const bool meant = std::any_of(changes.begin(), changes.end(), [](const Json& change) {
+    return change.at("key") == "optimizer.name" || change.at("key") == "optimizer.momentum";
+  });
+  if (!meant) optimizer_->load_state(state);  // says what does not fit
+  if (comm_.rank() == 0) options_.log(LogLevel::kInfo, "another optimizer: it starts with an empty state");
+}
+
+void TrainingRun::set_step(std::uint64_t step) {
+  step_ = step;
+  if (options_.steps_done != nullptr) options_.steps_done->store(step);
 }
 
 StepReport TrainingRun::forward_backward(const Batch& batch) {
@@ -87,6 +109,7 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
 }
 
 void TrainingRun::one_step() {
+  meter_->begin_step(waits());
   const Batch* batch = stream_->next();
   ensure(batch != nullptr && batch->step == step_, "the stream is at another step than the loop ({})", step_);
   StepReport report = forward_backward(*batch);
@@ -107,11 +130,18 @@ void TrainingRun::one_step() {
   }
   reducer_->finish(last_.weight);
   const double norm = optimizer_->clip(run_.config.number_at("train", "clip_norm"));
+  if (!std::isfinite(norm)) {  // the same on every rank: they have the same gradients
+    throw AgreedError(
+        Error(ErrorCode::kData, fmt::format("step {}: the loss is finite, its gradients are not: lower "
+                                            "optimizer.learning_rate, or look at the data",
+                                            step_)),
+        comm_.rank() == 0);
+  }
   const double rate = learning_rate(schedule_, run_.config.number_at("optimizer", "learning_rate"), step_);
   optimizer_->step(rate);
   reducer_->replan_once();
 
-  step_ += 1;
+  set_step(step_ + 1);
   if ((step_ - 1) % run_.plan.steps_per_epoch == 0) epoch_rows_ = 0;
   epoch_rows_ += last_.rows;
   running_ = chain(running_, last_.digest);
@@ -119,14 +149,14 @@ void TrainingRun::one_step() {
 }
 
 /// A failure here is this rank's alone, while the others wait in a collective that it will never join.
-void TrainingRun::guarded_step() {
+void TrainingRun::guarded(const std::function<void()>& body) {
   const auto alone = [&](const Error& error) {
     if (options_.on_lone_failure) options_.on_lone_failure(error);
     throw error;
   };
   const auto first_line = [](std::string_view text) { return std::string(text.substr(0, text.find('\n'))); };
   try {
-    one_step();
+    body();
   } catch (const AgreedError&) {
     throw;
   } catch (const Error& error) {
@@ -138,8 +168,7 @@ void TrainingRun::guarded_step() {
 
 void TrainingRun::log_step(const StepTotals& totals, double gradient_norm, double rate) {
   const double loss = totals.weight > 0 ? totals.loss / totals.weight : 0;
-  rows_since_line_ += totals.rows;
-  steps_since_line_ += 1;
+  meter_->end_step(totals.rows, waits());
   event("step", {{"epoch", (step_ - 1) / run_.plan.steps_per_epoch},
                  {"epoch_rows", epoch_rows_},
                  {"rows", totals.rows},
@@ -151,27 +180,11 @@ void TrainingRun::log_step(const StepTotals& totals, double gradient_norm, doubl
   const bool due =
       step_ % run_.config.unsigned_at("log", "every_steps") == 0 || step_ == run_.plan.total_steps;
   if (!due) return;
-  const double elapsed = std::max(1e-9, seconds_since(last_line_));
-  const double data_wait = stream_->wait_seconds();
-  const double comm_wait = comm_.wait_seconds();
-  Progress progress;
-  progress.step = step_;
-  progress.total_steps = run_.plan.total_steps;
-  progress.epoch = (step_ - 1) / run_.plan.steps_per_epoch;
-  progress.epochs = run_.plan.epochs();
-  progress.loss = loss;
-  progress.samples_per_second = static_cast<double>(rows_since_line_) / elapsed;
-  progress.data_share = (data_wait - data_wait_at_line_) / elapsed;
-  progress.communication_share = (comm_wait - comm_wait_at_line_) / elapsed;
-  progress.eta_seconds =
-      static_cast<double>(run_.plan.total_steps - step_) * elapsed / static_cast<double>(steps_since_line_);
+  const Progress progress = meter_->line(step_, loss);
   if (comm_.rank() == 0 && options_.progress) options_.progress(progress);
-  last_line_ = Clock::now();
-  rows_since_line_ = 0;
-  steps_since_line_ = 0;
-  data_wait_at_line_ = data_wait;
-  comm_wait_at_line_ = comm_wait;
 }
+
+Waits TrainingRun::waits() const { return {stream_->wait_seconds(), comm_.wait_seconds()}; }
 
 bool TrainingRun::evaluation_due() const {
   if (step_ == 0 || evaluated_step_ == step_ || run_.config.text_at("evaluate", "split").empty())
@@ -209,10 +222,10 @@ bool TrainingRun::evaluate_now() {
   settings.threshold = run_.config.number_at("evaluate", "threshold");
   settings.loss = loss_;
   settings.outputs = model_outputs(run_.dataset.contract(), loss_.kind);
-  settings.stream = stream_options(run_.config);
+  settings.stream = evaluation_stream(run_.config, run_.plan);
   const auto stop = [&] { return options_.requests != nullptr && options_.requests->stop.load(); };
-  const auto metrics = evaluate_split(comm_, *run_.model, run_.dataset, run_.pipeline, settings, stop);
-  last_line_ = Clock::now();
+  std::optional<Json> metrics;
+  guarded([&] { metrics = evaluate_split(comm_, *run_.model, run_.dataset, run_.pipeline, settings, stop); });
   if (metrics) take_metrics(*metrics);
   return metrics.has_value();
 }
@@ -263,7 +276,7 @@ void TrainingRun::commit(bool finished) {
 /// The last step was done, or the evaluations stopped getting better; its checkpoint is the one that says so.
 bool TrainingRun::finished() const {
   const std::uint64_t patience = run_.config.unsigned_at("evaluate", "stop_early");
-  return step_ == run_.plan.total_steps || (patience > 0 && evaluations_without_better_ >= patience);
+  return step_ >= run_.plan.total_steps || (patience > 0 && evaluations_without_better_ >= patience);
 }
 
 TrainingRun::After TrainingRun::after_step() {
@@ -297,13 +310,19 @@ TrainResult TrainingRun::run() {
     event("stopped", {{"checkpoint", last_checkpoint_}, {"running_digest", running_.hex()}});
     return result(TrainOutcome::kStopped);
   };
+  if (run_.start.at("parent_is_gone").get<bool>()) commit(false);
   if (evaluation_due() && !evaluate_now()) {
     commit(false);
     return stop();
   }
-  last_line_ = Clock::now();
+  if (improved_) {
+    // The stop came before this step's evaluation: the weights stand in the checkpoint it left behind.
+    best_["checkpoint"] =
+        last_checkpoint_.empty() ? run_.start.at("parent").get<std::string>() : last_checkpoint_;
+    improved_ = false;
+  }
   while (!finished()) {
-    guarded_step();
+    guarded([&] { one_step(); });
     if (after_step() == After::kStop) return stop();
   }
   commit(true);

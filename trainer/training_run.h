@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "models/model.h"
 #include "trainer/gradient_reducer.h"
 #include "trainer/optimizer.h"
+#include "trainer/progress_meter.h"
 #include "trainer/run_plan.h"
 #include "trainer/run_record.h"
 #include "trainer/schedule.h"
@@ -44,9 +46,11 @@ class TrainingRun {
   enum class After { kGoOn, kStop };
 
   void restore(const std::vector<TensorBlob>& optimizer_state);
-  void guarded_step();
+  void guarded(const std::function<void()>& body);
+  void load_optimizer(const std::vector<TensorBlob>& state);
   void one_step();
   StepReport forward_backward(const Batch& batch);
+  Waits waits() const;
   void log_step(const StepTotals& totals, double gradient_norm, double rate);
   After after_step();
   bool finished() const;
@@ -56,6 +60,7 @@ class TrainingRun {
   void commit(bool finished);
   Json state(bool finished) const;
   void event(const std::string& name, const Json& fields);
+  void set_step(std::uint64_t step);
   TrainResult result(TrainOutcome outcome) const;
 
   Communicator& comm_;
@@ -82,12 +87,7 @@ class TrainingRun {
   Json metrics_ = Json::object();
   std::string last_checkpoint_;
   Clock::time_point last_commit_ = Clock::now();
-
-  Clock::time_point last_line_ = Clock::now();
-  std::uint64_t rows_since_line_ = 0;
-  std::uint64_t steps_since_line_ = 0;
-  double data_wait_at_line_ = 0;
-  double comm_wait_at_line_ = 0;
+  std::unique_ptr<ProgressMeter> meter_;
 };
 
 }  // namespace muster

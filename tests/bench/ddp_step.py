@@ -16,13 +16,13 @@ def rank_main(rank, options, store, results):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     torch.manual_seed(rank)
-    widths = [784, *options.hidden, 10]
+    widths = [options.inputs, *options.hidden, 10]
     layers = []
     for inputs, outputs in zip(widths, widths[1:]):
         layers += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]
     model = torch.nn.parallel.DistributedDataParallel(torch.nn.Sequential(*layers[:-1]))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    x = torch.randn(options.rows, 784)
+    x = torch.randn(options.rows, options.inputs)
     y = torch.randint(0, 10, (options.rows,))
     seconds = []
     warm_up = options.steps // 10 + 2
@@ -40,6 +40,7 @@ def rank_main(rank, options, store, results):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--hidden", type=lambda text: [int(width) for width in text.split(",")], required=True)
+    parser.add_argument("--inputs", type=int, default=784)
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--steps", type=int, default=50)
     options = parser.parse_args()

@@ -19,13 +19,13 @@ fi
 median() { sort -g | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
 number() { grep -o "\"$1\": *[-0-9.e+]*" | head -n 1 | sed 's/.*: *//'; }
 
-compare() { # name, hidden layers, rows per rank
+compare() { # name, inputs, hidden layers, rows per rank, steps
   : > build/bench.muster; : > build/bench.ddp; : > build/bench.alone
   for _ in $(seq "$rounds"); do
-    line=$(mpirun -np 2 --bind-to none "$muster" bench step --hidden "$2" --rows "$3" --json | tail -n 1)
+    line=$(mpirun -np 2 --bind-to none "$muster" bench step --inputs "$2" --hidden "$3" --rows "$4" --steps "$5" --json | tail -n 1)
     printf '%s' "$line" | number step_ms >> build/bench.muster
     printf '%s' "$line" | number alone_ms >> build/bench.alone
-    "$python" tests/bench/ddp_step.py --hidden "$2" --rows "$3" | number step_ms >> build/bench.ddp
+    "$python" tests/bench/ddp_step.py --inputs "$2" --hidden "$3" --rows "$4" --steps "$5" | number step_ms >> build/bench.ddp
   done
   parameters=$(printf '%s' "$line" | number parameters)
   awk -v name="$1" -v p="$parameters" -v m="$(median < build/bench.muster)" -v d="$(median < build/bench.ddp)" \
@@ -33,5 +33,5 @@ compare() { # name, hidden layers, rows per rank
       printf "%-6s %9d parameters: muster %.2f ms, DDP %.2f ms (ratio %.2f), without communication %.2f ms\n", name, p, m, d, m / d, a }'
 }
 
-compare large 2048,2048 64
-compare small 200,200 64
+compare large 1024 2048,2048 64 50
+compare small 784 200,200 64 500

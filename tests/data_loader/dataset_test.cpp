@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <string>
 
+#include "core/file_system.h"
+#include "data_loader/index_sidecar.h"
 #include "data_loader/validate.h"
 #include "dataset_fixture.h"
 
@@ -98,6 +100,46 @@ TEST_F(OpenTest, RefusesAMissingOrChangedPartition) {
   fails(ErrorCode::kData, "b.h5: changed since");
   write("b.h5", good);  // a new time, the same content
   EXPECT_NO_THROW(Dataset::open(directory()));
+}
+
+TEST_F(OpenTest, WhatIsReadOfAFileWithANewTimeIsCheckedByItsHashes) {
+  const auto read_all = [&] {
+    const Dataset dataset = Dataset::open(directory());
+    EXPECT_EQ(dataset.unvouched().size(), 1U);
+    const auto reader = dataset.make_reader();
+    for (std::uint32_t block = 0; block < reader->blocks().size(); ++block) {
+      for (std::size_t field = 0; field < dataset.contract().fields().size(); ++field) {
+        std::vector<std::byte> values(reader->blocks()[block].rows *
+                                      dataset.contract().fields()[field].bytes_per_row());
+        reader->read(block, field, values);
+      }
+    }
+  };
+  const fs::path file = directory() / "b.h5";
+  const auto time = fs::last_write_time(file);
+  fs::last_write_time(file, time + std::chrono::seconds(5));
+  EXPECT_NO_THROW(read_all());  // a copy
+
+  // Another file of the same size and ends: one value of one row in the middle is another.
+  Columns columns = make_columns(50, 20);
+  set(columns, kAmount, 31, get<float>(columns, kAmount, 31) + 1);
+  PartitionStamp stamp = PartitionStamp::of(file);
+  write_partition("b.h5", columns, 50);
+  ASSERT_EQ(fs::file_size(file), stamp.size);
+  stamp.ends = PartitionStamp::of(file).ends;  // small files are all ends: pretend it is the same file
+  IndexSidecar sidecar =
+      IndexSidecar::deserialize(make_posix_file_system()->read(directory() / "index.bin"), "index.bin");
+  sidecar.partitions.at(1).stamp = stamp;
+  sidecar.partitions.at(1).stamp.modified_ns -= 1;
+  const std::vector<std::byte> bytes = sidecar.serialize();
+  write("index.bin", std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  try {
+    read_all();
+    FAIL() << "other values were read";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kData);
+    EXPECT_NE(error.where().find("b.h5:amount["), std::string::npos) << error.where();
+  }
 }
 
 TEST_F(OpenTest, RootRelocatesThePartitions) {

@@ -1,89 +1,11 @@
-#include "data_loader/feature_pipeline.h"
-
-#include <gtest/gtest.h>
-
-#include <cmath>
-#include <limits>
-#include <numeric>
-
-#include "tests/data_loader/order_cases.h"
-#include "tests/data_loader/random_columns.h"
+// What the fitted pipeline makes of rows, and which rows and fields it refuses.
+#include "tests/data_loader/feature_cases.h"
 
 namespace muster {
 namespace {
 
-using testing::column_of;
-using testing::contract_of;
+using namespace muster::testing;  // NOLINT: the helpers beside this test
 using Kind = TensorSpec::Kind;
-using Columns = std::vector<std::vector<std::byte>>;  // per contract field
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-std::vector<std::uint32_t> all_rows(std::size_t rows) {
-  std::vector<std::uint32_t> numbers(rows);
-  std::iota(numbers.begin(), numbers.end(), 0U);
-  return numbers;
-}
-
-FeaturePipeline fit_to(const Contract& contract, const Columns& columns, std::size_t rows) {
-  const auto fields = FeaturePipeline::select(contract, {});
-  std::vector<FieldStatistics> statistics;
-  for (const std::size_t field : fields) {
-    const Field& spec = contract.fields()[field];
-    statistics.push_back(
-        FieldStatistics::of(spec.dtype, columns[field], spec.values_per_row(), all_rows(rows)));
-  }
-  return FeaturePipeline::fit(contract, fields, statistics);
-}
-
-/// Rows of a block into a batch: row rows[i] of the columns becomes row i.
-Batch scatter(const FeaturePipeline& pipeline, const Columns& columns,
-              const std::vector<std::uint32_t>& rows) {
-  Batch batch(pipeline.tensors(), rows.size(), aligned_allocator());
-  batch.set_rows(rows.size());
-  std::vector<std::span<const std::byte>> sources;
-  for (const std::size_t field : pipeline.source_fields()) sources.push_back(columns[field]);
-  std::vector<FeaturePipeline::Target> targets;
-  for (std::uint32_t i = 0; i < rows.size(); ++i) targets.push_back({rows[i], i, &batch});
-  pipeline.scatter(sources, targets);
-  return batch;
-}
-
-template <typename Body>
-Error error_of(Body&& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  return Error(ErrorCode::kBug, "nothing was thrown");
-}
-
-void expect_error(const Error& error, ErrorCode code, const std::string& part) {
-  EXPECT_EQ(error.code(), code) << error.what();
-  EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-}
-
-const char* const kCards =
-    "  amount: {dtype: float32}\n"
-    "  age: {dtype: int16, missing: forbid}\n"
-    "  distance: {dtype: float64, missing: indicator}\n"
-    "  fraud: {dtype: uint8, role: label}\n"
-    "  customer: {dtype: int64, role: key}\n"
-    "  time: {dtype: int64, role: time}\n"
-    "  image: {dtype: uint8, shape: [2, 2]}\n"
-    "  importance: {dtype: float32, role: weight}\n";
-
-Columns cards() {
-  return {column_of<float>({1, 3, 5, 7}),
-          column_of<std::int16_t>({-4, -4, -4, -4}),
-          column_of<double>({10, std::nan(""), 30, std::nan("")}),
-          column_of<std::uint8_t>({0, 1, 0, 7}),
-          column_of<std::int64_t>({1, 2, 3, 4}),
-          column_of<std::int64_t>({1, 2, 3, 4}),
-          column_of<std::uint8_t>({0, 51, 102, 255, 1, 2, 3, 4, 5, 6, 7, 8, 255, 255, 255, 255}),
-          column_of<float>({1, 0.5F, 0, 4})};
-}
 
 TEST(FeaturePipeline, MakesTheTensorsOfAContract) {
   const Contract contract = contract_of(kCards);
@@ -152,30 +74,6 @@ double by_definition(const Field& field, const FieldStatistics& statistics, doub
                [&]<typename T>(T*) { return value / static_cast<double>(std::numeric_limits<T>::max()); });
 }
 
-std::string random_fields(RandomStream& random, testing::Edges& edges) {
-  constexpr const char* kTypes[] = {"int8",   "int16",  "int32",  "int64",   "uint8",
-                                    "uint16", "uint32", "uint64", "float32", "float64"};
-  std::string text;
-  const std::uint64_t count = 1 + random.below(6);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const std::uint64_t type = random.below(10);
-    const bool array = random.below(3) == 0;
-    const std::uint64_t way = random.below(type < 8 ? 3 : 2);
-    constexpr const char* kWays[] = {"standardize", "none", "scale"};
-    const bool missing = type >= 8 && !array && random.below(2) == 0;
-    text += fmt::format("  f{}: {{dtype: {}, transform: {}{}{}}}\n", i, kTypes[type], kWays[way],
-                        array ? fmt::format(", shape: [{}, 17]", 1 + random.below(3)) : "",
-                        missing ? ", missing: indicator" : "");
-    edges.hit(std::string(kTypes[type]) + " " + kWays[way], true);
-    edges.hit("array", array);
-    edges.hit("indicator", missing);
-  }
-  const std::uint64_t label = random.below(12);
-  if (label < 10) text += fmt::format("  y: {{dtype: {}, role: label}}\n", kTypes[label]);
-  edges.hit("no label", label >= 10);
-  return text;
-}
-
 void expect_value(const Field& field, const FieldStatistics& statistics, double value, const float* out) {
   if (field.missing == Missing::kIndicator) {
     EXPECT_EQ(out[1], std::isnan(value) ? 1.0F : 0.0F);
@@ -186,14 +84,13 @@ void expect_value(const Field& field, const FieldStatistics& statistics, double 
 
 TEST(FeaturePipeline, EveryTypeAndTransformGivesWhatItsDefinitionSays) {
   RandomStream random(7);
-  testing::Edges edges;
+  Edges edges;
   for (int i = 0; i < testing::case_count() / 4; ++i) {
     SCOPED_TRACE(i);
     const Contract contract = contract_of(random_fields(random, edges));
     const std::size_t rows = 1 + random.below(150);
     Columns columns;
-    for (const Field& field : contract.fields())
-      columns.push_back(testing::random_column(field, rows, random));
+    for (const Field& field : contract.fields()) columns.push_back(random_column(field, rows, random));
     const FeaturePipeline pipeline = fit_to(contract, columns, rows);
     std::vector<std::uint32_t> picked = all_rows(rows);
     shuffle(std::span(picked), random());
@@ -319,100 +216,6 @@ TEST(FeaturePipeline, NamesTheRowOfAValueThatIsForbidden) {
           << bad.what();
     }
   }
-}
-
-TEST(FeaturePipeline, GoesThroughJsonWithTheSameBits) {
-  RandomStream random(8);
-  testing::Edges edges;
-  for (int i = 0; i < 50; ++i) {
-    SCOPED_TRACE(i);
-    const Contract contract = contract_of(random_fields(random, edges));
-    Columns columns;
-    for (const Field& field : contract.fields()) columns.push_back(testing::random_column(field, 40, random));
-    const FeaturePipeline pipeline = fit_to(contract, columns, 40);
-    const std::string text = canonical(pipeline.to_json());
-    const FeaturePipeline again =
-        FeaturePipeline::from_json(contract, parse_json(text, "pipeline.json"), "pipeline.json");
-    EXPECT_EQ(canonical(again.to_json()), text);
-    EXPECT_EQ(again.tensors(), pipeline.tensors());
-    EXPECT_EQ(again.feature_names(), pipeline.feature_names());
-    EXPECT_EQ(again.source_fields(), pipeline.source_fields());
-    const Batch first = scatter(pipeline, columns, all_rows(40));
-    const Batch second = scatter(again, columns, all_rows(40));
-    for (std::size_t tensor = 0; tensor < pipeline.tensors().size(); ++tensor) {
-      EXPECT_EQ(std::memcmp(first.data(tensor), second.data(tensor),
-                            40 * pipeline.tensors()[tensor].bytes_per_row()),
-                0);
-    }
-  }
-}
-
-TEST(FeaturePipeline, RefusesAnotherContractAndNamesTheField) {
-  const Json json = fit_to(contract_of(kCards), cards(), 4).to_json();
-  const auto replaced = [](const std::string& from, const std::string& to) {
-    std::string text = kCards;
-    text.replace(text.find(from), from.size(), to);
-    return contract_of(text);
-  };
-  const auto load = [&](const Contract& contract) {
-    (void)FeaturePipeline::from_json(contract, json, "pipeline.json");
-  };
-  EXPECT_NO_THROW(load(contract_of(kCards)));
-  EXPECT_NO_THROW(load(replaced("amount: {dtype: float32}", "amount: {dtype: float32, path: elsewhere}")));
-  const std::pair<Contract, const char*> cases[] = {
-      {replaced("amount: {dtype: float32}", "amount: {dtype: float64}"), "'amount' is float32"},
-      {replaced("amount:", "amounts:"), "'amount' is there"},
-      {replaced("shape: [2, 2]", "shape: [4]"), "'image' is [2,2]"},
-      {replaced("shape: [2, 2]", "unit: x"), "'image' is [2,2] in the pipeline and one number"},
-      {replaced("{dtype: float64, missing: indicator}", "{dtype: float64}"),
-       "'distance' is 'missing: indicator'"},
-      {replaced("{dtype: float32}", "{dtype: float32, role: key}"), "'amount' is a feature"},
-      {replaced("uint8, role: label", "int8, role: label"), "'fraud' is uint8"},
-      {replaced("uint8, role: label", "uint8, role: key"), "'fraud' is label"},
-      {replaced("float32, role: weight", "float64, role: weight"), "'importance' is float32"},
-  };
-  for (const auto& [contract, part] : cases) {
-    expect_error(error_of([&] { load(contract); }), ErrorCode::kConfig, part);
-    expect_error(error_of([&] { load(contract); }), ErrorCode::kConfig, "pipeline.json: ");
-  }
-  const Json plain = fit_to(contract_of("  x: {dtype: int8}\n"), {column_of<std::int8_t>({1})}, 1).to_json();
-  const Contract labelled = contract_of("  x: {dtype: int8}\n  y: {dtype: int8, role: label}\n");
-  expect_error(error_of([&] { (void)FeaturePipeline::from_json(labelled, plain, "p"); }), ErrorCode::kConfig,
-               "'y'");
-}
-
-TEST(FeaturePipeline, RefusesMalformedJson) {
-  const Contract contract = contract_of(kCards);
-  const Json good = fit_to(contract, cards(), 4).to_json();
-  const auto load = [&](const Json& json) {
-    (void)FeaturePipeline::from_json(contract, json, "pipeline.json");
-  };
-  for (const char* key : {"format", "inputs", "label", "weight", "tensors"}) {
-    Json json = good;
-    json.erase(key);
-    expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, key);
-  }
-  for (const char* key : {"field", "dtype", "shape", "missing", "transform", "fitted", "statistics"}) {
-    Json json = good;
-    json["inputs"][0].erase(key);
-    expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, key);
-  }
-  Json json = good;
-  json["format"] = "muster-pipeline-9";
-  expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, "muster-pipeline-9");
-  json = good;
-  json["tensors"][0]["shape"][0] = 5;
-  expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, "tensors");
-  json = good;
-  json["inputs"][0]["fitted"]["deviation"] = -1;
-  expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, "deviation");
-  json = good;
-  json["inputs"][3]["fitted"]["divisor"] = 0;
-  expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, "divisor");
-  json = good;
-  json["inputs"][0]["transform"] = "standardise";
-  expect_error(error_of([&] { load(json); }), ErrorCode::kConfig, "standardize");
-  expect_error(error_of([&] { load(Json::array()); }), ErrorCode::kStorage, "format");
 }
 
 }  // namespace

@@ -289,7 +289,7 @@ TEST(IdxHeader, RefusesWhatIsNone) {
       {idx_header(0x0E, {1, 1 << 15, 1 << 15}), "more than 1 GiB (offset 12)"},
   };
   for (const auto& [text, message] : cases) {
-    const Error error = error_of([&] { parse(text); });
+    const Error error = error_of([&, text = text] { parse(text); });
     EXPECT_EQ(error.code(), ErrorCode::kData);
     EXPECT_EQ(error.where(), "file");
     EXPECT_NE(error.message().find(message), std::string::npos) << error.what() << " / " << message;

@@ -57,6 +57,8 @@ def main():
         refused(78, "6", "lanes", arguments=train(), ranks=7)
         refused(78, "nowhere", arguments=train(data={"dataset": str(scratch / "nowhere")}))
         refused(78, "no such", arguments=train(data={"features": ["no such"]}))
+        refused(78, "validaton", "did you mean 'validation'", arguments=train(evaluate={"split": "validaton"}))
+        refused(78, "never reads the test split", arguments=train(evaluate={"split": "test"}))
 
         # Data.
         def broken(name):
@@ -74,6 +76,13 @@ def main():
         os.truncate(part, part.stat().st_size // 2)
         refused_validate(copy, part, "truncated")
         refused(65, part.name, "muster validate", arguments=train(data={"dataset": str(copy)}))
+        copy, part = broken("missing")  # the data have missing values; now the contract forbids them
+        contract = copy / "contract.yaml"
+        m.check("indicator" in contract.read_text(), "the generated contract marks missing values")
+        contract.write_text(contract.read_text().replace("indicator", "forbid"))
+        refused_validate(copy, sorted(copy.glob("*.h5"))[0], "missing")
+        done = m.run("validate", copy, "--max-faults", 0, expect=65)
+        m.check("nothing was written" in done.stderr, f"no fault is shown, but they count: {done.stderr}")
         copy, part = broken("other-fields")
         m.run("generate", "images", "--rows", 100, "--partitions", 1, "--out", scratch / "images")
         shutil.copy(next((scratch / "images").glob("*.h5")), part)

@@ -15,7 +15,7 @@ BATCH = {"size": 64, "lanes": 16, "window": 3}
 def config(scratch, name, **extra):
     sections = dict(run={"name": name, "dir": str(scratch / "runs"), "seed": 7},
                     data={"dataset": str(scratch / "data")},
-                    model={"name": "mlp", "hidden": [32], "dropout": 0.2},
+                    model={"name": "mlp", "hidden": [512, 640], "dropout": 0.2},
                     loss={"kind": "binary"}, batch=BATCH, train={"steps": STEPS, "threads": 1},
                     evaluate={"every_steps": 50}, checkpoint={"every_steps": 20, "every_seconds": 0, "keep": 3},
                     log={"every_steps": 20})
@@ -47,7 +47,13 @@ def check_epochs(directory, rows):
             m.check(count == rows, f"epoch {epoch} used {count} rows of {rows}")
 
 
-def disturbed(scratch, name, schedule):
+def buckets(result):
+    """How many buckets of gradients the last checkpoint's plan has, and whether it was re-made from an observed order."""
+    plan = json.loads((scratch_path(result) / "manifest.json").read_text())["state"]["bucket_plan"]
+    return len(plan["buckets"]), plan["observed"]
+
+
+def disturbed(scratch, name, schedule, hit, dice):
     """Runs through (ranks, step to kill after, or None to let it end) until it is finished; returns the result."""
     file = config(scratch, name)
     directory = scratch / "runs" / name
@@ -56,7 +62,7 @@ def disturbed(scratch, name, schedule):
             return m.run_json("train", file, ranks=ranks)
         process = m.start("train", file, ranks=ranks)
         if m.wait_for_step(process, directory, kill_after):
-            m.kill_rank_zero(directory)
+            hit["another rank killed"] += m.kill_a_rank(process, directory, dice)
         process.communicate()
         m.check(process.returncode != 0, f"{name}: killed at step {kill_after}, and mpirun left with 0")
     raise AssertionError("a schedule ends with None")
@@ -64,7 +70,7 @@ def disturbed(scratch, name, schedule):
 
 def main():
     dice = random.Random(11)
-    hit = {"other ranks": 0, "same ranks": 0, "killed before re-planning": 0, "killed twice": 0}
+    hit = {"other ranks": 0, "same ranks": 0, "killed before re-planning": 0, "killed twice": 0, "another rank killed": 0}
     with m.Scratch() as scratch:
         m.run("generate", "card-fraud", "--rows", ROWS, "--partitions", 5, "--seed", 3, "--out", scratch / "data")
         m.run("validate", scratch / "data")
@@ -73,6 +79,7 @@ def main():
             references[ranks] = m.run_json("train", config(scratch, f"undisturbed-{ranks}"), ranks=ranks)
         reference = references[2]
         rows = reference["plan"]["rows"]
+        m.check(buckets(reference)[0] > 1 and buckets(reference)[1], f"several buckets, re-planned: {buckets(reference)}")
         for ranks in (1, 3):
             m.check(references[ranks]["running_digest"] == reference["running_digest"], f"{ranks} ranks saw other batches")
 
@@ -85,15 +92,16 @@ def main():
             schedule.append((dice.randint(1, 5), None))
             hit["other ranks"] += len({ranks for ranks, _ in schedule}) > 1
             hit["killed twice"] += len(schedule) > 2
-            result = disturbed(scratch, f"elastic-{number}", schedule)
+            result = disturbed(scratch, f"elastic-{number}", schedule, hit, dice)
             m.check(result["running_digest"] == reference["running_digest"], f"schedule {schedule}: other global batches")
             check_epochs(result["directory"], rows)
 
         for ranks in (1, 2, 3):
             for kill_after in ((1, 30, 120, 199) if m.FULL else (1, 120)):
                 hit["same ranks"] += 1
-                hit["killed before re-planning"] += kill_after == 1
-                result = disturbed(scratch, f"same-{ranks}-{kill_after}", [(ranks, kill_after), (ranks, None)])
+                result = disturbed(scratch, f"same-{ranks}-{kill_after}", [(ranks, kill_after), (ranks, None)], hit, dice)
+                resumed = [event["step"] for event in m.events(result["directory"]) if event["event"] == "resumed"]
+                hit["killed before re-planning"] += resumed[0] == 0  # step 0 is committed with the first plan
                 m.check(tensors(scratch, result) == tensors(scratch, references[ranks]),
                         f"{ranks} ranks killed after step {kill_after}: other bits")
     print(", ".join(f"{edge}: {count}" for edge, count in hit.items()))

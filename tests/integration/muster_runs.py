@@ -70,9 +70,13 @@ def wait_for_step(process, run_directory, step, seconds=120):
     sys.exit(f"no step {step} within {seconds} s")
 
 
-def kill_rank_zero(run_directory):
-    lock = json.loads((pathlib.Path(run_directory) / "run.lock").read_text())
-    os.kill(lock["pid"], signal.SIGKILL)
+def kill_a_rank(process, run_directory, dice):
+    """SIGKILL to one of the run's ranks; whether it was another than rank 0."""
+    zero = json.loads((pathlib.Path(run_directory) / "run.lock").read_text())["pid"]
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    pid = dice.choice([int(child) for child in children] or [zero])
+    os.kill(pid, signal.SIGKILL)
+    return pid != zero
 
 
 class Scratch:

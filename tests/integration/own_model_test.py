@@ -1,6 +1,7 @@
 """A project outside the tree uses the installed package, adds a model in one file, and trains it under mpirun; a model that throws
 on one rank ends all ranks with 70 and one line."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -37,6 +38,9 @@ def main():
         failed = m.run("train", config("throws", fail_at_step=5), ranks=3, program=program, expect=70, timeout=60)
         lines = [line for line in failed.stderr.splitlines() if "asked to fail" in line]
         m.check(1 <= len(lines) <= 2 and "rank" in lines[0] and "step 5" in lines[0], f"one line with rank and step: {lines}")
+        logs = (scratch / "runs/throws").glob("events*.jsonl")
+        faults = [event for log in logs for event in map(json.loads, log.read_text().splitlines()) if event["event"] == "fault"]
+        m.check(len(faults) >= 1 and all(fault["step"] == 5 for fault in faults), f"faults say their step: {faults}")
 
 
 main()

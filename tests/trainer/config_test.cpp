@@ -82,7 +82,7 @@ TEST(Config, FillsInDefaultsAndKeepsWhatIsGiven) {
 TEST(Config, AKeyThatDoesNotExistIsABug) {
   const Config config = parse(kSmall);
   for (const auto& [section, key] : {std::pair("batch", "sise"), std::pair("bach", "size")}) {
-    const auto value = attempt([&] { return config.at(section, key); });
+    const auto value = attempt([&, section = section, key = key] { return config.at(section, key); });
     ASSERT_FALSE(value.ok());
     EXPECT_EQ(value.error().code(), ErrorCode::kBug);
   }

@@ -5,9 +5,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <iterator>
 #include <set>
+#include <thread>
 
 #include "core/json.h"
+#include "core/text.h"
 #include "tests/trainer/faulty_file_system.h"
 
 namespace muster {
@@ -75,6 +81,25 @@ TEST_F(RunLockTest, OfADeadProcessIsTakenOver) {
   EXPECT_NE(line_.find("taken over"), std::string::npos);
   write_lock({{"pid", dead_process()}, {"process_start", ""}});
   EXPECT_EQ(refusal(), "");
+}
+
+TEST_F(RunLockTest, OfAKilledProcessThatNobodyHasWaitedForIsTakenOver) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  std::ifstream file("/proc/" + std::to_string(child) + "/stat");
+  const std::string stat{std::istreambuf_iterator<char>(file), {}};
+  const std::string start = split(stat.substr(stat.rfind(')') + 2), ' ').at(19);
+  write_lock({{"pid", child}, {"process_start", start}});
+  std::jthread killer([child] {  // while the start is already waiting for it
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    ::kill(child, SIGKILL);
+  });
+  EXPECT_EQ(refusal(), "");
+  EXPECT_NE(line_.find("taken over"), std::string::npos);
+  ::waitpid(child, nullptr, 0);
 }
 
 TEST_F(RunLockTest, OfAnotherProcessWithTheSameNumberIsTakenOver) {

@@ -184,7 +184,7 @@ TEST_F(RunStartTest, AFinishedRunHasNothingToDo) {
   commit(store, 30, true);
   const Error error = error_of();
   EXPECT_EQ(error.code(), ErrorCode::kNothingToDo);
-  EXPECT_EQ(error.message(), "is finished at step 30: nothing to do (--resume never starts a new one)");
+  EXPECT_EQ(error.message(), "is finished at step 30: nothing to do (a new run: --resume never)");
   EXPECT_EQ(error_of({"train.epochs=5"}).code(), ErrorCode::kConfig);  // not without --allow
   EXPECT_EQ(error_of({"train.epochs=2"}, {"auto", {"train.epochs"}}).code(), ErrorCode::kNothingToDo);
   EXPECT_EQ(error_of({"optimizer.learning_rate=1"}, {"auto", {"optimizer.learning_rate"}}).code(),

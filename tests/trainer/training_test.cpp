@@ -2,14 +2,17 @@
 // stopping, a model that throws.
 
 #include <gtest/gtest.h>
+#include <torch/torch.h>
 
 #include <algorithm>
 
 #include "core/yaml.h"
 #include "data_loader/generator.h"
 #include "data_loader/validate.h"
+#include "models/model.h"
 #include "tests/data_loader/scratch_directory.h"
 #include "trainer/agreement.h"
+#include "trainer/checkpoint_store.h"
 #include "trainer/events.h"
 #include "trainer/local_communicator.h"
 #include "trainer/trainer.h"
@@ -38,21 +41,23 @@ class Training : public ::testing::Test {
 
   Config config(const std::vector<std::string>& overrides) const {
     const std::string text = "run: {dir: " + (scratch_ / "runs").string() +
-                             "}\ndata: {dataset: " + data().string() +
-                             "}\nmodel: {name: mlp, hidden: [8]}\nbatch: {size: 64, lanes: 8, window: 2}\n" +
+                             "}\ndata: {dataset: " + data().string() + "}\nmodel: " + model_ +
+                             "\nbatch: {size: 64, lanes: 8, window: 2}\n" +
                              "train: {threads: 1, epochs: 3}\nlog: {every_steps: 1}\n";
     return Config::parse(YamlNode::parse(text, "config.yaml"), overrides, registered_model_options());
   }
 
   /// Trains on `world` threads; `stop_at`: this rank's own progress asks for a stop after that step (0:
   /// never).
-  TrainResult run(int world, const std::vector<std::string>& overrides, std::uint64_t stop_at = 0) {
+  TrainResult run(int world, const std::vector<std::string>& overrides, std::uint64_t stop_at = 0,
+                  const std::vector<std::string>& allow = {}) {
     TrainResult result;
     std::vector<StopRequests> requests(static_cast<std::size_t>(world));
     run_local(world, [&](Communicator& comm) {
       TrainOptions options(config(overrides));
       StopRequests& mine = requests[static_cast<std::size_t>(comm.rank())];
       options.requests = &mine;
+      options.start.allow = allow;
       options.progress = [&](const Progress& progress) {
         if (progress.step == stop_at) mine.stop = true;
       };
@@ -70,6 +75,7 @@ class Training : public ::testing::Test {
     return names;
   }
 
+  std::string model_ = "{name: mlp, hidden: [8]}";
   ScratchDirectory scratch_;
   std::unique_ptr<FileSystem> files_ = make_posix_file_system();
 };
@@ -96,6 +102,91 @@ TEST_F(Training, AStopInsideAnEvaluationIsResumedByThatEvaluation) {
   ASSERT_NE(after, events.end());
   EXPECT_EQ((after + 1)->at("event"), "evaluated");
   EXPECT_EQ((after + 1)->at("step"), evaluated_at);
+}
+
+TEST_F(Training, TheBestCheckpointHoldsTheWeightsThatWereEvaluated) {
+  // Killed inside the evaluation of a step, or stopped before it: the next start evaluates it first.
+  const std::vector<std::string> overrides = {"run.name=run", "evaluate.best_by=loss", "checkpoint.keep=2"};
+  const std::uint64_t evaluated_at = steps_per_epoch(run(1, {"run.name=undisturbed"}));
+  run(1, overrides, evaluated_at);
+  const std::uint64_t stop_soon = evaluated_at + 1;
+  EXPECT_EQ(run(1, overrides, stop_soon).outcome, TrainOutcome::kStopped);
+  const std::vector<Json> events = read_events(*files_, run_directory() / "events.jsonl");
+  CheckpointStore store(*files_, run_directory() / "checkpoints", "");
+  const auto newest = store.latest_good().checkpoint;
+  ASSERT_TRUE(newest);
+  const Json& best = newest->manifest.at("state").at("best");
+  EXPECT_EQ(best.at("step"), evaluated_at);
+  const std::string name = best.at("checkpoint");
+  EXPECT_NE(name.find(fmt::format("-step-{:08}", evaluated_at)), std::string::npos) << name;
+  EXPECT_TRUE(files_->exists(run_directory() / "checkpoints" / name));
+}
+
+TEST_F(Training, AnotherOptimizerStartsWithAnEmptyStateWhereThatIsAllowed) {
+  const std::uint64_t epoch = steps_per_epoch(run(1, {"run.name=run"}, 5));
+  EXPECT_THROW(run(1, {"run.name=run", "optimizer.name=sgd"}), AgreedError);
+  const TrainResult result = run(2, {"run.name=run", "optimizer.name=sgd"}, 0, {"optimizer.name"});
+  EXPECT_EQ(result.outcome, TrainOutcome::kFinished);
+  EXPECT_EQ(result.plan.at("steps_per_epoch"), epoch);
+}
+
+TEST_F(Training, AnEarlierEndThanWhereItIsIsRefused) {
+  const std::uint64_t epoch = steps_per_epoch(run(1, {"run.name=run"}, 40));
+  ASSERT_LT(epoch, 40U);
+  try {
+    run(1, {"run.name=run", "train.epochs=1"}, 0, {"train.epochs"});
+    FAIL() << "went backwards";
+  } catch (const AgreedError& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kConfig) << error.what();
+    EXPECT_NE(error.message().find("already, beyond the "), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(Training, WhatItWillEvaluateOnIsLookedAtBeforeTheFirstStep) {
+  for (const char* split : {"evaluate.split=validaton", "evaluate.split=test", "data.split=test"}) {
+    try {
+      run(1, {"run.name=run", split});
+      FAIL() << split;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kConfig) << error.what();
+      EXPECT_NE(std::string(error.what()).find("split"), std::string::npos) << error.what();
+    }
+    EXPECT_FALSE(files_->exists(run_directory())) << split;
+  }
+}
+
+/// One parameter; the loss is finite, its gradient is not: the root of zero.
+class RootOfZero : public Model {
+ public:
+  explicit RootOfZero(const ModelContext& context) : outputs_(context.outputs) {
+    weight_ = module_.register_parameter("weight", torch::zeros({1}));
+  }
+  torch::nn::Module& module() override { return module_; }
+  at::Tensor forward(const ModelBatch& batch) override {
+    const auto rows = static_cast<std::int64_t>(batch.rows());
+    return weight_.sqrt().expand({rows, outputs_});
+  }
+
+ private:
+  torch::nn::Module module_;
+  torch::Tensor weight_;
+  std::int64_t outputs_;
+};
+
+const bool kRegistered =
+    models().add("root of zero", {{}, [](const ModelContext& context) -> std::unique_ptr<Model> {
+                                    return std::make_unique<RootOfZero>(context);
+                                  }});
+
+TEST_F(Training, GradientsThatAreNotFiniteAreNeverApplied) {
+  model_ = "{name: root of zero}";
+  try {
+    run(2, {"run.name=run"});
+    FAIL() << "the gradients were applied";
+  } catch (const AgreedError& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kData);
+    EXPECT_NE(error.message().find("its gradients are not"), std::string::npos) << error.what();
+  }
 }
 
 TEST_F(Training, AStopAtTheLastStepLeavesItsEvaluationToTheNextStart) {

@@ -1,0 +1,105 @@
+// The pipeline as it stands in a checkpoint: the same bits come back, and nothing else is taken for one.
+#include "tests/data_loader/feature_cases.h"
+
+namespace muster {
+namespace {
+
+using namespace muster::testing;  // NOLINT: the helpers beside this test
+
+TEST(FeaturePipeline, GoesThroughJsonWithTheSameBits) {
+  RandomStream random(8);
+  Edges edges;
+  for (int i = 0; i < 50; ++i) {
+    SCOPED_TRACE(i);
+    const Contract contract = contract_of(random_fields(random, edges));
+    Columns columns;
+    for (const Field& field : contract.fields()) columns.push_back(random_column(field, 40, random));
+    const FeaturePipeline pipeline = fit_to(contract, columns, 40);
+    const std::string text = canonical(pipeline.to_json());
+    const FeaturePipeline again =
+        FeaturePipeline::from_json(contract, parse_json(text, "pipeline.json"), "pipeline.json");
+    EXPECT_EQ(canonical(again.to_json()), text);
+    EXPECT_EQ(again.tensors(), pipeline.tensors());
+    EXPECT_EQ(again.feature_names(), pipeline.feature_names());
+    EXPECT_EQ(again.source_fields(), pipeline.source_fields());
+    const Batch first = scatter(pipeline, columns, all_rows(40));
+    const Batch second = scatter(again, columns, all_rows(40));
+    for (std::size_t tensor = 0; tensor < pipeline.tensors().size(); ++tensor) {
+      EXPECT_EQ(std::memcmp(first.data(tensor), second.data(tensor),
+                            40 * pipeline.tensors()[tensor].bytes_per_row()),
+                0);
+    }
+  }
+}
+
+TEST(FeaturePipeline, RefusesAnotherContractAndNamesTheField) {
+  const Json json = fit_to(contract_of(kCards), cards(), 4).to_json();
+  const auto replaced = [](const std::string& from, const std::string& to) {
+    std::string text = kCards;
+    text.replace(text.find(from), from.size(), to);
+    return contract_of(text);
+  };
+  const auto load = [&](const Contract& contract) {
+    (void)FeaturePipeline::from_json(contract, json, "pipeline.json");
+  };
+  EXPECT_NO_THROW(load(contract_of(kCards)));
+  EXPECT_NO_THROW(load(replaced("amount: {dtype: float32}", "amount: {dtype: float32, path: elsewhere}")));
+  const std::pair<Contract, const char*> cases[] = {
+      {replaced("amount: {dtype: float32}", "amount: {dtype: float64}"), "'amount' is float32"},
+      {replaced("amount:", "amounts:"), "'amount' is there"},
+      {replaced("shape: [2, 2]", "shape: [4]"), "'image' is [2,2]"},
+      {replaced("shape: [2, 2]", "unit: x"), "'image' is [2,2] in the pipeline and one number"},
+      {replaced("{dtype: float64, missing: indicator}", "{dtype: float64}"),
+       "'distance' is 'missing: indicator'"},
+      {replaced("{dtype: float32}", "{dtype: float32, role: key}"), "'amount' is a feature"},
+      {replaced("uint8, role: label", "int8, role: label"), "'fraud' is uint8"},
+      {replaced("uint8, role: label", "uint8, role: key"), "'fraud' is label"},
+      {replaced("float32, role: weight", "float64, role: weight"), "'importance' is float32"},
+  };
+  for (const auto& [contract, part] : cases) {
+    const Error error = error_of([&, contract = contract] { load(contract); });
+    expect_error(error, ErrorCode::kConfig, part);
+    expect_error(error, ErrorCode::kConfig, "pipeline.json: ");
+  }
+  const Json plain = fit_to(contract_of("  x: {dtype: int8}\n"), {column_of<std::int8_t>({1})}, 1).to_json();
+  const Contract labelled = contract_of("  x: {dtype: int8}\n  y: {dtype: int8, role: label}\n");
+  expect_error(error_of([&] { (void)FeaturePipeline::from_json(labelled, plain, "p"); }), ErrorCode::kConfig,
+               "'y'");
+}
+
+TEST(FeaturePipeline, RefusesMalformedJson) {
+  const Contract contract = contract_of(kCards);
+  const Json good = fit_to(contract, cards(), 4).to_json();
+  const auto load = [&](const Json& json) {
+    (void)FeaturePipeline::from_json(contract, json, "pipeline.json");
+  };
+  for (const char* key : {"format", "inputs", "label", "weight", "tensors"}) {
+    Json json = good;
+    json.erase(key);
+    expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, key);
+  }
+  for (const char* key : {"field", "dtype", "shape", "missing", "transform", "fitted", "statistics"}) {
+    Json json = good;
+    json["inputs"][0].erase(key);
+    expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, key);
+  }
+  Json json = good;
+  json["format"] = "muster-pipeline-9";
+  expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, "muster-pipeline-9");
+  json = good;
+  json["tensors"][0]["shape"][0] = 5;
+  expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, "tensors");
+  json = good;
+  json["inputs"][0]["fitted"]["deviation"] = -1;
+  expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, "deviation");
+  json = good;
+  json["inputs"][3]["fitted"]["divisor"] = 0;
+  expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, "divisor");
+  json = good;
+  json["inputs"][0]["transform"] = "standardise";
+  expect_error(error_of([&] { load(json); }), ErrorCode::kConfig, "standardize");
+  expect_error(error_of([&] { load(Json::array()); }), ErrorCode::kStorage, "format");
+}
+
+}  // namespace
+}  // namespace muster
