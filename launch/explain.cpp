@@ -110,7 +110,7 @@ std::string describe(const Json& e) {
     lines.push_back(fmt::format("after       {}{}", text(parent.at("checkpoint")),
                                 parent.at("kept") == true ? "" : " (not kept)"));
   }
-  lines.push_back("all of it, the whole config too: --json");
+  lines.emplace_back("all of it, the whole config too: --json");
   return join(lines, "\n");
 }
 

@@ -54,7 +54,7 @@ class FaultRecorder {
   std::uint64_t generation_ = 0;
 };
 
-int finish(Console& console, const TrainResult& result, const TrainFlags& flags) {
+int finish(Console& console, const TrainResult& result) {
   Json json = {{"directory", result.directory},
                {"checkpoint", result.checkpoint},
                {"running_digest", result.running_digest},
@@ -109,7 +109,7 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
     };
     comm.barrier("handlers");
     if (!flags.dry_run) console.line("ready");
-    return finish(console, train(comm, *files, options), flags);
+    return finish(console, train(comm, *files, options));
   });
 }
 
