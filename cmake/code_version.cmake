@@ -1,3 +1,4 @@
+cmake_minimum_required(VERSION 3.24)
 # Writes the version and, in a git checkout, its commit ("0.1.0-g1a2b3c4", "-dirty" with changes) as a header.
 set(text ${VERSION})
 find_program(git git)
