@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "core/text.h"
-#include "core/yaml.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
 #include "launch/signals.h"
@@ -54,6 +53,31 @@ class FaultRecorder {
   std::uint64_t generation_ = 0;
 };
 
+std::string describe_plan(const Json& plan) {
+  const auto count = [&](const char* key) { return human_count(plan.at(key).get<std::uint64_t>()); };
+  const auto split = plan.at("split").get<std::string>();
+  std::vector<std::string> others;
+  for (const auto& [name, rows] : plan.at("rows_per_split").items()) {
+    if (name != split) others.push_back(fmt::format("{} {}", name, human_count(rows.get<std::uint64_t>())));
+  }
+  std::string text = "dry run, nothing was written:";
+  text += fmt::format("\n  data    {} rows of '{}'{}", count("rows"), split,
+                      others.empty() ? "" : "; " + join(others, ", "));
+  text += fmt::format("\n  steps   {} in all, {} an epoch, {} rows each", count("total_steps"),
+                      count("steps_per_epoch"), count("batch_size"));
+  text += fmt::format("\n  lanes   {} on {} ranks: {} (the fullest has {:.2f} times the mean)",
+                      count("lanes"), count("ranks"), plan.at("lanes_per_rank").dump(),
+                      plan.at("max_over_mean_load").get<double>());
+  text += fmt::format(
+      "\n  shuffle {} blocks at a time (window {}): counts of a class in a batch vary {:.1f} times as much "
+      "as in a true shuffle, if the files are sorted by it",
+      count("live_blocks"), count("window"), plan.at("shuffle_variance_ratio").get<double>());
+  text += fmt::format("\n  memory  {} for batches and blocks on rank 0 (loader.memory bounds it)",
+                      human_bytes(plan.at("memory_bytes").get<std::uint64_t>()));
+  text += fmt::format("\n  model   {} parameters", count("parameters"));
+  return text;
+}
+
 int finish(Console& console, const TrainResult& result) {
   Json json = {{"directory", result.directory},
                {"checkpoint", result.checkpoint},
@@ -63,7 +87,7 @@ int finish(Console& console, const TrainResult& result) {
   switch (result.outcome) {
     case TrainOutcome::kDryRun: {
       json = result.plan;
-      console.result(json, "dry run, nothing was written:\n" + to_yaml(json));
+      console.result(json, describe_plan(json));
       return 0;
     }
     case TrainOutcome::kStopped:

@@ -277,8 +277,15 @@ Json MetricCollector::finish(Communicator& comm) const {
 }
 
 std::string metrics_line(const Json& metrics) {
-  std::vector<std::string> parts;
+  // What people compare first, before what it depends on.
+  std::vector<std::string> names = {
+      "loss", "auc", "average_precision", "accuracy", "precision", "recall", "f1", "rmse", "mae"};
   for (const auto& [name, value] : metrics.items()) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  std::vector<std::string> parts;
+  for (const std::string& name : names) {
+    const Json value = metrics.value(name, Json());
     if (value.is_number_float()) parts.push_back(fmt::format("{} {:.5g}", name, value.get<double>()));
     if (value.is_number_integer())
       parts.push_back(fmt::format("{} {}", name, human_count(value.get<std::uint64_t>())));

@@ -17,7 +17,7 @@ struct MpiOptions {
   /// Called once, from any thread, with the one line that names collective, number, rank, host, seconds and
   /// the missing ranks; then the watchdog calls MPI_Abort(69), and _exits(69) if that is not done within
   /// seconds.
-  std::function<void(const std::string&)> on_failure;
+  std::function<void(const std::string&)> on_failure = {};  // NOLINT: GCC warns without
   std::size_t max_count = std::size_t{1}
                           << 30;  ///< items of one MPI call, whose counts are ints; more are cut up
 };

@@ -84,11 +84,10 @@ StreamMemory memory_of(Communicator& comm, const Config& config, const Dataset& 
   return plan_memory(*plan, pipeline, dataset.contract(), dataset.row_index().blocks(), options);
 }
 
-std::uint8_t split_with_rows(const Dataset& dataset, const std::string& key, const std::string& name) {
+std::uint8_t split_with_rows(const Dataset& dataset, const std::string& name) {
   const std::uint8_t split = dataset.row_index().split(name);
   if (dataset.row_index().rows(split) == 0) {
-    throw Error(ErrorCode::kConfig,
-                fmt::format("{}: split '{}' has no rows: see `muster validate`", key, name),
+    throw Error(ErrorCode::kConfig, fmt::format("split '{}' has no rows: see `muster validate`", name),
                 dataset.directory().string());
   }
   return split;
@@ -99,8 +98,15 @@ StreamMemory memory_of_evaluation(Communicator& comm, const Config& config, cons
                                   const FeaturePipeline& pipeline) {
   const std::string name = config.text_at("evaluate", "split");
   if (name.empty()) return {};
+  const auto split = attempt([&] { return split_with_rows(dataset, name); });
+  if (!split.ok()) {
+    throw Error(ErrorCode::kConfig,
+                fmt::format("evaluate.split: {} (evaluate.split: \"\" evaluates nothing while training)",
+                            split.error().message()),
+                split.error().where());
+  }
   const auto plan =
-      make_evaluation_plan(dataset.row_index(), split_with_rows(dataset, "evaluate.split", name),
+      make_evaluation_plan(dataset.row_index(), split.value(),
                            static_cast<std::uint32_t>(config.unsigned_at("evaluate", "micro_batch")),
                            static_cast<std::uint32_t>(comm.rank()), static_cast<std::uint32_t>(comm.size()));
   const auto within = [&](std::uint64_t memory) {
@@ -148,7 +154,7 @@ RunPlan make_run_plan(Communicator& comm, const Config& config, const Dataset& d
   plan.order = order_settings(config);
   plan.split = config.text_at("data", "split");
   const std::uint32_t window = together(comm, "plan", [&] {
-    plan.split_number = split_with_rows(dataset, "data.split", plan.split);
+    plan.split_number = split_with_rows(dataset, plan.split);
     plan.evaluation_memory = memory_of_evaluation(comm, config, dataset, pipeline);
     OrderSettings checked = plan.order;
     checked.window = std::max(1U, checked.window);  // 0: still open

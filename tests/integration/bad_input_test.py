@@ -3,7 +3,9 @@
 import json
 import os
 import pathlib
+import shlex
 import shutil
+import subprocess
 
 import muster_runs as m
 
@@ -110,6 +112,7 @@ def main():
         (scratch / "file").write_text("a file")
         refused(74, "file", arguments=train(run={"dir": str(scratch / "file" / "runs"), "name": "x"}))
 
+        output(scratch, config)
         flipped_byte(scratch, config)
     print(f"{tried} bad inputs refused")
 
@@ -121,6 +124,20 @@ def refused_validate(directory, part, word):
     lines = [line for line in done.stderr.splitlines() if part.name in line]
     m.check(lines and word.lower() in lines[0].lower(), f"validate {directory}: '{word}' in {lines or done.stderr}")
     m.check(content(directory) == before, "validate wrote although there were faults")
+
+
+def output(scratch, config):
+    """Where what is printed goes: a full device is an error, a closed descriptor is no file of the run's, one rank speaks."""
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(m.command("runs", scratch / "runs"), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    m.check(done.returncode == 74 and "standard output" in done.stderr, f"a full device: {done.returncode} {done.stderr}")
+    line = shlex.join(m.command("train", config(run={"name": "closed"})))
+    done = subprocess.run(["bash", "-c", line + " >&- 2>&- <&-"], env=m.ENVIRONMENT, check=False)
+    m.check(done.returncode == 0, f"with closed descriptors: {done.returncode}")
+    for text in (scratch / "runs" / "closed" / "events.jsonl").read_text().splitlines():
+        json.loads(text)
+    done = m.run("config", "--explain", "batch.lanes", ranks=3)
+    m.check(done.stdout.count("batch.lanes") == 1, f"one rank speaks: {done.stdout}")
 
 
 def flipped_byte(scratch, config):

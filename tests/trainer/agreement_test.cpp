@@ -121,5 +121,20 @@ TEST(BroadcastTensors, GivesRankZerosToAll) {
   });
 }
 
+TEST(Agreement, RanksThatSeeOtherFilesAreNamed) {
+  run_local(3, [](Communicator& comm) { EXPECT_NO_THROW(same_everywhere(comm, "dataset", "the same")); });
+  const auto errors = errors_of(4, [](Communicator& comm) {
+    same_everywhere(comm, "dataset", comm.rank() == 1 || comm.rank() == 3 ? "stale" : "new");
+  });
+  int mine = 0;
+  for (const AgreedError& error : errors) {
+    EXPECT_EQ(error.code(), ErrorCode::kConfig);
+    EXPECT_NE(error.message().find("another dataset on ranks 1, 3 than on rank 0"), std::string::npos)
+        << error.what();
+    mine += error.mine() ? 1 : 0;
+  }
+  EXPECT_EQ(mine, 1);
+}
+
 }  // namespace
 }  // namespace muster

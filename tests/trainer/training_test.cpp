@@ -174,9 +174,11 @@ class RootOfZero : public Model {
 };
 
 const bool kRegistered =
-    models().add("root of zero", {{}, [](const ModelContext& context) -> std::unique_ptr<Model> {
+    models().add("root of zero", {{},
+                                  [](const ModelContext& context) -> std::unique_ptr<Model> {
                                     return std::make_unique<RootOfZero>(context);
-                                  }});
+                                  },
+                                  "the root of zero"});
 
 TEST_F(Training, GradientsThatAreNotFiniteAreNeverApplied) {
   model_ = "{name: root of zero}";
