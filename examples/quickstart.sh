@@ -72,7 +72,7 @@ split_rows=$(number rows "$(grep -o '"plan":{[^}]*}' "$events" | head -n 1)")
 echo "killed rank 0 (process $victim) with SIGKILL near step $killed_at; mpirun left with $code"
 
 step "4. Resume on 3 ranks, evaluate on the later months"
-resumed=$(launch 3 "$muster" train "$config" "${common[@]}" --json | tee /dev/stderr | tail -n 1)
+resumed=$(launch 3 "$muster" train "$config" "${common[@]}" --json | tee >(cat >&2) | tail -n 1)
 resumed_at=$(grep '"event":"resumed"' "$events" | sed -n 's/.*"step":\([0-9]*\).*/\1/p')
 [ "${resumed_at:-0}" -gt 0 ] || fail "the second start did not resume from a step after the first"
 test_line=$("$muster" evaluate "$runs/card-fraud" --split test --json | tail -n 1)
