@@ -10,9 +10,11 @@
 #include "tests/data_loader/partition_cases.h"
 #include "tests/data_loader/scratch_directory.h"
 
-/// Read by the leak sanitizer, where there is one: libhdf5 1.10 loses the chunk it could not write to a full
-/// disk.
-extern "C" const char* __lsan_default_suppressions() { return "leak:libhdf5"; }
+// Read by the leak sanitizer, where there is one. libhdf5 1.10 loses the chunk it could not write to a full
+// disk: memory from its H5FL_blk_malloc, a frame that only the slow unwinder sees in a library built without
+// frame pointers.
+extern "C" const char* __lsan_default_suppressions() { return "leak:H5FL_blk_malloc"; }
+extern "C" const char* __asan_default_options() { return "fast_unwind_on_malloc=0"; }
 
 namespace muster {
 namespace {
