@@ -12,6 +12,7 @@
 
 #include "data_loader/contract.h"
 #include "data_loader/partition_file.h"
+#include "tests/data_loader/error_of.h"
 
 namespace muster::testing {
 
@@ -60,18 +61,6 @@ inline std::vector<double> numbers(DType dtype, const std::vector<std::byte>& co
     std::memcpy(values.data(), column.data(), values.size() * sizeof(T));
     return std::vector<double>(values.begin(), values.end());
   });
-}
-
-/// The Error that `body` throws; fails the test if it throws none.
-template <typename Body>
-Error error_of(Body&& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error(ErrorCode::kBug, "nothing was thrown");
 }
 
 }  // namespace muster::testing

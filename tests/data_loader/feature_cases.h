@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "data_loader/feature_pipeline.h"
+#include "tests/data_loader/error_of.h"
 #include "tests/data_loader/order_cases.h"
 #include "tests/data_loader/random_columns.h"
 
@@ -45,16 +46,6 @@ inline Batch scatter(const FeaturePipeline& pipeline, const Columns& columns,
   for (std::uint32_t i = 0; i < rows.size(); ++i) targets.push_back({rows[i], i, &batch});
   pipeline.scatter(sources, targets);
   return batch;
-}
-
-template <typename Body>
-Error error_of(Body&& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  return Error(ErrorCode::kBug, "nothing was thrown");
 }
 
 inline void expect_error(const Error& error, ErrorCode code, const std::string& part) {

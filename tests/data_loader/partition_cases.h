@@ -13,6 +13,7 @@
 
 #include "core/random.h"
 #include "data_loader/partition_file.h"
+#include "tests/data_loader/error_of.h"
 
 namespace muster::testing {
 
@@ -61,17 +62,6 @@ inline std::vector<std::byte> read_all(PartitionFile& file, const Field& field, 
   std::vector<std::byte> out(rows * field.bytes_per_row());
   file.read_rows(field, first, rows, out);
   return out;
-}
-
-/// The Error that `body` throws; a test failure if it throws none.
-inline Error error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {ErrorCode::kBug, ""};
 }
 
 #define EXPECT_SAYS(error, text) \
