@@ -109,7 +109,7 @@ void ByteReader::finish() const {
 }
 
 void ByteReader::damaged(const std::string& how) const {
-  throw Error(ErrorCode::kStorage, fmt::format("is damaged: {}; run `muster validate` again", how), where_);
+  throw Error(ErrorCode::kStorage, fmt::format("is damaged: {}", how), where_);
 }
 
 }  // namespace muster

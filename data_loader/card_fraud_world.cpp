@@ -4,6 +4,9 @@
 #include <cmath>
 #include <tuple>
 
+#include "core/error.h"
+#include "core/text.h"
+
 namespace muster {
 namespace {
 
@@ -11,7 +14,8 @@ namespace {
 enum Stream : std::uint64_t { kMap = 1, kPeople = 2, kTravel = 3, kEvents = 4 };
 
 constexpr std::uint64_t kUsualDays = 270;
-constexpr double kDailyRate = 0.75;  // transactions of a customer
+constexpr std::uint64_t kMostDays = 2'900'000;  // from kStart to the year 9900 and some
+constexpr double kDailyRate = 0.75;             // transactions of a customer
 constexpr std::uint64_t kMaxCustomers = 100'000;
 constexpr std::uint64_t kMaxTerminals = 50'000;
 
@@ -81,6 +85,12 @@ CardFraudWorld::CardFraudWorld(std::uint64_t seed, std::uint64_t rows) : seed_(s
       std::clamp<std::uint64_t>(static_cast<std::uint64_t>(wanted), 60, kMaxCustomers);
   const double per_customer = static_cast<double>(rows) / static_cast<double>(count);
   days_ = std::max(kUsualDays, static_cast<std::uint64_t>(per_customer / kDailyRate));
+  if (days_ > kMostDays) {
+    fail(ErrorCode::kUsage, "{} rows would take the simulated time beyond the year 9999: give at most {}",
+         human_count(rows),
+         human_count(static_cast<std::uint64_t>(static_cast<double>(kMaxCustomers) * kDailyRate *
+                                                static_cast<double>(kMostDays))));
+  }
   make_cities_and_terminals(std::clamp<std::uint64_t>(count / 2, 60, kMaxTerminals));
   make_customers(count, per_customer / static_cast<double>(days_));
 }

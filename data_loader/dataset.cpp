@@ -22,6 +22,16 @@ std::vector<std::byte> read_written(FileSystem& files, const std::filesystem::pa
   return files.read(path);
 }
 
+/// Runs `parse` on what validate wrote: where it is damaged, validate is the cure, and no retry.
+template <typename Parse>
+auto parse_written(const std::filesystem::path& directory, const Parse& parse) -> decltype(parse()) {
+  auto parsed = attempt(parse);
+  if (parsed.ok()) return std::move(parsed).value();
+  throw Error(ErrorCode::kData,
+              fmt::format("{}; run `muster validate {}`", parsed.error().message(), directory.string()),
+              parsed.error().where());
+}
+
 /// The hashes of those whose time alone is another.
 BlockHashes check_partitions(const Manifest& manifest, const IndexSidecar& sidecar,
                              const std::filesystem::path& root, const std::filesystem::path& directory) {
@@ -60,23 +70,29 @@ Dataset Dataset::open(const std::filesystem::path& directory, const std::filesys
   dataset.root_ = root.empty() ? directory : root;
   dataset.contract_ = Contract::load(directory / "contract.yaml");
   const std::string manifest_path = (directory / "manifest.json").string();
-  dataset.manifest_ =
-      Manifest::from_json(parse_json(files->read_text(manifest_path), manifest_path), manifest_path);
+  const std::string manifest_text = files->read_text(manifest_path);
+  dataset.manifest_ = parse_written(directory, [&] {
+    return Manifest::from_json(parse_json(manifest_text, manifest_path), manifest_path);
+  });
   const Manifest& manifest = dataset.manifest_;
   if (manifest.contract != dataset.contract_.hash()) {
     refuse(ErrorCode::kData,
            fmt::format("contract.yaml changed since the dataset was validated: run `muster validate {}`",
                        where));
   }
-  auto rows = RowIndex::deserialize(read_written(*files, directory, "rows.bin"), manifest.blocks(),
-                                    (directory / "rows.bin").string());
+  const std::vector<std::byte> rows_bytes = read_written(*files, directory, "rows.bin");
+  RowIndex rows = parse_written(directory, [&] {
+    return RowIndex::deserialize(rows_bytes, manifest.blocks(), (directory / "rows.bin").string());
+  });
   if (rows.hash() != manifest.row_index || rows.split_names() != dataset.contract_.split_names()) {
     refuse(ErrorCode::kData,
            fmt::format("rows.bin belongs to another manifest: run `muster validate {}`", where));
   }
   dataset.row_index_ = std::make_shared<const RowIndex>(std::move(rows));
-  const auto sidecar = IndexSidecar::deserialize(read_written(*files, directory, "index.bin"),
-                                                 (directory / "index.bin").string());
+  const std::vector<std::byte> sidecar_bytes = read_written(*files, directory, "index.bin");
+  const IndexSidecar sidecar = parse_written(directory, [&] {
+    return IndexSidecar::deserialize(sidecar_bytes, (directory / "index.bin").string());
+  });
   if (sidecar.fingerprint != manifest.fingerprint() ||
       sidecar.partitions.size() != manifest.partitions.size()) {
     refuse(ErrorCode::kData,
@@ -84,6 +100,18 @@ Dataset Dataset::open(const std::filesystem::path& directory, const std::filesys
   }
   dataset.unvouched_ = check_partitions(manifest, sidecar, dataset.root_, directory);
   return dataset;
+}
+
+std::string Dataset::warning() const {
+  const std::size_t count = unvouched_.size();
+  if (count == 0) return "";
+  const bool one = count == 1;
+  return fmt::format(
+      "{} partition{} changed {} time since the dataset was validated: what is read of {} is compared with "
+      "{} "
+      "hashes (`muster validate {}` ends that)",
+      count, one ? "" : "s", one ? "its" : "their", one ? "it" : "them", one ? "its" : "their",
+      directory_.string());
 }
 
 std::unique_ptr<BlockReader> Dataset::make_reader() const {

@@ -32,6 +32,8 @@ class Dataset {
   std::unique_ptr<BlockReader> make_reader() const;
   /// Numbers of partitions whose files have another time than when they were validated, with their hashes.
   const BlockHashes& unvouched() const { return unvouched_; }
+  /// One line for people about the unvouched partitions; "" if there are none.
+  std::string warning() const;
 
  private:
   std::filesystem::path directory_;

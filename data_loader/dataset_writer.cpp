@@ -31,6 +31,29 @@ void refuse_existing_dataset(const std::filesystem::path& directory) {
   }
 }
 
+namespace {
+
+/// Refuses what can never fit, before the disk is full. Deflate makes bytes at most 1032 times fewer
+/// (zlib's technical details), so compressed data that do not fit are only seen for sure far beyond the disk.
+void refuse_what_cannot_fit(const std::filesystem::path& directory, std::uint64_t rows,
+                            std::uint64_t row_bytes, Codec codec) {
+  std::error_code unknown;
+  const auto space = std::filesystem::space(directory, unknown);
+  if (unknown) return;
+  constexpr double kMostDeflate = 1032;
+  const double bytes = static_cast<double>(rows) * static_cast<double>(row_bytes);
+  const double least = codec == Codec::kNone ? bytes : bytes / kMostDeflate;
+  if (least <= static_cast<double>(space.available)) return;
+  throw Error(
+      ErrorCode::kStorage,
+      fmt::format("{} rows of {} bytes need {} at least, the disk has {} left", human_count(rows), row_bytes,
+                  human_bytes(least >= 0x1p63 ? std::uint64_t{1} << 63 : static_cast<std::uint64_t>(least)),
+                  human_bytes(space.available)),
+      directory.string());
+}
+
+}  // namespace
+
 DatasetWriter::DatasetWriter(Plan plan) : plan_(std::move(plan)) {
   if (plan_.partitions == 0 || plan_.partitions > kMostPartitions) {
     fail(ErrorCode::kUsage, "{} partitions: give between 1 and {}", plan_.partitions,
@@ -39,6 +62,7 @@ DatasetWriter::DatasetWriter(Plan plan) : plan_(std::move(plan)) {
   refuse_existing_dataset(plan_.out);
   const auto files = make_posix_file_system();
   files->make_directories(plan_.out);
+  refuse_what_cannot_fit(plan_.out, plan_.rows, bytes_per_row(plan_.contract), plan_.codec);
   // A training split is seldom less than half of the rows, and it should have the blocks that make a good
   // shuffle.
   block_rows_ = choose_block_rows(plan_.rows / 2, bytes_per_row(plan_.contract));
@@ -55,7 +79,8 @@ std::filesystem::path DatasetWriter::path_of(std::uint32_t partition) const {
 }
 
 std::uint64_t DatasetWriter::rows_at_once() const {
-  return std::clamp<std::uint64_t>((1U << 20) / bytes_per_row(plan_.contract), 1, 65536);
+  return std::clamp<std::uint64_t>((1U << 20) / std::max<std::uint64_t>(1, bytes_per_row(plan_.contract)), 1,
+                                   65536);
 }
 
 std::uint64_t DatasetWriter::rows_of(std::uint32_t partition) const {

@@ -217,7 +217,7 @@ std::string CardFraudGenerator::contract_yaml() const {
                     date(kValidationEnd, 0), date(kValidationEnd, kGapDays));
 }
 
-const bool registered = generators().add(
+const bool kRegistered = generators().add(
     "card-fraud",
     {[](const GenerateOptions& options) { return std::make_unique<CardFraudGenerator>(options); },
      "card payments over months, in time order, 2 % fraud: binary label, split by time"});

@@ -98,7 +98,7 @@ class ImageGenerator : public RowGenerator {
   std::uint64_t row_ = 0;
 };
 
-const bool registered = generators().add(
+const bool kRegistered = generators().add(
     "images", {[](const GenerateOptions& options) { return std::make_unique<ImageGenerator>(options); },
                "28 x 28 pictures of ten shapes in noise: class label, split at random"});
 

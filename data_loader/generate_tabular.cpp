@@ -65,7 +65,7 @@ class TabularGenerator : public RowGenerator {
   std::uint64_t row_ = 0;
 };
 
-const bool registered = generators().add(
+const bool kRegistered = generators().add(
     "tabular", {[](const GenerateOptions& options) { return std::make_unique<TabularGenerator>(options); },
                 "twelve numeric features, some missing, and a number to predict, split at random"});
 

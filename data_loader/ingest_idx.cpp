@@ -131,10 +131,11 @@ class IdxSource : public RowSource {
     for (const auto& [name, path] : files.entries()) {
       columns_.emplace_back(name, base / path.as_string());
       fields_.push_back(columns_.back().field());
-      if (columns_.back().rows() != rows()) {
+      const auto& first = columns_.front();
+      if (columns_.back().rows() != first.rows()) {
         path.fail_here(fmt::format("{} has {} rows and {} has {}: they are no parts of the same data",
-                                   columns_.back().path(), columns_.back().rows(), columns_.front().path(),
-                                   rows()));
+                                   columns_.back().path(), columns_.back().rows(), first.path(),
+                                   first.rows()));
       }
     }
     if (columns_.empty()) files.fail_here("names no file; give `field: file` for each");
@@ -152,7 +153,7 @@ class IdxSource : public RowSource {
   std::vector<Field> fields_;
 };
 
-const bool registered =
+const bool kRegistered =
     ingest_formats().add("idx", {[](const YamlNode& source, const std::filesystem::path& base) {
                                    return std::make_unique<IdxSource>(source, base);
                                  },

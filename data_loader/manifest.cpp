@@ -121,8 +121,7 @@ Manifest Manifest::from_json(const Json& json, const std::string& where) {
   if (blocks > std::numeric_limits<std::uint32_t>::max())
     refuse(fmt::format("has too many blocks ({})", blocks));
   if (manifest.fingerprint() != hash_member(json, "fingerprint", where)) {
-    refuse(
-        "its fingerprint does not match its content: it was edited or damaged; run `muster validate` again");
+    refuse("its fingerprint does not match its content: it was edited or damaged");
   }
   return manifest;
 }

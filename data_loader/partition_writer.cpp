@@ -165,8 +165,10 @@ struct PartitionWriter::State {
   void flush_and_close() {
     const hdf5::Lock lock;
     if (H5Fflush(file.get(), H5F_SCOPE_LOCAL) < 0) fail_storage("write the partition");
-    if (::fsync(descriptor()) !=
-        0) {  // what fails late fails here: a close that fails leaves the library broken
+    // What fails late fails here: a close that fails leaves the library broken.
+    const int own = descriptor();
+    if (own < 0) fail_storage("reach the partition's file");
+    if (::fsync(own) != 0) {
       throw Error(ErrorCode::kStorage, fmt::format("cannot write the partition: {}", std::strerror(errno)),
                   path.string());
     }
@@ -184,7 +186,7 @@ struct PartitionWriter::State {
     if (!file.valid()) return;
     const int memory = ::memfd_create("given-up-partition", MFD_CLOEXEC);
     if (memory < 0) return;
-    ::dup3(memory, descriptor(), O_CLOEXEC);
+    if (const int own = descriptor(); own >= 0) ::dup3(memory, own, O_CLOEXEC);
     ::close(memory);
   }
 

@@ -1,6 +1,6 @@
 #pragma once
 // What turns a field's values into model inputs. A new transform is one new file with one registration line:
-//   const bool registered = transforms().add("log1p", …);
+//   const bool kRegistered = transforms().add("log1p", …);
 
 #include <cstdint>
 #include <functional>

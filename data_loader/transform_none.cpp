@@ -23,7 +23,7 @@ class None : public Transform {
   std::size_t width_;
 };
 
-const bool registered = transforms().add(
+const bool kRegistered = transforms().add(
     "none", {.fit = [](const Field& field, const FieldStatistics&) { return std::make_unique<None>(field); },
              .load = [](const Field& field, const Json&) { return std::make_unique<None>(field); },
              .help = "the value as a float"});

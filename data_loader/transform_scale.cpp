@@ -50,7 +50,7 @@ std::unique_ptr<Transform> load(const Field& field, const Json& json) {
   return std::make_unique<Scale>(field, divisor);
 }
 
-const bool registered = transforms().add(
+const bool kRegistered = transforms().add(
     "scale",
     {.fit = fit, .load = load, .help = "x / the largest value of the integer type: images to [0, 1]"});
 

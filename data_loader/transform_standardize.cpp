@@ -50,7 +50,7 @@ std::unique_ptr<Transform> load(const Field& field, const Json& json) {
   return std::make_unique<Standardize>(field, member<double>(json, "mean", where), deviation);
 }
 
-const bool registered = transforms().add(
+const bool kRegistered = transforms().add(
     "standardize", {.fit = fit, .load = load, .help = "(x - mean) / deviation of the training split"});
 
 }  // namespace

@@ -56,6 +56,7 @@ void add_evaluate(CLI::App& app, Invocation& invocation) {
         flags->options.checkpoint = on_rank_zero(ranks.comm(), "find checkpoint", [&] {
           return resolve_checkpoint(*files, flags->path, console.sink()).string();
         });
+        flags->options.log = console.sink();
         const Json result = evaluate_checkpoint(ranks.comm(), *files, flags->options);
         console.result(result, describe(result));
         return 0;

@@ -8,6 +8,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// A directory that train made: it holds the resolved config and events.
+bool is_run(FileSystem& files, const fs::path& directory) {
+  return files.exists(directory / "config.yaml") && files.exists(directory / "events.jsonl");
+}
+
 /// What a run directory's events say about it.
 Json summarize(FileSystem& files, const fs::path& directory) {
   Json run = {{"run", directory.string()},
@@ -16,23 +21,23 @@ Json summarize(FileSystem& files, const fs::path& directory) {
               {"total_steps", nullptr},
               {"metric", nullptr}};
   for (const Json& event : read_events(files, directory / "events.jsonl")) {
-    const std::string kind = event.value("event", "");
-    if (kind != "fault" || event.value("step", 0) > 0) run["step"] = event.value("step", Json(0));
+    const std::string kind = event_text(event, "event");
+    if (const std::uint64_t step = event_number(event, "step"); kind != "fault" || step > 0)
+      run["step"] = step;
     if (kind == "run_started" || kind == "resumed") {
       run["state"] = "interrupted";  // unless a later event says how it ended
       run["total_steps"] = event.value(Json::json_pointer("/plan/total_steps"), Json(nullptr));
-      run["run_id"] = event.value("run_id", "");
+      run["run_id"] = event_text(event, "run_id");
     }
     if (kind == "evaluated") {
-      run["metric"] = {{"split", event.value("split", "")},
-                       {"values", event.value("metrics", Json::object())}};
+      run["metric"] = {{"split", event_text(event, "split")}, {"values", event.value("metrics", Json())}};
     }
-    if (kind == "checkpoint_committed") run["checkpoint"] = event.value("checkpoint", "");
+    if (kind == "checkpoint_committed") run["checkpoint"] = event_text(event, "checkpoint");
     if (kind == "stopped") run["state"] = "stopped";
     if (kind == "run_finished") run["state"] = "finished";
     if (kind == "fault") {
       run["state"] = "failed";
-      run["failure"] = event.value("message", "");
+      run["failure"] = event_text(event, "message");
     }
   }
   if (run["state"] == "interrupted" && files.exists(directory / "run.lock"))
@@ -80,7 +85,7 @@ void add_runs(CLI::App& app, Invocation& invocation) {
       std::vector<std::string> texts;
       for (const std::string& name : files->list(*directory)) {
         const fs::path run = fs::path(*directory) / name;
-        if (!files->exists(run / "events.jsonl")) continue;
+        if (!is_run(*files, run)) continue;
         runs.push_back(summarize(*files, run));
         texts.push_back(describe(runs.back()));
       }

@@ -74,7 +74,10 @@ std::string describe_plan(const Json& plan) {
       count("live_blocks"), count("window"), plan.at("shuffle_variance_ratio").get<double>());
   text += fmt::format("\n  memory  {} for batches and blocks on rank 0 (loader.memory bounds it)",
                       human_bytes(plan.at("memory_bytes").get<std::uint64_t>()));
-  text += fmt::format("\n  model   {} parameters", count("parameters"));
+  text += fmt::format(
+      "\n  model   {} parameters: {} with gradients and optimizer state, on each rank; activations "
+      "come on top",
+      count("parameters"), human_bytes(plan.at("model_memory_bytes").get<std::uint64_t>()));
   return text;
 }
 

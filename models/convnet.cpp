@@ -37,11 +37,11 @@ class ConvnetNet : public torch::nn::Module {
   ConvnetNet(ConvnetShape image, const ConvnetSizes& sizes) {
     for (std::size_t i = 0; i < sizes.channels.size(); ++i) {
       const auto options = torch::nn::Conv2dOptions(image.channels, sizes.channels[i], 3).padding(1);
-      convolutions.push_back(register_module(fmt::format("conv_{}", i), torch::nn::Conv2d(options)));
+      convolutions.emplace_back(register_module(fmt::format("conv_{}", i), torch::nn::Conv2d(options)));
       image = {sizes.channels[i], image.height / 2, image.width / 2};
       if (!sizes.normalize) continue;
       const auto norm = torch::nn::GroupNormOptions(groups_of(image.channels), image.channels);
-      norms.push_back(register_module(fmt::format("norm_{}", i), torch::nn::GroupNorm(norm)));
+      norms.emplace_back(register_module(fmt::format("norm_{}", i), torch::nn::GroupNorm(norm)));
     }
     const std::int64_t features = image.channels * image.height * image.width;
     hidden = register_module("hidden", torch::nn::Linear(features, sizes.hidden));
@@ -114,7 +114,7 @@ class Convnet : public Model {
   std::shared_ptr<ConvnetNet> net_;
 };
 
-const bool registered = models().add(
+const bool kRegistered = models().add(
     "convnet",
     {{{"channels",
        OptionType::kIntegerList,

@@ -14,11 +14,11 @@ class MlpNet : public torch::nn::Module {
   MlpNet(std::int64_t inputs, const std::vector<std::int64_t>& hidden, std::int64_t outputs, bool normalize) {
     std::int64_t width = inputs;
     for (std::size_t i = 0; i < hidden.size(); ++i) {
-      layers.push_back(register_module(fmt::format("hidden_{}", i), torch::nn::Linear(width, hidden[i])));
+      layers.emplace_back(register_module(fmt::format("hidden_{}", i), torch::nn::Linear(width, hidden[i])));
       width = hidden[i];
       if (!normalize) continue;
-      norms.push_back(register_module(fmt::format("norm_{}", i),
-                                      torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}))));
+      norms.emplace_back(register_module(fmt::format("norm_{}", i),
+                                         torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}))));
     }
     output = register_module("output", torch::nn::Linear(width, outputs));
   }
@@ -85,7 +85,7 @@ class Mlp : public Model {
   std::shared_ptr<MlpNet> net_;
 };
 
-const bool registered = models().add(
+const bool kRegistered = models().add(
     "mlp",
     {{{"hidden",
        OptionType::kIntegerList,

@@ -1,6 +1,6 @@
 #pragma once
 // What a model is to the trainer. A new model is one new file (a user's own too) that ends in
-//   const bool registered = muster::models().add("my-model", {options, make, "one line of help"});
+//   const bool kRegistered = muster::models().add("my-model", {options, make, "one line of help"});
 
 #include <cstdint>
 #include <functional>

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Every check Muster has, from a fresh clone: sets up, builds, tests; ends with ctest's summary of the main tests.
 #   bash tests/run.sh          minutes: small fixed seed sets
-#   bash tests/run.sh --full   hours: full sizes, sanitizers over torch too, longer fuzzing
+#   bash tests/run.sh --full   about an hour and a half: full sizes, sanitizers over torch too, the analyzer, longer fuzzing
+# (What the sanitizers watch is the code, not the number of random cases: they run the small sizes.)
 # Reuses what is there. With CI=true, or when the disk is short, each build tree goes as soon as it has been used.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
@@ -13,7 +14,6 @@ for argument in "$@"; do
     *) echo "usage: bash tests/run.sh [--full]" >&2; exit 64 ;;
   esac
 done
-[ $full = 0 ] || export MUSTER_TEST_FULL=1
 readonly kJobs=${MUSTER_JOBS:-$(nproc)}
 export CMAKE_BUILD_PARALLEL_LEVEL=$kJobs CTEST_PARALLEL_LEVEL=$kJobs
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -65,18 +65,21 @@ build() { # build PRESET [CMAKE ARGUMENTS...]
   return "${PIPESTATUS[0]}"
 }
 
-# With --full only: tests, files that compute tensors (a minute each), and the analyzer (three times the cost of the rest).
+# With --full only: tests, files that compute tensors (half a minute each), and the analyzer over what is no test.
 check_tidy() {
-  local log=build/tidy.configure.log checks="-clang-analyzer-*"
-  [ $full = 0 ] || checks="clang-analyzer-*"
+  local log=build/tidy.configure.log
   cmake --preset tidy -DMUSTER_BUILD_TESTS=$full >"$log" 2>&1 || { cat "$log"; return 1; }
-  python3 - $full <<'PYTHON' | xargs -P "$kJobs" -n 1 build/deps/python/bin/clang-tidy -p build/tidy --quiet "--checks=$checks" 2>build/tidy.log
+  python3 - $full <<'PYTHON' | xargs -P "$kJobs" -n 2 build/deps/python/bin/clang-tidy -p build/tidy --quiet 2>build/tidy.log
 import json, os, sys
+full = sys.argv[1] == "1"
+files = {}
 for entry in json.load(open("build/tidy/compile_commands.json")):
+    test = "/tests/" in entry["file"]
     generated = entry["file"].startswith(os.getcwd() + "/build/")
-    costly = "_torch.dir" in entry["command"] or "/tests/" in entry["file"]
-    if not generated and (not costly or sys.argv[1] == "1"):
-        print(entry["file"])
+    if not generated and (full or not (test or "_torch.dir" in entry["command"])):
+        files[entry["file"]] = "" if full and not test else "-"
+for file, analyzer in sorted(files.items(), reverse=True):
+    print(f"--checks={analyzer}clang-analyzer-*", file)
 PYTHON
   local result=$?
   [ $result = 0 ] || grep -vE '^([0-9]+ warnings|Suppressed|Use -header)' build/tidy.log | head -n 20
@@ -114,5 +117,5 @@ stage thread-sanitizer test_threads
 stage address-sanitizer-fuzzers test_preset asan-ubsan -DMUSTER_FUZZ_SECONDS="$([ $full = 1 ] && echo 60 || echo 0)"
 [ $full = 0 ] || stage address-sanitizer-torch test_preset asan-ubsan-torch
 echo "== tests"
-ctest --preset dev || failed+=(tests)
+MUSTER_TEST_FULL=$full ctest --preset dev || failed+=(tests)
 finish

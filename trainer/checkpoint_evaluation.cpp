@@ -28,6 +28,8 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
                ? Dataset::open(config.text_at("data", "dataset"), config.text_at("data", "root"))
                : Dataset::open(options.dataset, options.root);
   });
+  if (const std::string warning = dataset.warning(); !warning.empty() && comm.rank() == 0)
+    options.log(LogLevel::kWarning, warning);
   const std::string fingerprint = dataset.manifest().fingerprint().hex();
   same_everywhere(comm, "dataset", fingerprint);
   const bool same_data = fingerprint == loaded.at("fingerprint").get<std::string>();

@@ -6,6 +6,7 @@
 
 #include "core/file_system.h"
 #include "core/json.h"
+#include "core/log.h"
 #include "trainer/communicator.h"
 
 namespace muster {
@@ -15,6 +16,7 @@ struct CheckpointEvaluation {
   std::string split;
   std::string dataset;  ///< "": the one it was trained on
   std::string root;
+  LogSink log = silent_log();
 };
 
 /// Collective. {checkpoint, step, split, metrics}. Loads on rank 0, verified; the same bits for any number of

@@ -34,7 +34,7 @@ std::string parent_in_claim(FileSystem& files, const std::filesystem::path& dire
     if (claim) return member<std::string>(claim.value(), "parent", path.string());
     if (!first) first = claim.error();
   }
-  throw Error(*first);
+  throw Error(first.value_or(Error(ErrorCode::kStorage, "is empty", path.string())));
 }
 
 std::vector<std::uint64_t> claimed_generations(FileSystem& files, const std::filesystem::path& directory) {

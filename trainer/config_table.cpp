@@ -97,7 +97,7 @@ std::vector<ConfigKey> make_config_table() {
       {"evaluate", {"every_steps", kUnsigned, 0, "0: at the end of each epoch", {}}, kTrajectory},
       {"evaluate", {"micro_batch", kUnsigned, 1024, "rows scored together", {}}, kTrajectory},
       {"evaluate",
-       {"threshold", kNumber, 0.5, "binary: scores from here up count as positive", {}},
+       {"threshold", kNumber, 0.5, "binary: probabilities from here up count as positive, in [0, 1]", {}},
        kTrajectory},
       {"evaluate",
        {"best_by",
@@ -145,29 +145,18 @@ constexpr double kBelow1 = 1 - std::numeric_limits<double>::epsilon() / 2;
 constexpr double kAbove0 = std::numeric_limits<double>::min();
 
 constexpr Range kRanges[] = {
-    {"batch", "size", 1, kMost32},
-    {"batch", "lanes", 1, kMost32},
-    {"batch", "window", 1, kMost32},
-    {"loader", "threads", 1, 1024},
-    {"loss", "pos_weight", 0, kAny},
-    {"loss", "label_smoothing", 0, kBelow1},
-    {"optimizer", "learning_rate", 0, kAny},
-    {"optimizer", "weight_decay", 0, kAny},
-    {"optimizer", "momentum", 0, kAny},
-    {"optimizer", "beta1", 0, kBelow1},
-    {"optimizer", "beta2", 0, kBelow1},
-    {"optimizer", "epsilon", kAbove0, kAny},
-    {"schedule", "final_ratio", 0, kAny},
-    {"schedule", "step_ratio", 0, kAny},
-    {"train", "epochs", 1, kMost32},
-    {"train", "steps", 1, 0x1p53},
-    {"train", "threads", 1, 65536},
-    {"train", "clip_norm", 0, kAny},
-    {"evaluate", "micro_batch", 1, kMost32},
-    {"checkpoint", "keep", 2, kMost32},
-    {"checkpoint", "every_seconds", 0, kAny},
-    {"log", "every_steps", 1, 0x1p53},
-    {"log", "deadline_seconds", 1, 1e7},
+    {"batch", "size", 1, kMost32},           {"batch", "lanes", 1, kMost32},
+    {"batch", "window", 1, kMost32},         {"loader", "threads", 1, 1024},
+    {"loss", "pos_weight", kAbove0, kAny},   {"loss", "label_smoothing", 0, kBelow1},
+    {"optimizer", "learning_rate", 0, kAny}, {"optimizer", "weight_decay", 0, kAny},
+    {"optimizer", "momentum", 0, kAny},      {"optimizer", "beta1", 0, kBelow1},
+    {"optimizer", "beta2", 0, kBelow1},      {"optimizer", "epsilon", kAbove0, kAny},
+    {"schedule", "final_ratio", 0, kAny},    {"schedule", "step_ratio", 0, kAny},
+    {"train", "epochs", 1, kMost32},         {"train", "steps", 1, 0x1p53},
+    {"train", "threads", 1, 65536},          {"train", "clip_norm", 0, kAny},
+    {"evaluate", "micro_batch", 1, kMost32}, {"evaluate", "threshold", 0, 1},
+    {"checkpoint", "keep", 2, kMost32},      {"checkpoint", "every_seconds", 0, kAny},
+    {"log", "every_steps", 1, 0x1p53},       {"log", "deadline_seconds", 1, 1e7},
 };
 
 void check_ranges(const Json& values, const YamlNode& document) {
@@ -208,15 +197,23 @@ void check_evaluation(const Json& values, const YamlNode& document) {
   }
 }
 
+void check_class_weights(const Json& weights, const YamlNode& document) {
+  const auto refuse = [&](const char* message) { refuse_key(document, "loss", "class_weights", message); };
+  double sum = 0;
+  for (const Json& weight : weights) {
+    if (weight < 0) refuse("loss.class_weights must be at least 0");
+    sum += weight.get<double>();
+  }
+  if (!weights.empty() && sum == 0) refuse("loss.class_weights are all 0: no row would count");
+}
+
 }  // namespace
 
 void check_config(const Json& values, const YamlNode& document) {
   check_ranges(values, document);
   check_batch(values, document);
   check_evaluation(values, document);
-  for (const Json& weight : values.at("loss").at("class_weights")) {
-    if (weight < 0) refuse_key(document, "loss", "class_weights", "loss.class_weights must be at least 0");
-  }
+  check_class_weights(values.at("loss").at("class_weights"), document);
   for (const char* section : {"data", "evaluate"}) {
     if (values.at(section).at("split") == "test") {
       refuse_key(

@@ -1,23 +1,13 @@
 #include "trainer/deadline_watch.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 
 #include "core/text.h"
+#include "trainer/run_directory.h"
 
 namespace muster {
-namespace {
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
-
-}  // namespace
 
 DeadlineWatch::DeadlineWatch(int rank, std::chrono::milliseconds deadline, std::function<void()> on_tick,
                              std::function<void(const Overdue&)> on_overdue)

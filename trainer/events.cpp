@@ -36,17 +36,17 @@ void EventLog::sync() {
   file_->sync();
 }
 
-namespace {
-
-std::uint64_t number(const Json& event, const char* key) {
+std::uint64_t event_number(const Json& event, const char* key) {
   const auto found = event.find(key);
   return found != event.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
 }
 
-std::string text(const Json& event, const char* key) {
+std::string event_text(const Json& event, const char* key) {
   const auto found = event.find(key);
   return found != event.end() && found->is_string() ? found->get<std::string>() : "";
 }
+
+namespace {
 
 std::vector<Json> parse_lines(const std::string& content) {
   std::vector<Json> events;
@@ -60,8 +60,8 @@ std::vector<Json> parse_lines(const std::string& content) {
 /// Whether some resume undid this event. The lines of an orphan can lie behind the resume that undid them.
 bool undone(const Json& event, std::span<const Json> resumes) {
   return std::any_of(resumes.begin(), resumes.end(), [&](const Json& resume) {
-    return number(event, "generation") < number(resume, "generation") &&
-           number(event, "step") > number(resume, "step");
+    return event_number(event, "generation") < event_number(resume, "generation") &&
+           event_number(event, "step") > event_number(resume, "step");
   });
 }
 
@@ -71,15 +71,16 @@ std::vector<Json> read_events(FileSystem& files, const std::filesystem::path& fi
   std::vector<Json> all = parse_lines(files.read_text(file));
   std::vector<Json> resumes;
   std::copy_if(all.begin(), all.end(), std::back_inserter(resumes),
-               [](const Json& event) { return text(event, "event") == "resumed"; });
+               [](const Json& event) { return event_text(event, "event") == "resumed"; });
   std::erase_if(all, [&](const Json& event) { return undone(event, resumes); });
 
   std::set<std::pair<std::uint64_t, std::string>> evaluated;
   std::vector<Json> kept;
   for (auto event = all.rbegin(); event != all.rend();
        ++event) {  // from the last: the later evaluation counts
-    const bool evaluation = text(*event, "event") == "evaluated";
-    if (evaluation && !evaluated.emplace(number(*event, "step"), text(*event, "split")).second) continue;
+    const bool evaluation = event_text(*event, "event") == "evaluated";
+    if (evaluation && !evaluated.emplace(event_number(*event, "step"), event_text(*event, "split")).second)
+      continue;
     kept.push_back(std::move(*event));
   }
   std::reverse(kept.begin(), kept.end());

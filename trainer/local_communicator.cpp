@@ -135,7 +135,7 @@ class LocalPendingReduce : public PendingReduce {
     // While an exception ends this rank the others are not coming: its share is copied, nobody needs to wait.
     if (std::uncaught_exceptions() > 0) return;
     try {
-      wait();
+      LocalPendingReduce::wait();
     } catch (const Error&) {  // NOLINT(bugprone-empty-catch)
       // The hub keeps the failure: the rank's next collective throws it.
     }

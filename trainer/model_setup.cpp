@@ -91,6 +91,12 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
   return make_model(config.text_at("model", "name"), context, config.unsigned_at("run", "seed"));
 }
 
+std::uint64_t model_memory(std::uint64_t parameters, const OptimizerSettings& optimizer) {
+  const std::uint64_t state = optimizer.name == "adamw" ? 2 : optimizer.momentum > 0 ? 1 : 0;
+  const std::uint64_t weights_and_gradients = 2;
+  return parameters * sizeof(float) * (weights_and_gradients + state);
+}
+
 std::vector<ModelOptions> registered_model_options() {
   std::vector<ModelOptions> result;
   for (const std::string& name : models().names()) result.push_back({name, models().get(name).options});

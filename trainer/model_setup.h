@@ -1,6 +1,7 @@
 #pragma once
 // From a config, a contract and a pipeline to a model and its loss.
 
+#include <cstdint>
 #include <memory>
 
 #include "data_loader/contract.h"
@@ -22,5 +23,8 @@ std::int64_t model_outputs(const Contract& contract, LossKind kind);
 
 std::unique_ptr<Model> make_configured_model(const Config& config, const Contract& contract,
                                              const FeaturePipeline& pipeline);
+
+/// Bytes of a rank's weights, gradients and optimizer state; activations come on top.
+std::uint64_t model_memory(std::uint64_t parameters, const OptimizerSettings& optimizer);
 
 }  // namespace muster

@@ -32,7 +32,7 @@ class MpiPendingReduce : public PendingReduce {
 
   ~MpiPendingReduce() override {
     try {
-      wait();
+      MpiPendingReduce::wait();
     } catch (const Error&) {  // NOLINT(bugprone-empty-catch)
       // The engine keeps the failure: the rank's next collective throws it.
     }

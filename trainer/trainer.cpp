@@ -107,6 +107,8 @@ TrainResult dry_run(Communicator& comm, const Config& config, const Dataset& dat
   result.outcome = TrainOutcome::kDryRun;
   result.plan = plan.to_json();
   result.plan["parameters"] = parameter_count(model->module());
+  result.plan["model_memory_bytes"] =
+      model_memory(parameter_count(model->module()), optimizer_settings(config));
   result.plan["ranks"] = comm.size();
   for (int rank = 0; rank < comm.size(); ++rank) {
     result.plan["lanes_per_rank"].push_back(lanes_of_rank(static_cast<std::uint32_t>(rank),
@@ -127,14 +129,8 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   Dataset dataset = together(comm, "open dataset", [&] {
     return Dataset::open(config.text_at("data", "dataset"), config.text_at("data", "root"));
   });
-  if (const std::size_t count = dataset.unvouched().size(); count > 0 && comm.rank() == 0) {
-    options.log(
-        LogLevel::kWarning,
-        fmt::format("{} partition{} changed {} time since the dataset was validated: what is read of "
-                    "{} is compared with {} hashes (`muster validate {}` ends that)",
-                    count, count == 1 ? "" : "s", count == 1 ? "its" : "their", count == 1 ? "it" : "them",
-                    count == 1 ? "its" : "their", dataset.directory().string()));
-  }
+  if (const std::string warning = dataset.warning(); !warning.empty() && comm.rank() == 0)
+    options.log(LogLevel::kWarning, warning);
   same_everywhere(comm, "config", canonical(config.values()));
   same_everywhere(comm, "dataset", dataset.manifest().fingerprint().hex());
 

@@ -42,7 +42,7 @@ class GatedModel : public muster::Model {
   std::int64_t fail_at_step_;
 };
 
-const bool registered =
+const bool kRegistered =
     muster::models().add("gated", {{{"width", muster::OptionType::kUnsigned, 64, "units of each tower", {}},
                                     {"fail_at_step",
                                      muster::OptionType::kInteger,

@@ -2,6 +2,7 @@
 #include "core/file_system.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -55,6 +56,14 @@ TEST_F(FileSystemTest, BytesOfAnySizeComeBack) {
 TEST_F(FileSystemTest, AFileThatDoesNotTellItsSizeIsReadWhole) {
   EXPECT_EQ(files_->size("/proc/self/status"), 0U);
   EXPECT_NE(files_->read_text("/proc/self/status").find("Pid:"), std::string::npos);
+}
+
+TEST_F(FileSystemTest, APipeIsRefusedWithoutWaitingForItsWriter) {
+  ASSERT_EQ(::mkfifo((root_ / "pipe").c_str(), 0600), 0);
+  const auto read = attempt([&] { return files_->read(root_ / "pipe"); });
+  ASSERT_FALSE(read.ok());
+  EXPECT_EQ(read.error().message(), "is no regular file");
+  EXPECT_EQ(read.error().where(), (root_ / "pipe").string());
 }
 
 TEST_F(FileSystemTest, ReplaceWritesAllOrNothing) {

@@ -93,7 +93,7 @@ TEST(RandomStream, BelowIsUnbiasedWhereABiasWouldShow) {
   std::array<int, 3> residues{};
   for (int i = 0; i < kDraws; ++i) residues[static_cast<std::size_t>(stream.below(bound) % 3)] += 1;
   // Unrejected, multiples of 3 would get half of all draws.
-  for (const int count : residues) EXPECT_NEAR(count, kDraws / 3, 5 * std::sqrt(kDraws * 2.0 / 9));
+  for (const int count : residues) EXPECT_NEAR(count, kDraws / 3.0, 5 * std::sqrt(kDraws * 2.0 / 9));
 }
 
 TEST(RandomStream, DistributionsHaveTheirMoments) {

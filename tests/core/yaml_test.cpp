@@ -10,6 +10,7 @@
 #include <fstream>
 #include <limits>
 #include <map>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -133,11 +134,8 @@ TEST(Yaml, WhatIsNoYamlIsRefusedWithAPlace) {
                            "a: b: c", "]", "}", "%YAML 9.9\n---\na", "- a\nb: 1", "@a", "`a`", "a: |x\n b"}) {
     const std::string error = error_of(text);
     EXPECT_TRUE(error.starts_with("f.yaml:")) << text << " gave: " << error;
-    int line = 0;
-    int column = 0;
-    EXPECT_EQ(std::sscanf(error.c_str(), "f.yaml:%d:%d:", &line, &column), 2) << text << " gave: " << error;
-    EXPECT_GT(line, 0);
-    EXPECT_GT(column, 0);
+    const std::regex place("^f\\.yaml:[1-9][0-9]*:[1-9][0-9]*:.*");
+    EXPECT_TRUE(std::regex_match(error, place)) << text << " gave: " << error;
     EXPECT_EQ(error.find('\n'), std::string::npos) << error;
   }
 }

@@ -198,7 +198,7 @@ std::vector<Fault> faults() {
   };
 }
 
-void PrintTo(const Fault& fault, std::ostream* out) { *out << fault.text; }
+void PrintTo(const Fault& fault, std::ostream* out) { *out << fault.text; }  // NOLINT: GoogleTest's name
 
 class ContractFault : public testing::TestWithParam<Fault> {};
 

@@ -59,7 +59,7 @@ TEST_F(OpenTest, RefusesFilesOfAnotherValidation) {
     validate(options());
     const std::string now = read_text(name);
     write(name, old);
-    fails(std::string_view(name) == "rows.bin" ? ErrorCode::kStorage : ErrorCode::kData, name);
+    fails(ErrorCode::kData, name);
     write(name, now);
     EXPECT_NO_THROW(Dataset::open(directory()));
     write_partition("b.h5", make_columns(50, 20), 50);
@@ -83,7 +83,8 @@ TEST_F(OpenTest, RefusesDamagedFiles) {
         std::string_view(name) == "manifest.json" ? good.find("\"content\": \"") + 14 : good.size() / 2;
     bad[at] = bad[at] == '1' ? '2' : '1';
     write(name, bad);
-    fails(ErrorCode::kStorage, name);
+    fails(ErrorCode::kData, "run `muster validate " + directory().string() + "`");
+    fails(ErrorCode::kData, name);
     write(name, good);
   }
 }

@@ -41,7 +41,7 @@ inline Batch scatter(const FeaturePipeline& pipeline, const Columns& columns,
   Batch batch(pipeline.tensors(), rows.size(), aligned_allocator());
   batch.set_rows(rows.size());
   std::vector<std::span<const std::byte>> sources;
-  for (const std::size_t field : pipeline.source_fields()) sources.push_back(columns[field]);
+  for (const std::size_t field : pipeline.source_fields()) sources.emplace_back(columns[field]);
   std::vector<FeaturePipeline::Target> targets;
   for (std::uint32_t i = 0; i < rows.size(); ++i) targets.push_back({rows[i], i, &batch});
   pipeline.scatter(sources, targets);

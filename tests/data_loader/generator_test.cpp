@@ -41,6 +41,22 @@ TEST_P(EveryKind, GivesTheSameValuesForAnyCodecAndNumberOfPartitions) {
   EXPECT_EQ(partitions(many.out).size(), 7U);
 }
 
+TEST_P(EveryKind, RefusesAnAbsurdNumberOfRowsBeforeItWrites) {
+  for (const Codec codec : {Codec::kNone, Codec::kGzip}) {
+    const ScratchDirectory directory;
+    GenerateOptions huge = options(GetParam(), 10'000'000'000'000'000'000U, directory / "huge");
+    huge.codec = codec;
+    const auto made = attempt([&] {
+      generate(huge);
+      return 0;
+    });
+    ASSERT_FALSE(made.ok());
+    const std::string why = made.error().code() == ErrorCode::kStorage ? "the disk has" : "give at most";
+    EXPECT_NE(made.error().message().find(why), std::string::npos) << made.error().what();
+    EXPECT_TRUE(!std::filesystem::exists(huge.out) || std::filesystem::is_empty(huge.out));
+  }
+}
+
 TEST_P(EveryKind, KeepsItsOwnContract) {
   const ScratchDirectory directory;
   const GenerateOptions some = options(GetParam(), 5000, directory / "data");

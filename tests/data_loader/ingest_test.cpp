@@ -115,7 +115,10 @@ TEST_F(Ingest, PutsSourcesOneAfterTheOther) {
   EXPECT_EQ(column("row"), (std::vector<double>{0, 1, 2, 3, 4, 5, 6, 7, 8}));
   EXPECT_EQ(column("label"), (std::vector<double>{0, 1, 2, 0, 1, 2, 0, 1, 2}));
   const std::vector<double> pixels = column("image");
-  for (std::size_t i = 0; i < pixels.size(); ++i) ASSERT_EQ(pixels[i], static_cast<double>(i / 6));
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    const std::size_t row = i / 6;
+    ASSERT_EQ(pixels[i], static_cast<double>(row));
+  }
 }
 
 TEST_F(Ingest, CutsByRowsPerPartition) {

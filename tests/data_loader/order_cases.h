@@ -67,7 +67,7 @@ inline std::vector<Block> random_blocks(RandomStream& random) {
 
 /// Split 0 of every row: all, none, one row, a fraction, or an interval of rows in data set order (as a time
 /// split has).
-inline RowIndex random_split(RandomStream& random, std::vector<Block> blocks) {
+inline RowIndex random_split(RandomStream& random, const std::vector<Block>& blocks) {
   std::uint64_t rows = 0;
   for (const Block& block : blocks) rows += block.rows;
   std::uint64_t from = 0;

@@ -48,7 +48,7 @@ inline std::vector<std::vector<std::byte>> write_random(const std::filesystem::p
     std::vector<std::span<const std::byte>> parts;
     for (std::size_t f = 0; f < fields.size(); ++f) {
       const std::uint64_t row = fields[f].bytes_per_row();
-      parts.push_back(std::span(columns[f]).subspan(done * row, take * row));
+      parts.emplace_back(std::span(columns[f]).subspan(done * row, take * row));
     }
     writer.append(parts, take);
     done += take;

@@ -147,7 +147,7 @@ TEST(RowIndexTest, DamageIsRefused) {
 /// Bytes with a right trailer around a wrong body: the hash must not be all that protects.
 TEST(RowIndexTest, WrongContentWithARightHashIsRefused) {
   const auto make = [](std::uint32_t splits, std::uint64_t blocks,
-                       std::vector<std::pair<std::uint64_t, std::uint8_t>> runs) {
+                       const std::vector<std::pair<std::uint64_t, std::uint8_t>>& runs) {
     ByteWriter out("MUSTROWS", 1);
     out.u32(splits);
     for (std::uint32_t i = 0; i < std::min(splits, 1000U); ++i) out.text("s");

@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <numeric>
 
 #include "core/error.h"
@@ -56,7 +59,9 @@ void expect_near(const FieldStatistics& got, const FieldStatistics& want, double
 }
 
 void expect_same_bits(const FieldStatistics& got, const FieldStatistics& want) {
-  EXPECT_EQ(std::memcmp(&got, &want, sizeof got), 0) << got.to_json() << " is not " << want.to_json();
+  using Bits = std::array<std::uint64_t, sizeof(FieldStatistics) / sizeof(std::uint64_t)>;
+  EXPECT_EQ(std::bit_cast<Bits>(got), std::bit_cast<Bits>(want))
+      << got.to_json() << " is not " << want.to_json();
 }
 
 TEST(FieldStatistics, EqualAPlainComputationForEveryType) {

@@ -349,6 +349,18 @@ TEST_F(ValidateTest, WhatConcernsTheWholeIsOneError) {
   EXPECT_THROW(validate(nowhere), Error);
 }
 
+TEST_F(ValidateTest, WarnsOfAPartitionThatIsNotThereAnyMore) {
+  write_contract(kByFraction);
+  write_partition("a.h5", make_columns(40, 0), 40);
+  write_partition("b.h5", make_columns(30, 100), 30);
+  EXPECT_TRUE(validate(options()).warnings.empty());
+  fs::remove(directory() / "b.h5");
+  const ValidateReport report = validate(options());
+  ASSERT_EQ(report.warnings.size(), 1U);
+  EXPECT_EQ(report.warnings[0], "b.h5 with 30 rows was in the last manifest and is not there any more");
+  EXPECT_TRUE(validate(options()).warnings.empty());  // said once: the manifest is another now
+}
+
 TEST_F(ValidateTest, WarnsOfTwinsEmptySplitsAndUnknownDatasets) {
   write_contract("splits: {by: time, field: when, train: {until: 1000}, test: {from: 1000}}\n");
   std::vector<Field> fields = contract().fields();

@@ -11,7 +11,7 @@ import muster_runs as m
 
 
 def content(directory):
-    """Every file below a directory with its bytes, but for logs of what was tried."""
+    """Every file below a directory with its bytes."""
     return {path: path.read_bytes() for path in sorted(pathlib.Path(directory).rglob("*")) if path.is_file()}
 
 
@@ -62,6 +62,17 @@ def main():
         refused(78, "validaton", "did you mean 'validation'", arguments=train(evaluate={"split": "validaton"}))
         refused(78, "never reads the test split", arguments=train(evaluate={"split": "test"}))
 
+        refused(78, "pos_weight", arguments=train(loss={"kind": "binary", "pos_weight": 0}))
+        refused(78, "memory", arguments=train(model={"hidden": [2000000, 2000000]}))
+        refused(78, "7", "lanes", arguments=("order", config(), "--world", 7))
+        refused(64, "--rows", arguments=("bench", "step", "--rows", 0))
+        refused(64, "--hidden", arguments=("bench", "step", "--hidden", "-3"))
+        refused(74, "the disk has", arguments=("generate", "tabular", "--rows", 10**19, "--out", scratch / "huge"))
+        (scratch / "huge").rmdir()
+        os.mkfifo(scratch / "pipe.yaml")
+        refused(78, "pipe.yaml", arguments=("train", scratch / "pipe.yaml"))
+        (scratch / "pipe.yaml").unlink()
+
         # Data.
         def broken(name):
             copy = scratch / name
@@ -78,6 +89,12 @@ def main():
         os.truncate(part, part.stat().st_size // 2)
         refused_validate(copy, part, "truncated")
         refused(65, part.name, "muster validate", arguments=train(data={"dataset": str(copy)}))
+        copy, part = broken("manifest")
+        for name in ("manifest.json", "rows.bin", "index.bin"):
+            good = (copy / name).read_bytes()
+            (copy / name).write_bytes(good[: len(good) // 2])
+            refused(65, name, f"muster validate {copy}", arguments=train(data={"dataset": str(copy)}))
+            (copy / name).write_bytes(good)
         copy, part = broken("missing")  # the data have missing values; now the contract forbids them
         contract = copy / "contract.yaml"
         m.check("indicator" in contract.read_text(), "the generated contract marks missing values")

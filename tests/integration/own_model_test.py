@@ -42,5 +42,13 @@ def main():
         faults = [event for log in logs for event in map(json.loads, log.read_text().splitlines()) if event["event"] == "fault"]
         m.check(len(faults) >= 1 and all(fault["step"] == 5 for fault in faults), f"faults say their step: {faults}")
 
+        # A rank that cannot even record its failure takes the others down all the same.
+        for rank in (1, 2):
+            log = scratch / f"runs/throws/events.rank-{rank}.jsonl"
+            log.unlink(missing_ok=True)
+            log.mkdir()
+        failed = m.run("train", config("throws", fail_at_step=5), ranks=3, program=program, expect=70, timeout=60)
+        m.check("the failure cannot be recorded" in failed.stderr, f"said on stderr: {failed.stderr}")
+
 
 main()

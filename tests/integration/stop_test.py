@@ -1,5 +1,5 @@
-"""USR1 to mpirun: checkpoint and stop with 75, and the resumed run sees the same batches. USR2: checkpoint and go on. A second
-start in the same run directory is refused; a finished run has nothing to do."""
+"""USR1 to mpirun: checkpoint and stop with 75, and the resumed run sees the same batches; INT and HUP to a lone process too.
+USR2: checkpoint and go on. A second start in the same run directory is refused; a finished run has nothing to do."""
 
 import os
 import signal
@@ -34,6 +34,16 @@ def main():
         # A rank that saw USR2 only after that checkpoint may cause one more.
         m.check(3 <= commits <= 4, f"step 0, USR2 and USR1 make three checkpoints, not {commits}")
         m.check(kinds[-1] == "stopped", "the last event is 'stopped'")
+
+        for name, number in (("interrupted", signal.SIGINT), ("hung-up", signal.SIGHUP)):  # Ctrl-C; a closed session
+            one = m.start("train", config(name))
+            m.check(m.wait_for_step(one, scratch / "runs" / name, 20), f"{name}: the run ended before")
+            os.kill(one.pid, number)
+            output, _ = one.communicate(timeout=60)
+            m.check(one.returncode == 75, f"{name}: ended with {one.returncode}, not 75:\n{output}")
+            last = m.events(scratch / "runs" / name)[-1]
+            m.check(last["event"] == "stopped" and last["step"] >= 20, f"{name}: {last}")
+            m.run("verify", scratch / "runs" / name / "checkpoints" / last["checkpoint"])
 
         resumed = m.run_json("train", config("stopped"), ranks=2)
         m.check(resumed["running_digest"] == undisturbed["running_digest"], "stopped and resumed: other batches")

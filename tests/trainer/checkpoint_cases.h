@@ -66,7 +66,7 @@ inline std::string chosen(FileSystem& files) {
 inline std::vector<std::string> checkpoints(FileSystem& files) {
   std::vector<std::string> names;
   for (const std::string& entry : files.list(kDirectory)) {
-    if (entry.starts_with("g")) names.push_back(entry);
+    if (entry.starts_with('g')) names.push_back(entry);
   }
   return names;
 }

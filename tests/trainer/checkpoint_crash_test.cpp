@@ -47,7 +47,7 @@ TEST(CheckpointStore, ACrashAtAnyOperationLeavesTheOldOrTheNew) {
       next.claim(name);
       const std::string after = next.commit(content_of(40), 2);
       for (const std::string& entry : files->list(kDirectory)) {
-        EXPECT_FALSE(entry.starts_with(".")) << entry << " is left after a crash at operation " << operation;
+        EXPECT_FALSE(entry.starts_with('.')) << entry << " is left after a crash at operation " << operation;
       }
       files->restart(CrashKeeps::kSynced, 0);
       EXPECT_EQ(chosen(*files), after);

@@ -77,7 +77,7 @@ class Schedule {
   void flip() {
     std::vector<std::string> candidates(good_.begin(), good_.end());
     if (candidates.size() < 2) return;
-    const std::string name = candidates[random_() % candidates.size()];
+    const std::string& name = candidates[random_() % candidates.size()];
     good_.erase(name);
     if (expected().empty()) {
       good_.insert(name);

@@ -62,7 +62,8 @@ FaultyFileSystem::~FaultyFileSystem() = default;
 
 void FaultyFileSystem::step(const std::filesystem::path& path, bool changes) {
   if (crashes_now()) crashed_ = true;
-  if (crashed_) throw SimulatedCrash{};
+  if (crashed_)
+    throw SimulatedCrash{};  // NOLINT(bugprone-std-exception-baseclass): nobody may handle a crash
   const std::uint64_t number = operations_++;
   if (fail_at_ && number == *fail_at_) refuse("cannot go on: No space left on device", path);
   if (changes && read_only_ && path.string().starts_with(read_only_->string())) {

@@ -63,8 +63,7 @@ void one_step(Model& model, const Task& task, const Batch& batch, std::size_t mi
 /// Rank r of `world` has the positions [rB / world, (r + 1)B / world) of a step of B rows.
 std::vector<std::uint32_t> share(std::uint32_t rows, int rank, int world) {
   const auto cut = [&](int r) {
-    return static_cast<std::uint32_t>(rows * static_cast<std::uint32_t>(r) /
-                                      static_cast<std::uint32_t>(world));
+    return rows * static_cast<std::uint32_t>(r) / static_cast<std::uint32_t>(world);
   };
   return testing::range(cut(rank), cut(rank + 1));
 }

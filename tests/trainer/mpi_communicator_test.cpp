@@ -173,7 +173,7 @@ TEST(MpiCommunicatorOf, WrapsAnotherCommunicator) {
   MPI_Comm half = MPI_COMM_NULL;
   MPI_Comm_split(MPI_COMM_WORLD, rank % 2, rank, &half);
   {
-    const auto comm = make_mpi_communicator({}, &half);
+    const auto comm = make_mpi_communicator({}, static_cast<const void*>(&half));
     EXPECT_EQ(comm->rank(), rank / 2);
     std::uint64_t sum = static_cast<std::uint64_t>(rank % 2);
     comm->all_reduce_sum("halves", std::span(&sum, 1));

@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "core/yaml.h"
 #include "data_loader/generator.h"
@@ -220,6 +221,21 @@ TEST_F(Training, MetricsAndDigestsAreTheSameForAnyNumberOfRanks) {
   const TrainResult five = run(5, {"run.name=five"});
   EXPECT_EQ(one.running_digest, five.running_digest);
   EXPECT_EQ(one.metrics.at("validation").at("rows"), five.metrics.at("validation").at("rows"));
+}
+
+TEST_F(Training, AllRanksTakeTheThreadsOfTheFullestHost) {
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  if (cores < 2) GTEST_SKIP() << "one core: every host is as full as any other";
+  Json environment;
+  run_local(3, [&](Communicator& comm) {
+    TrainOptions options(config({"run.name=run", "train.threads=~", "train.epochs=1"}));
+    options.ranks_on_host = comm.rank() == 1 ? static_cast<int>(cores) : 1;  // rank 1's host: one core a rank
+    train(comm, *files_, options);
+  });
+  for (const Json& event : read_events(*files_, run_directory() / "events.jsonl")) {
+    if (event.at("event") == "run_started") environment = event.at("environment");
+  }
+  EXPECT_EQ(environment.at("threads"), 1);
 }
 
 TEST_F(Training, ALossThatIsNotFiniteEndsAllRanksWithADataError) {

@@ -1,0 +1,89 @@
+"""What is left to look at after a run: its lineage also where parents are gone, other data under an evaluation, directories of other
+programs among the runs, a console that goes away."""
+
+import os
+import shutil
+import subprocess
+
+import muster_runs as m
+
+
+def main():
+    with m.Scratch() as scratch:
+        for seed, name in ((5, "data"), (6, "other")):
+            m.run("generate", "tabular", "--rows", 6000, "--partitions", 3, "--seed", seed, "--out", scratch / name)
+            m.run("validate", scratch / name)
+
+        def config(name, steps):
+            return m.write_config(scratch / "config.yaml", run={"name": name, "dir": str(scratch / "runs")},
+                                  data={"dataset": str(scratch / "data")}, model={"name": "mlp", "hidden": [8]},
+                                  batch={"size": 48, "lanes": 6, "window": 2}, train={"steps": steps, "threads": 1},
+                                  evaluate={"split": ""}, checkpoint={"every_steps": 10})
+
+        lineage(scratch, config)
+        evaluation(scratch)
+        runs(scratch)
+        no_console(scratch, config)
+
+
+def lineage(scratch, config):
+    """Five starts of one run, each of which keeps two checkpoints: explain names every generation's parent, kept or not."""
+    for start in range(5):
+        m.run("train", config("run", 20 * (start + 1)), *(("--allow", "train.steps", "--allow", "schedule.horizon") if start else ()),
+              ranks=1 + start % 3)
+    explained = m.run_json("explain", scratch / "runs" / "run")
+    m.check(explained["step"] == 100, f"the last checkpoint: {explained['step']}")
+    parents = [(parent["checkpoint"], parent["kept"]) for parent in explained["parents"]]
+    wanted = [f"g{generation:04}-step-{20 * generation:08}" for generation in (4, 3, 2, 1)]
+    m.check([name for name, _ in parents] == wanted, f"parents: {parents}, not {wanted}")
+    m.check(sum(kept for _, kept in parents) <= 1 and not parents[-1][1], f"most are gone: {parents}")
+    text = m.run("explain", scratch / "runs" / "run").stdout
+    m.check(text.count("(not kept)") == sum(not kept for _, kept in parents), f"and that is said: {text}")
+
+
+def evaluation(scratch):
+    """Data under a run that are other than those it was trained on: refused, or evaluated on purpose and said."""
+    run = scratch / "runs" / "run"
+    m.run("evaluate", run)
+    part = sorted((scratch / "data").glob("*.h5"))[0]
+    os.utime(part)
+    done = m.run("evaluate", run)
+    m.check("changed its time" in done.stderr, f"a new time is said: {done.stderr}")
+    shutil.move(scratch / "data", scratch / "first")
+    shutil.copytree(scratch / "other", scratch / "data")
+    refused = m.run("evaluate", run, expect=78)
+    m.check("not the data of this run" in refused.stderr and "--data" in refused.stderr, f"other data: {refused.stderr}")
+    done = m.run("evaluate", run, "--data", scratch / "data")
+    m.check("on other data than the run's" in done.stdout, f"on purpose, and said: {done.stdout}")
+    shutil.rmtree(scratch / "data")
+    shutil.move(scratch / "first", scratch / "data")
+
+
+def runs(scratch):
+    """Only directories that train made are runs, whatever else lies among them."""
+    foreign = scratch / "runs" / "foreign"
+    foreign.mkdir()
+    (foreign / "events.jsonl").write_text('{"event": 7}\n[1]\n')
+    damaged = scratch / "runs" / "damaged"
+    shutil.copytree(scratch / "runs" / "run", damaged)
+    (damaged / "events.jsonl").write_text('{"event": "run_started", "step": "x", "plan": 3}\n{"event": "evaluated", "metrics": 1}\n{"ev')
+    listed = {os.path.basename(run["run"]): run for run in m.run_json("runs", scratch / "runs")["runs"]}
+    m.check(set(listed) == {"run", "damaged"}, f"listed: {set(listed)}")
+    m.check(listed["run"]["state"] == "finished" and listed["damaged"]["state"] == "interrupted", f"states: {listed}")
+    m.run("runs", scratch / "runs")
+    shutil.rmtree(foreign)
+    shutil.rmtree(damaged)
+
+
+def no_console(scratch, config):
+    """The reader of the progress lines goes away; the training does not."""
+    process = subprocess.Popen(m.command("train", config("piped", 400), "--set", "log.every_steps=1"), env=m.ENVIRONMENT,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    m.check(process.stdout.readline() != "", "it says something")
+    process.stdout.close()
+    m.check(process.wait(timeout=60) == 0, f"went on to its end: {process.returncode}")
+    last = m.events(scratch / "runs" / "piped")[-1]
+    m.check(last["event"] == "run_finished" and last["step"] == 400, f"{last}")
+
+
+main()
