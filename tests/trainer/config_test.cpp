@@ -159,7 +159,7 @@ TEST(Config, ValuesOutOfRangeAreRefused) {
 TEST(Config, WeightsAndThresholdsThatCountNothingAreRefused) {
   const std::string binary = kSmall + "loss: {kind: binary}\n";
   EXPECT_EQ(error_of(kSmall + "loss: {kind: binary, pos_weight: 0}\n"),
-            "78 c.yaml:7:8: loss.pos_weight is 0.0: a number above 0 is needed");
+            "78 c.yaml:7:22: loss.pos_weight is 0.0: a number above 0 is needed");
   for (const char* odd : {"-0.1", "1.5", "50"})
     EXPECT_EQ(error_of(binary, {std::string("evaluate.threshold=") + odd}).substr(0, 3), "78 ") << odd;
   EXPECT_EQ(error_of(binary, {"evaluate.threshold=0", "loss.pos_weight=1e-3"}), "no error");
