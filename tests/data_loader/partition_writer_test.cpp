@@ -13,7 +13,9 @@
 // Read by the leak sanitizer, where there is one. libhdf5 1.10 loses the chunk it could not write to a full
 // disk: memory from its H5FL_blk_malloc, a frame that only the slow unwinder sees in a library built without
 // frame pointers.
+// NOLINTNEXTLINE(readability-identifier-naming): the name is the sanitizer's
 extern "C" const char* __lsan_default_suppressions() { return "leak:H5FL_blk_malloc"; }
+// NOLINTNEXTLINE(readability-identifier-naming): the name is the sanitizer's
 extern "C" const char* __asan_default_options() { return "fast_unwind_on_malloc=0"; }
 
 namespace muster {
