@@ -31,13 +31,21 @@ class RowSource {
   virtual void read(std::uint64_t rows, std::span<std::vector<std::byte>> columns) = 0;
 };
 
+/// What a source may know of the spec around it.
+struct IngestContext {
+  std::filesystem::path base;  ///< relative paths are relative to this
+  /// The contract's fields that the source shall give, for formats whose files do not tell types.
+  std::vector<Field> fields;
+  LogSink log = silent_log();
+};
+
 struct IngestFormat {
-  /// Makes a source from one entry of the spec's `sources` (relative paths are relative to `base`).
-  std::function<std::unique_ptr<RowSource>(const YamlNode& source, const std::filesystem::path& base)> open;
+  /// Makes a source from one entry of the spec's `sources`.
+  std::function<std::unique_ptr<RowSource>(const YamlNode& source, const IngestContext& context)> open;
   std::string help;
 };
 
-/// Shipped: idx (gzip or not).
+/// Shipped: csv, idx (gzip or not).
 inline Registry<IngestFormat>& ingest_formats() { return Registry<IngestFormat>::of_kind("ingest format"); }
 
 struct IngestOptions {

@@ -1,65 +1,13 @@
 // Ingest format "idx": one IDX file per field, gzip-compressed or not.
-#include <zlib.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 
+#include "data_loader/gzip_file.h"
 #include "data_loader/idx_header.h"
 #include "data_loader/ingest.h"
 
 namespace muster {
 namespace {
-
-/// A file read front to back, unpacked on the way if it is gzip (zlib finds out).
-class GzipFile {
- public:
-  explicit GzipFile(std::filesystem::path path)
-      : path_(std::move(path)), file_(::gzopen(path_.c_str(), "rb"), &::gzclose) {
-    if (!file_)
-      throw Error(ErrorCode::kStorage, fmt::format("cannot open: {}", std::strerror(errno)), path_.string());
-    ::gzbuffer(file_.get(), 1U << 17);
-  }
-
-  const std::filesystem::path& path() const { return path_; }
-  /// Bytes read so far, unpacked.
-  std::uint64_t offset() const { return offset_; }
-
-  /// Fills `out` as far as the file goes; the number of bytes.
-  std::size_t read(std::span<std::byte> out) {
-    std::size_t done = 0;
-    while (done < out.size()) {
-      const auto wanted = static_cast<unsigned>(std::min<std::size_t>(out.size() - done, 1U << 30));
-      const int got = ::gzread(file_.get(), out.data() + done, wanted);
-      if (got < 0) refuse();
-      if (got == 0) break;
-      done += static_cast<std::size_t>(got);
-      offset_ += static_cast<std::uint64_t>(got);
-    }
-    // A gzip file that is cut off ends like a whole one, but for this mark.
-    int state = Z_OK;
-    ::gzerror(file_.get(), &state);
-    if (done < out.size() && state != Z_OK && state != Z_STREAM_END) refuse();
-    return done;
-  }
-
- private:
-  [[noreturn]] void refuse() {
-    int state = Z_OK;
-    const std::string cause = ::gzerror(file_.get(), &state);
-    if (state == Z_ERRNO)
-      throw Error(ErrorCode::kStorage, fmt::format("cannot read: {}", std::strerror(errno)), path_.string());
-    throw Error(ErrorCode::kData,
-                fmt::format("is damaged gzip after {} unpacked bytes ({}): fetch it again", offset_,
-                            state == Z_BUF_ERROR ? "it is cut off" : cause),
-                path_.string());
-  }
-
-  std::filesystem::path path_;
-  std::unique_ptr<gzFile_s, int (*)(gzFile)> file_;
-  std::uint64_t offset_ = 0;
-};
 
 /// One field's file.
 class IdxColumn {
@@ -154,8 +102,8 @@ class IdxSource : public RowSource {
 };
 
 const bool kRegistered =
-    ingest_formats().add("idx", {[](const YamlNode& source, const std::filesystem::path& base) {
-                                   return std::make_unique<IdxSource>(source, base);
+    ingest_formats().add("idx", {[](const YamlNode& source, const IngestContext& context) {
+                                   return std::make_unique<IdxSource>(source, context.base);
                                  },
                                  "IDX files (MNIST and its kin), one per field, gzip-compressed or not"});
 

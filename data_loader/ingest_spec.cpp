@@ -71,12 +71,12 @@ std::vector<std::optional<std::size_t>> match(const YamlNode& node, const RowSou
   return columns;
 }
 
-void read_sources(const YamlNode& list, const std::filesystem::path& base, IngestSpec& spec) {
+void read_sources(const YamlNode& list, const IngestContext& context, IngestSpec& spec) {
   for (const YamlNode& node : list.items()) {
     const YamlNode& name = node.require("format");
     const Result<IngestFormat> format = attempt([&] { return ingest_formats().get(name.as_string()); });
     if (!format) name.fail_here(format.error().message());
-    IngestSpec::Source source{format.value().open(node, base), {}};
+    IngestSpec::Source source{format.value().open(node, context), {}};
     node.refuse_unread();
     source.column_of_field = match(node, *source.rows, spec.contract, spec.row_number);
     spec.rows += source.rows->rows();
@@ -103,7 +103,7 @@ std::uint32_t count_partitions(const YamlNode& document, std::uint64_t rows) {
 
 }  // namespace
 
-IngestSpec IngestSpec::load(const std::filesystem::path& file) {
+IngestSpec IngestSpec::load(const std::filesystem::path& file, const LogSink& log) {
   const YamlNode document = YamlNode::load(file);
   const std::filesystem::path base = file.parent_path();
   const YamlNode& version = document.require("version");
@@ -114,7 +114,11 @@ IngestSpec IngestSpec::load(const std::filesystem::path& file) {
   const YamlNode& sources = document.require("sources");
   for (const char* key : {"partitions", "rows_per_partition"}) document.find(key);
   document.refuse_unread();  // before files are opened
-  read_sources(sources, base, spec);
+  IngestContext context{base, {}, log};
+  for (std::size_t i = 0; i < spec.contract.fields().size(); ++i) {
+    if (i != spec.row_number) context.fields.push_back(spec.contract.fields()[i]);
+  }
+  read_sources(sources, context, spec);
   spec.partitions = count_partitions(document, spec.rows);
   return spec;
 }

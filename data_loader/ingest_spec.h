@@ -26,7 +26,7 @@ struct IngestSpec {
   std::uint32_t partitions = 1;
 
   /// Error{kConfig} with file:line:column for the spec's faults; the sources' own for theirs.
-  static IngestSpec load(const std::filesystem::path& file);
+  static IngestSpec load(const std::filesystem::path& file, const LogSink& log);
 };
 
 }  // namespace muster

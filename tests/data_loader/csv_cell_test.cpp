@@ -1,0 +1,127 @@
+// One cell of text to one value: every type, markers, dates, and what is no value.
+#include "data_loader/csv_cell.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace muster {
+namespace {
+
+Field field_of(DType type, Missing missing = Missing::kForbid, Role role = Role::kFeature) {
+  Field field;
+  field.name = "x";
+  field.dtype = type;
+  field.missing = missing;
+  field.role = role;
+  return field;
+}
+
+/// The value as text, or the complaint.
+std::string value_of(const Field& field, std::string_view text, const CellRules& rules = {}) {
+  std::array<std::byte, 8> bytes{};
+  const std::string wrong = parse_cell(field, rules, text, bytes);
+  if (!wrong.empty()) return wrong;
+  return visit(field.dtype, [&]<typename T>(T*) {
+    T value;
+    std::memcpy(&value, bytes.data(), sizeof(T));
+    return fmt::format("{}", value);
+  });
+}
+
+TEST(CsvCell, NumbersOfEveryType) {
+  for (const char* name :
+       {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}) {
+    const Field field = field_of(parse_dtype(name));
+    EXPECT_EQ(value_of(field, "7"), "7") << name;
+    EXPECT_EQ(value_of(field, " +7\t"), "7") << name;
+    EXPECT_EQ(value_of(field, "7.0"), "7") << name;
+    EXPECT_EQ(value_of(field, "7e0"), "7") << name;
+    for (const char* bad : {"seven", "7,5", "7 5", "0x7", "--7", "+", "1e999", "inf", "1_000", "７"}) {
+      EXPECT_NE(value_of(field, bad).find("is no " + std::string(name)), std::string::npos)
+          << name << " " << bad;
+    }
+    EXPECT_EQ(value_of(field, ""), "'x' is missing, which the contract forbids") << name;
+  }
+}
+
+TEST(CsvCell, TheEndsOfEveryIntegerType) {
+  for (const char* name : {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}) {
+    const Field field = field_of(parse_dtype(name));
+    visit(field.dtype, [&]<typename T>(T*) {
+      const std::string least = fmt::format("{}", std::numeric_limits<T>::lowest());
+      const std::string most = fmt::format("{}", std::numeric_limits<T>::max());
+      EXPECT_EQ(value_of(field, least), least);
+      EXPECT_EQ(value_of(field, most), most);
+      EXPECT_NE(value_of(field, most + "0").find("is no"), std::string::npos);
+      EXPECT_NE(value_of(field, "-" + most + "0").find("is no"), std::string::npos);
+      const double beyond = std::ldexp(1.0, std::numeric_limits<T>::digits);
+      EXPECT_NE(value_of(field, fmt::format("{:.1f}", beyond)).find("is no"), std::string::npos) << name;
+    });
+    EXPECT_NE(value_of(field, "1.5").find("is no"), std::string::npos) << name;
+  }
+  EXPECT_EQ(value_of(field_of(DType::kInt64), "9007199254740993"),
+            "9007199254740993");  // no double in between
+}
+
+TEST(CsvCell, FloatsKeepTheirBits) {
+  for (const double value : {0.1, -1e-300, 1.7976931348623157e308, 123456.789}) {
+    EXPECT_EQ(value_of(field_of(DType::kFloat64), fmt::format("{}", value)), fmt::format("{}", value));
+  }
+  EXPECT_EQ(value_of(field_of(DType::kFloat32), "0.1"), fmt::format("{}", 0.1F));
+  EXPECT_NE(value_of(field_of(DType::kFloat32), "1e39").find("is no float32"), std::string::npos);
+}
+
+TEST(CsvCell, MissingMarkers) {
+  const Field field = field_of(DType::kFloat32, Missing::kIndicator);
+  for (const char* marker : {"", "  ", "NA", " NaN ", "null", "N/A"})
+    EXPECT_EQ(value_of(field, marker), "nan") << marker;
+  EXPECT_NE(value_of(field, "?").find("is no float32"), std::string::npos);
+  CellRules rules;
+  rules.missing = {"?", "-999"};
+  EXPECT_EQ(value_of(field, "?", rules), "nan");
+  EXPECT_NE(value_of(field, "NA", rules).find("is no float32"), std::string::npos);
+}
+
+TEST(CsvCell, AMarkerThatIsANumberIsMissing) {
+  CellRules rules;
+  rules.missing = {"-999"};
+  EXPECT_EQ(value_of(field_of(DType::kFloat32, Missing::kIndicator), "-999", rules), "nan");
+  EXPECT_EQ(value_of(field_of(DType::kFloat32), "-999", rules), "'x' is missing, which the contract forbids");
+}
+
+TEST(CsvCell, TextsThatStandForNumbers) {
+  CellRules rules;
+  rules.values = {{"yes", 1}, {"no", 0}, {"half", 0.5}};
+  EXPECT_EQ(value_of(field_of(DType::kUInt8), "yes", rules), "1");
+  EXPECT_EQ(value_of(field_of(DType::kFloat32), "half", rules), "0.5");
+  EXPECT_NE(value_of(field_of(DType::kUInt8), "half", rules).find("is no uint8"), std::string::npos);
+  EXPECT_NE(value_of(field_of(DType::kUInt8), "maybe", rules).find("'maybe' is no uint8"), std::string::npos);
+}
+
+TEST(CsvCell, DatesAreTimes) {
+  const Field time = field_of(DType::kInt64, Missing::kForbid, Role::kTime);
+  EXPECT_EQ(value_of(time, "1970-01-02"), "86400");
+  EXPECT_EQ(value_of(time, "2013-01-01T05:00:00Z"), "1357016400");
+  EXPECT_EQ(value_of(time, "1357016400"), "1357016400");
+  EXPECT_NE(value_of(field_of(DType::kInt64), "1970-01-02").find("is no int64"), std::string::npos);
+}
+
+TEST(CsvCell, DecimalCommas) {
+  CellRules rules;
+  rules.decimal = ',';
+  EXPECT_EQ(value_of(field_of(DType::kFloat64), "-1,25", rules), "-1.25");
+  EXPECT_NE(value_of(field_of(DType::kFloat64), "1.000,25", rules).find("is no"), std::string::npos);
+}
+
+TEST(CsvCell, ComplaintsShowTheTextHarmlessly) {
+  const std::string wrong = value_of(field_of(DType::kInt8), std::string("a\x01\n") + std::string(99, 'b'));
+  EXPECT_EQ(wrong.find('\n'), std::string::npos);
+  EXPECT_NE(wrong.find("\\x01"), std::string::npos);
+  EXPECT_LT(wrong.size(), 120U);
+}
+
+}  // namespace
+}  // namespace muster

@@ -1,0 +1,161 @@
+// ingest: CSV files to partitions, and one clear line with file:line for everything in them that is wrong.
+#include <algorithm>
+#include <cmath>
+
+#include "data_loader/ingest.h"
+#include "tests/data_loader/columns.h"
+#include "tests/data_loader/scratch_directory.h"
+
+namespace muster::testing {
+namespace {
+
+constexpr const char* kContract =
+    "contract:\n"
+    "  version: 1\n"
+    "  fields:\n"
+    "    area: {dtype: float32, missing: indicator}\n"
+    "    rooms: {dtype: int16}\n"
+    "    when: {dtype: int64, role: time}\n"
+    "    sold: {dtype: uint8, allowed: [0, 1], role: label}\n"
+    "  splits: {by: fraction, train: 1}\n";
+
+constexpr const char* kTable =
+    "id,area,rooms,when,sold\n"
+    "a,12.5,1,1970-01-01,yes\n"
+    "\"b, c\",NA,2.0,1970-01-02,no\n"
+    "d,,3,86401,no\n";
+
+class IngestCsv : public ::testing::Test {
+ protected:
+  /// A spec of one source with these keys beside `format` and `file`.
+  std::filesystem::path spec(const std::string& keys = "values: {sold: {yes: 1, no: 0}}",
+                             const std::string& contract = kContract) {
+    write_file(scratch_ / "spec.yaml", "version: 1\nsources:\n  - {format: csv, file: t.csv" +
+                                           (keys.empty() ? "" : ", " + keys) + "}\n" + contract);
+    return scratch_ / "spec.yaml";
+  }
+
+  IngestReport run(const std::string& table, const std::filesystem::path& spec) {
+    write_file(scratch_ / "t.csv", table);
+    std::filesystem::remove_all(out());
+    log_.clear();
+    IngestOptions options;
+    options.spec = spec;
+    options.out = out();
+    options.log = [this](LogLevel, std::string_view line) { log_ += std::string(line) + "\n"; };
+    return ingest(options);
+  }
+
+  /// What ingest says of a table, and that it leaves nothing.
+  std::string refusal(ErrorCode code, const std::string& table, const std::filesystem::path& spec) {
+    const Error error = error_of([&] { run(table, spec); });
+    EXPECT_EQ(error.code(), code) << error.what();
+    EXPECT_TRUE(!std::filesystem::exists(out()) || std::filesystem::is_empty(out())) << error.what();
+    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
+    return error.what();
+  }
+
+  std::vector<double> column(const std::string& name) const {
+    const Contract contract = Contract::load(out() / "contract.yaml");
+    return numbers(contract.field(name).dtype, read_columns(out()).at(name));
+  }
+
+  std::filesystem::path out() const { return scratch_ / "out"; }
+  bool logged(const std::string& part) const { return log_.find(part) != std::string::npos; }
+
+  ScratchDirectory scratch_;
+  std::string log_;
+};
+
+void expect_has(const std::string& text, const std::vector<std::string>& parts) {
+  for (const std::string& part : parts)
+    EXPECT_NE(text.find(part), std::string::npos) << "no '" << part << "' in: " << text;
+}
+
+TEST_F(IngestCsv, ColumnsByNameWhateverElseTheFileHas) {
+  const IngestReport report = run(kTable, spec());
+  EXPECT_EQ(report.rows, 3U);
+  EXPECT_EQ(column("rooms"), (std::vector<double>{1, 2, 3}));
+  EXPECT_EQ(column("when"), (std::vector<double>{0, 86400, 86401}));
+  EXPECT_EQ(column("sold"), (std::vector<double>{1, 0, 0}));
+  const std::vector<double> area = column("area");
+  EXPECT_EQ(area[0], 12.5);
+  EXPECT_TRUE(std::isnan(area[1]) && std::isnan(area[2]));
+}
+
+TEST_F(IngestCsv, OtherDialectsAndColumnsByNumber) {
+  run("x\t12,5\t1\t5\tja\n",
+      spec("delimiter: tab, decimal: ',', header: false, columns: {area: 2, rooms: 3, when: 4, sold: 5}, "
+           "values: {sold: {ja: 1}}"));
+  EXPECT_EQ(column("area"), (std::vector<double>{12.5}));
+  run("A;Area (m2);Rooms;t;s\nx;-1;7;8;1\n",
+      spec("delimiter: ';', missing: ['-1'], columns: {area: Area (m2), rooms: Rooms, when: t, sold: s}"));
+  EXPECT_TRUE(std::isnan(column("area")[0]));
+  EXPECT_EQ(column("rooms"), (std::vector<double>{7}));
+}
+
+TEST_F(IngestCsv, WrongRowsAreNamedByLineAndCounted) {
+  const std::string table = std::string(kTable) + "e,1,x,5,yes\nf,1,2\ng,1,70000,5,yes\n\"h\"i,1,1,1,no\n";
+  const std::string all = refusal(ErrorCode::kData, table, spec());
+  expect_has(all, {"t.csv: 4 of 7 rows are wrong", "bad_rows: skip"});
+  EXPECT_TRUE(logged("t.csv:5: 'x' is no int16 for 'rooms'")) << log_;
+  EXPECT_TRUE(logged("t.csv:6: 3 fields, not 5")) << log_;
+  EXPECT_TRUE(logged("t.csv:7: '70000' is no int16 for 'rooms'")) << log_;
+  EXPECT_TRUE(logged("t.csv:8: field 1 goes on after its closing quote")) << log_;
+
+  const IngestReport report = run(table, spec("bad_rows: skip, values: {sold: {yes: 1, no: 0}}"));
+  EXPECT_EQ(report.rows, 3U);
+  EXPECT_TRUE(logged("4 of 7 rows are wrong and left out")) << log_;
+  EXPECT_EQ(column("rooms"), (std::vector<double>{1, 2, 3}));
+}
+
+TEST_F(IngestCsv, ManyWrongRowsAreCountedAndTheFirstOnesShown) {
+  std::string table = "area,rooms,when,sold\n";
+  for (int i = 0; i < 500; ++i) table += "1,x,1,1\n";
+  expect_has(refusal(ErrorCode::kData, table, spec("")), {"500 of 500 rows are wrong"});
+  EXPECT_EQ(std::count(log_.begin(), log_.end(), '\n'), 10);
+}
+
+TEST_F(IngestCsv, AForbiddenMissingValueIsAWrongRow) {
+  refusal(ErrorCode::kData, "area,rooms,when,sold\n1,,1,1\n", spec(""));
+  EXPECT_TRUE(logged("t.csv:2: 'rooms' is missing, which the contract forbids")) << log_;
+}
+
+TEST_F(IngestCsv, ColumnsThatAreNotThere) {
+  expect_has(refusal(ErrorCode::kConfig, "aera,rooms,when,sold\n", spec("")),
+             {"no column 'area'", "did you mean 'aera'", "columns: {area:"});
+  expect_has(refusal(ErrorCode::kConfig, "area,area,rooms,when,sold\n", spec("")),
+             {"two columns 'area'", "by number"});
+  expect_has(refusal(ErrorCode::kConfig, "1,2,3,4\n", spec("header: false")),
+             {"no header", "columns: {area: 1}"});
+  expect_has(refusal(ErrorCode::kData, "", spec("")), {"is empty"});
+  expect_has(refusal(ErrorCode::kConfig, "area,rooms,when,sold\n", spec("")), {"no rows"});
+}
+
+TEST_F(IngestCsv, FaultsOfTheSpecHaveAPlace) {
+  const auto place = [&](const std::string& keys) { return refusal(ErrorCode::kConfig, kTable, spec(keys)); };
+  expect_has(place("delimiter: ab"), {"spec.yaml:3:", "one character"});
+  expect_has(place("columns: {aera: x}"), {"spec.yaml:3:", "no field 'aera'", "did you mean 'area'"});
+  expect_has(place("values: {solt: {a: 1}}"), {"no field 'solt'"});
+  expect_has(place("bad_rows: drop"), {"`refuse` or `skip`"});
+  expect_has(place("heder: true"), {"heder", "header"});
+  expect_has(refusal(ErrorCode::kConfig, kTable,
+                     spec("",
+                          "contract:\n  version: 1\n  fields: {area: {dtype: float32, shape: [2]}}\n  "
+                          "splits: {by: fraction, train: 1}\n")),
+             {"'area' is an array"});
+}
+
+TEST_F(IngestCsv, AFileThatIsNotThere) {
+  write_file(scratch_ / "spec.yaml",
+             "version: 1\nsources: [{format: csv, file: nowhere.csv}]\n" + std::string(kContract));
+  IngestOptions options;
+  options.spec = scratch_ / "spec.yaml";
+  options.out = out();
+  const Error error = error_of([&] { ingest(options); });
+  EXPECT_EQ(error.code(), ErrorCode::kStorage);
+  expect_has(error.what(), {"nowhere.csv", "No such file"});
+}
+
+}  // namespace
+}  // namespace muster::testing
