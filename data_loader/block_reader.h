@@ -31,7 +31,8 @@ class BlockReader {
 
 /// Reads HDF5 partitions below `root` with libhdf5, behind one mutex. Opens files when first needed and
 /// checks each field's type and shape against the contract then. `max_open_files` bounds the open
-/// descriptors.
+/// descriptors. Where blocks cut chunks the library keeps decoded chunks: 32 MiB in all, or 1 MiB per field
+/// of the one file in use; this comes on top of a stream's memory.
 std::unique_ptr<BlockReader> make_hdf5_block_reader(const Contract& contract, const Manifest& manifest,
                                                     const std::filesystem::path& root,
                                                     std::size_t max_open_files = 64);

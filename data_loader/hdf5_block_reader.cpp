@@ -10,6 +10,8 @@
 namespace muster {
 namespace {
 
+constexpr std::uint64_t kMostCacheBytes = std::uint64_t{32} << 20;
+
 /// One mutex for the open files and the reads: libhdf5 would let only one thread through anyway.
 class Hdf5BlockReader : public BlockReader {
  public:
@@ -30,6 +32,7 @@ class Hdf5BlockReader : public BlockReader {
     OpenPartition& open = opened(rows.partition);
     if (!open.checked[field]) check(open, rows.partition, field);
     open.file.read_rows(fields_[field], rows.first_row, rows.rows, out);
+    keep_to_cache_bound();
   }
 
   const std::vector<Block>& blocks() const override { return blocks_; }
@@ -62,6 +65,20 @@ class Hdf5BlockReader : public BlockReader {
         {partition, PartitionFile(partitions_[partition].path), std::vector<bool>(fields_.size(), false)});
     by_number_.emplace(partition, latest_first_.begin());
     return latest_first_.front();
+  }
+
+  /// Closes files unused for longest, but for the latest, while the library may keep too many of their
+  /// chunks.
+  void keep_to_cache_bound() {
+    const auto cached = [&] {
+      std::uint64_t bytes = 0;
+      for (const OpenPartition& open : latest_first_) bytes += open.file.cache_bytes();
+      return bytes;
+    };
+    while (latest_first_.size() > 1 && cached() > kMostCacheBytes) {
+      by_number_.erase(latest_first_.back().number);
+      latest_first_.pop_back();
+    }
   }
 
   void check(OpenPartition& open, std::uint32_t partition, std::size_t field) {

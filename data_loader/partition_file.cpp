@@ -272,6 +272,13 @@ std::uint64_t PartitionFile::check_field(const Field& field) {
   return state_->check(field).shape[0];
 }
 
+std::uint64_t PartitionFile::cache_bytes() const {
+  const hdf5::Lock lock;
+  const auto caching =
+      std::ranges::count_if(state_->datasets, [](const auto& d) { return d.second.caches_chunks; });
+  return static_cast<std::uint64_t>(caching) * kChunkCache;
+}
+
 void PartitionFile::read_rows(const Field& field, std::uint64_t first_row, std::uint64_t rows,
                               std::span<std::byte> out) {
   const hdf5::Lock lock;

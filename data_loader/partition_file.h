@@ -51,6 +51,9 @@ class PartitionFile {
   /// dtype. Checks the field first. Throws Error{kData}, or Error{kStorage} if the system cannot read, with
   /// `where` = "file:dataset[first..last]".
   void read_rows(const Field& field, std::uint64_t first_row, std::uint64_t rows, std::span<std::byte> out);
+  /// Most bytes of decoded chunks that the library may keep for this file: none as long as reads end at
+  /// chunks' ends.
+  std::uint64_t cache_bytes() const;
 
  private:
   struct State;

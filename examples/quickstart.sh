@@ -19,6 +19,7 @@ while [ $# -gt 0 ]; do
     *) echo "quickstart: unknown argument $1 (see --help)" >&2; exit 64 ;;
   esac
 done
+[ "$rows" -ge 300000 ] || { echo "quickstart: --rows $rows: at least 300000, so that the kill falls into the first epochs" >&2; exit 64; }
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 step() { printf '\n== %s\n' "$*"; }

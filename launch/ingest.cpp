@@ -18,8 +18,9 @@ void add_ingest(CLI::App& app, Invocation& invocation) {
   command->add_option("SPEC", flags->options.spec, "the spec (YAML, see docs/ingest.md)")->required();
   command->add_option("--out", flags->options.out, "directory to make")->required();
   command->add_option("--codec", flags->codec, "none or gzip")->capture_default_str();
-  CLI::Option* shuffle = command->add_option("--shuffle", flags->shuffle_seed,
-                                             "write the rows in the random order of this seed");
+  CLI::Option* shuffle =
+      command->add_option("--shuffle", flags->shuffle_seed, "write the rows in the random order of this seed")
+          ->check(not_negative());
   command->callback([&invocation, flags, shuffle] {
     invocation.action = [&invocation, flags, shuffle] {
       Console console(invocation.json, false);

@@ -44,10 +44,7 @@ OrderSettings resolved_order(const Config& config, const Dataset& dataset, int w
   checked.window = std::max(1U, checked.window);  // 0: still open
   check_order(checked, static_cast<std::uint32_t>(world));
   if (settings.window > 0) return settings;
-  const auto features = config.at("data", "features").get<std::vector<std::string>>();
-  const auto fields = FeaturePipeline::select(dataset.contract(), features);
-  const auto pipeline =
-      FeaturePipeline::fit(dataset.contract(), fields, std::vector<FieldStatistics>(fields.size()));
+  const FeaturePipeline pipeline = unfitted_pipeline(config, dataset);
   run_local(world, [&](Communicator& comm) {
     const OrderSettings order = make_run_plan(comm, config, dataset, pipeline).order;
     if (comm.rank() == 0) settings = order;

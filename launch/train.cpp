@@ -1,5 +1,6 @@
 #include "trainer/trainer.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <memory>
@@ -112,10 +113,16 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
   const std::vector<ModelOptions> models = registered_model_options();
   // The deadline is needed before there are ranks to agree on a faulty config: read it alone, agree
   // afterwards.
-  const auto early = attempt([&] { return Config::load(flags.config, flags.overrides, models); });
+  const auto files = make_posix_file_system();
+  const bool other_run = std::ranges::any_of(flags.overrides, [](const std::string& text) {
+    return text.starts_with("run.name=") || text.starts_with("run.dir=");
+  });
+  const auto early = attempt([&] {
+    const Config config = Config::load(flags.config, flags.overrides, models);
+    return other_run ? config : at_its_run(*files, flags.config, config);
+  });
   GuardOptions guard;
   if (early.ok()) guard.deadline_seconds = early.value().number_at("log", "deadline_seconds");
-  const auto files = make_posix_file_system();
   FaultRecorder faults(launched_rank());
   guard.on_fault = [&](const Error& error) { faults.write(*files, error); };
   return with_ranks(guard, [&](Ranks& ranks) {

@@ -197,6 +197,28 @@ void check_evaluation(const Json& values, const YamlNode& document) {
   }
 }
 
+/// Keys that the chosen loss or optimizer would take no notice of.
+void check_what_is_ignored(const Json& values, const YamlNode& document) {
+  struct Pair {
+    const char* section;
+    const char* key;
+    const char* by;    ///< of the same section
+    const char* with;  ///< its value with which the key counts
+    Json idle;         ///< the key's value that changes nothing
+  };
+  const Pair pairs[] = {{"loss", "pos_weight", "kind", "binary", 1.0},
+                        {"loss", "class_weights", "kind", "cross_entropy", Json::array()},
+                        {"loss", "label_smoothing", "kind", "cross_entropy", 0.0},
+                        {"optimizer", "momentum", "name", "sgd", 0.0},
+                        {"optimizer", "nesterov", "name", "sgd", false}};
+  for (const auto& [section, key, by, with, idle] : pairs) {
+    const Json& given = values.at(section);
+    if (given.at(by) == with || given.at(key) == idle) continue;
+    refuse_key(document, section, key,
+               fmt::format("{}.{} counts only with {}.{}: {}", section, key, section, by, with));
+  }
+}
+
 void check_class_weights(const Json& weights, const YamlNode& document) {
   const auto refuse = [&](const char* message) { refuse_key(document, "loss", "class_weights", message); };
   double sum = 0;
@@ -223,6 +245,7 @@ void check_config(const Json& values, const YamlNode& document) {
                       section));
     }
   }
+  check_what_is_ignored(values, document);
   const Json& optimizer = values.at("optimizer");
   if (optimizer.at("nesterov") == true && optimizer.at("momentum") == 0) {
     refuse_key(document, "optimizer", "nesterov", "optimizer.nesterov needs optimizer.momentum above 0");

@@ -22,19 +22,25 @@ Json RunPlan::to_json() const {
           {"memory_bytes", memory.total() + evaluation_memory.total()}};
 }
 
-std::string describe(const RunPlan& plan, int ranks, std::uint64_t parameters) {
+std::string describe(const RunPlan& plan, int ranks) {
   std::string line = fmt::format(
-      "{} rows of '{}', {} steps of {} in {} epochs, {} parameters, {} ranks on {} lanes (max/mean load "
-      "{:.2f}), loader memory "
-      "{}, {} live blocks (class-count variance about {:.1f}x a true shuffle's)",
+      "{} rows of '{}', {} steps of {} in {} epochs, {} ranks on {} lanes (max/mean load {:.2f}), loader "
+      "memory {}, {} live "
+      "blocks (class-count variance about {:.1f}x a true shuffle's)",
       human_count(plan.rows), plan.split, human_count(plan.total_steps), plan.order.batch_size, plan.epochs(),
-      human_count(parameters), ranks, plan.order.lanes, plan.max_over_mean_load,
+      ranks, plan.order.lanes, plan.max_over_mean_load,
       human_bytes(plan.memory.total() + plan.evaluation_memory.total()), human_count(plan.live_blocks),
       plan.variance_ratio);
   constexpr double kPoor = 6;
   if (plan.variance_ratio > kPoor)
-    line += "; if the files are sorted, rewrite them with `muster ingest --shuffle`";
+    line += "; if the files are sorted, rewrite them with `muster ingest --shuffle SEED`";
   return line;
+}
+
+FeaturePipeline unfitted_pipeline(const Config& config, const Dataset& dataset) {
+  const auto features = config.at("data", "features").get<std::vector<std::string>>();
+  const auto fields = FeaturePipeline::select(dataset.contract(), features);
+  return FeaturePipeline::fit(dataset.contract(), fields, std::vector<FieldStatistics>(fields.size()));
 }
 
 OrderSettings order_settings(const Config& config) {

@@ -38,7 +38,11 @@ struct RunPlan {
 };
 
 /// The plan in one line for people.
-std::string describe(const RunPlan& plan, int ranks, std::uint64_t parameters);
+std::string describe(const RunPlan& plan, int ranks);
+
+/// A pipeline with the tensors of the real one and nothing fitted: plans are made with it before data are
+/// read. Error{kConfig} for features that cannot be.
+FeaturePipeline unfitted_pipeline(const Config& config, const Dataset& dataset);
 
 /// The order's settings as far as the config fixes them; `window` 0 if it is left open.
 OrderSettings order_settings(const Config& config);

@@ -121,6 +121,12 @@ void check_allowed(const std::vector<std::string>& allow) {
 
 }  // namespace
 
+Config at_its_run(FileSystem& files, const fs::path& config_file, const Config& config) {
+  const fs::path run = fs::weakly_canonical(config_file).parent_path();
+  if (config_file.filename() != "config.yaml" || !files.exists(run / "checkpoints" / "claims")) return config;
+  return config.with("run", "dir", run.parent_path().string()).with("run", "name", run.filename().string());
+}
+
 Config inherit_resolved(const Config& config, const Config& earlier) {
   Config result = config;
   for (const ConfigKey& key : config_keys()) {

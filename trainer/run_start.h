@@ -43,6 +43,10 @@ struct RunStart {
 RunStart decide_start(FileSystem& files, const Config& config, const DataIdentity& data,
                       const StartOptions& options);
 
+/// The config.yaml of a run directory means that run, under whatever name and wherever it lies now: run.dir
+/// and run.name follow from the file's place. Any other file's config stays as it is.
+Config at_its_run(FileSystem& files, const std::filesystem::path& config_file, const Config& config);
+
 /// Keys that the program resolved at the first start (lanes, window, threads, horizon) taken over from the
 /// earlier config where this start leaves them open.
 Config inherit_resolved(const Config& config, const Config& earlier);

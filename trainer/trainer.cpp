@@ -50,7 +50,7 @@ Json start_json(const RunStart& start) {
           {"pipeline", has ? start.checkpoint->pipeline : Json(nullptr)}};
 }
 
-void announce(Communicator& comm, RunRecord* record, const Prepared& run, const LogSink& log) {
+void announce(RunRecord* record, const Prepared& run, const LogSink& log) {
   if (record == nullptr) return;
   const auto step = run.start.at("step").get<std::uint64_t>();
   Json fields = {{"plan", run.plan.to_json()},
@@ -73,7 +73,11 @@ void announce(Communicator& comm, RunRecord* record, const Prepared& run, const 
     fields["config"] = run.config.values();
     record->event("run_started", step, fields);
   }
-  log(LogLevel::kInfo, describe(run.plan, comm.size(), parameter_count(run.model->module())));
+  const std::uint64_t parameters = parameter_count(run.model->module());
+  log(LogLevel::kInfo,
+      fmt::format("model '{}': {} parameters, {} on each rank with gradients and optimizer state",
+                  run.config.text_at("model", "name"), human_count(parameters),
+                  human_bytes(model_memory(parameters, optimizer_settings(run.config)))));
   const std::uint64_t warm_up = run.config.unsigned_at("schedule", "warmup_steps");
   if (warm_up >= run.plan.total_steps) {
     log(LogLevel::kWarning,
@@ -95,11 +99,7 @@ FeaturePipeline make_pipeline(Communicator& comm, const Config& config, const Da
 }
 
 TrainResult dry_run(Communicator& comm, const Config& config, const Dataset& dataset) {
-  const auto features = config.at("data", "features").get<std::vector<std::string>>();
-  auto pipeline = together(comm, "features", [&] {
-    const auto fields = FeaturePipeline::select(dataset.contract(), features);
-    return FeaturePipeline::fit(dataset.contract(), fields, std::vector<FieldStatistics>(fields.size()));
-  });
+  const auto pipeline = together(comm, "features", [&] { return unfitted_pipeline(config, dataset); });
   const RunPlan plan = make_run_plan(comm, config, dataset, pipeline);
   const auto model =
       together(comm, "model", [&] { return make_configured_model(config, dataset.contract(), pipeline); });
@@ -143,15 +143,21 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
                                             return start_json(start).dump();
                                           }),
                              "start", ErrorCode::kBug);
+  const std::filesystem::path directory = decision.at("directory").get<std::string>();
+  config = config.with("run", "dir", directory.parent_path().string())
+               .with("run", "name", directory.filename().string());  // NAME-2, or where --resume points
   const bool resumed = decision.at("resumed").get<bool>();
   if (resumed) config = inherit_resolved(config, Config(decision.at("state").at("config")));
   if (options.dry_run) return dry_run(comm, config, dataset);
   config = resolve_threads(comm, config, options.ranks_on_host > 0 ? options.ranks_on_host : comm.size());
   set_compute_threads(config.unsigned_at("train", "threads"));
 
-  FeaturePipeline pipeline = make_pipeline(comm, config, dataset, decision, options.log);
-  RunPlan plan = make_run_plan(comm, config, dataset, pipeline);
+  // What does not fit is refused before a pass over the data.
+  const auto unfitted = together(comm, "features", [&] { return unfitted_pipeline(config, dataset); });
+  RunPlan plan = make_run_plan(comm, config, dataset, unfitted);
+  if (comm.rank() == 0) options.log(LogLevel::kInfo, describe(plan, comm.size()));
   config = resolve(config, plan);
+  FeaturePipeline pipeline = make_pipeline(comm, config, dataset, decision, options.log);
   auto model = together(comm, "model", [&] {
     auto made = make_configured_model(config, dataset.contract(), pipeline);
     if (start.checkpoint) load_module_state(made->module(), start.checkpoint->model);
@@ -177,7 +183,7 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   Json environment = describe_environment(comm, config, options.mpi_version);
   Prepared run{std::move(config), std::move(dataset),  std::move(pipeline),   std::move(plan),
                std::move(model),  std::move(decision), std::move(environment)};
-  announce(comm, record.get(), run, options.log);
+  announce(record.get(), run, options.log);
   return TrainingRun(comm, options, std::move(run), std::move(record), optimizer_state).run();
 }
 

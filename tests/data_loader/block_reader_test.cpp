@@ -182,5 +182,30 @@ TEST(BlockReader, MemoryMustBeOfTheRightSize) {
   EXPECT_EQ(error_of([&] { data.from_files(1)->read(12, 0, small); }).code(), ErrorCode::kBug);
 }
 
+/// Many files whose blocks are chunks, or cut them.
+TEST(Hdf5BlockReaderTest, KeepsFewFilesOpenWhereTheLibraryCachesChunks) {
+  const ScratchDirectory directory;
+  const Contract contract = Contract::parse(YamlNode::parse(kContract, "contract.yaml"));
+  for (const std::uint32_t chunk_rows : {16U, 24U}) {
+    Manifest manifest;
+    for (std::uint32_t number = 0; number < 40; ++number) {
+      Partition partition;
+      partition.name = partition.path = fmt::format("{}-{}.h5", chunk_rows, number);
+      partition.rows = 48;
+      partition.block_rows = 16;
+      write_random(directory / partition.name, contract.fields(), 48, chunk_rows, Codec::kNone, {48}, number);
+      manifest.partitions.push_back(partition);
+    }
+    const auto reader = make_hdf5_block_reader(contract, manifest, directory.path(), 64);
+    const std::size_t before = open_descriptors();
+    for (std::uint32_t block = 0; block < reader->blocks().size(); ++block) {
+      for (std::size_t field = 0; field < 3; ++field) read_block(*reader, contract, block, field);
+    }
+    const std::size_t open = open_descriptors() - before;
+    EXPECT_LE(open, chunk_rows == 16 ? 40U : 11U) << "3 MiB of chunks a file, 32 MiB in all";
+    EXPECT_GE(open, chunk_rows == 16 ? 40U : 5U);
+  }
+}
+
 }  // namespace
 }  // namespace muster

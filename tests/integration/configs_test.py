@@ -1,5 +1,5 @@
-"""Every shipped configuration trains, evaluates and verifies: on the real data where they are at hand, else on generated rows
-under the same contract."""
+"""Every shipped configuration trains, evaluates and verifies on generated rows of the right shape (fashion_mnist_test has the
+real ones)."""
 
 import os
 import pathlib

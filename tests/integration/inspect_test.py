@@ -21,9 +21,12 @@ def main():
                                   evaluate={"split": ""}, checkpoint={"every_steps": 10})
 
         lineage(scratch, config)
+        weights(scratch)
         evaluation(scratch)
+        other_places(scratch, config)
         runs(scratch)
         no_console(scratch, config)
+        generated_memory(scratch)
 
 
 def lineage(scratch, config):
@@ -41,10 +44,45 @@ def lineage(scratch, config):
     m.check(text.count("(not kept)") == sum(not kept for _, kept in parents), f"and that is said: {text}")
 
 
+def weights(scratch):
+    """Python's safetensors opens a checkpoint's weights as they are."""
+    python = m.SOURCE / "build/deps/python/bin/python"
+    if not python.exists():
+        print("no build/deps/python (setup.sh --tests makes it): Python's safetensors is not tried")
+        return
+    checkpoint = sorted((scratch / "runs" / "run" / "checkpoints").glob("g0005-*"))[-1]
+    program = ("import sys\nfrom safetensors.numpy import load_file\n"
+               "for name, t in sorted(load_file(sys.argv[1]).items()): print(name, t.dtype, *t.shape)")
+    done = subprocess.run([python, "-c", program, next(checkpoint.glob("model-*.safetensors"))], capture_output=True, text=True,
+                          check=False)
+    m.check(done.returncode == 0, done.stderr)
+    tensors = done.stdout.splitlines()
+    m.check(any(line.startswith("output.weight float32 1 8") for line in tensors) and len(tensors) >= 4, f"tensors: {tensors}")
+
+
+def other_places(scratch, config):
+    """RUN/config.yaml continues the run it lies in: also one that --resume never put beside another, also when moved."""
+    m.run("train", config("run", 100), "--resume", "never", "--set", "train.steps=20")
+    second = scratch / "runs" / "run-2"
+    m.check(m.last_step(second) == 20, "--resume never starts run-2")
+    longer = ("--set", "train.steps=30", "--allow", "train.steps", "--allow", "schedule.horizon")
+    m.run("train", second / "config.yaml", *longer)
+    m.check(m.last_step(second) == 30, "run-2's config.yaml continues run-2")
+    moved = scratch / "elsewhere" / "third"
+    moved.parent.mkdir()
+    shutil.move(second, moved)
+    m.run("train", moved / "config.yaml", expect=99)
+    m.run("train", moved / "config.yaml", *("--set", "train.steps=40"), *longer[2:], ranks=2)
+    m.check(m.last_step(moved) == 40 and not second.exists(), "a moved run continues where it is")
+    m.run("train", moved / "config.yaml", "--set", "run.name=fourth")
+    m.check(m.last_step(scratch / "elsewhere" / "fourth") == 40, "--set run.name starts another by the same config")
+
+
 def evaluation(scratch):
-    """Data under a run that are other than those it was trained on: refused, or evaluated on purpose and said."""
+    """The same metrics for any number of ranks. Data under a run that are other than those it was trained on: refused, or evaluated on purpose and said."""
     run = scratch / "runs" / "run"
-    m.run("evaluate", run)
+    metrics = [m.run_json("evaluate", run, ranks=ranks)["metrics"] for ranks in (0, 2, 3)]
+    m.check(metrics[0] == metrics[1] == metrics[2], f"other metrics on other ranks: {metrics}")
     part = sorted((scratch / "data").glob("*.h5"))[0]
     os.utime(part)
     done = m.run("evaluate", run)
@@ -84,6 +122,23 @@ def no_console(scratch, config):
     m.check(process.wait(timeout=60) == 0, f"went on to its end: {process.returncode}")
     last = m.events(scratch / "runs" / "piped")[-1]
     m.check(last["event"] == "run_finished" and last["step"] == 400, f"{last}")
+
+
+def generated_memory(scratch):
+    """Generated data do not grow in memory with their rows."""
+    for kind, rows in (("tabular", 40_000), ("card-fraud", 40_000), ("images", 4_000)):
+        peaks = []
+        for count in (rows, 8 * rows):
+            out = scratch / f"{kind}-{count}"
+            process = subprocess.Popen(m.command("generate", kind, "--rows", count, "--partitions", 4, "--out", out),
+                                       stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            m.check(process.returncode == 0, f"generate {kind}: {process.returncode}")
+            peaks.append(usage.ru_maxrss // 1024)
+            shutil.rmtree(out)
+        print(f"generate {kind}: {peaks[0]} MiB for {rows} rows, {peaks[1]} MiB for {8 * rows}")
+        m.check(peaks[1] < 1.5 * peaks[0], f"{kind}: {peaks} MiB")
 
 
 main()

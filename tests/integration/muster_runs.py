@@ -11,6 +11,7 @@ import tempfile
 import time
 
 MUSTER = os.environ["MUSTER"]
+SOURCE = pathlib.Path(os.environ["MUSTER_SOURCE"])
 FULL = os.environ.get("MUSTER_TEST_FULL") == "1"
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
 

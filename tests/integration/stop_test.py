@@ -1,4 +1,5 @@
-"""USR1 to mpirun: checkpoint and stop with 75, and the resumed run sees the same batches; INT and HUP to a lone process too.
+"""USR1 to mpirun: checkpoint and stop with 75, and the resumed run sees the same batches; INT (Ctrl-C), HUP (a closed session) and TERM
+to a lone process too.
 USR2: checkpoint and go on. A second start in the same run directory is refused; a finished run has nothing to do."""
 
 import os
@@ -35,7 +36,7 @@ def main():
         m.check(3 <= commits <= 4, f"step 0, USR2 and USR1 make three checkpoints, not {commits}")
         m.check(kinds[-1] == "stopped", "the last event is 'stopped'")
 
-        for name, number in (("interrupted", signal.SIGINT), ("hung-up", signal.SIGHUP)):  # Ctrl-C; a closed session
+        for name, number in (("interrupted", signal.SIGINT), ("hung-up", signal.SIGHUP), ("terminated", signal.SIGTERM)):
             one = m.start("train", config(name))
             m.check(m.wait_for_step(one, scratch / "runs" / name, 20), f"{name}: the run ended before")
             os.kill(one.pid, number)
@@ -44,6 +45,10 @@ def main():
             last = m.events(scratch / "runs" / name)[-1]
             m.check(last["event"] == "stopped" and last["step"] >= 20, f"{name}: {last}")
             m.run("verify", scratch / "runs" / name / "checkpoints" / last["checkpoint"])
+
+        m.run("train", config("timed"), "--set", "checkpoint.every_seconds=0.1", "--set", "train.epochs=8", ranks=2)
+        times = [event["time"] for event in m.events(scratch / "runs" / "timed") if event["event"] == "checkpoint_committed"]
+        m.check(len(times) >= 4, f"step 0, the end, and by the clock between: {times}")
 
         resumed = m.run_json("train", config("stopped"), ranks=2)
         m.check(resumed["running_digest"] == undisturbed["running_digest"], "stopped and resumed: other batches")

@@ -145,7 +145,7 @@ TEST(Config, ValuesOutOfRangeAreRefused) {
             "78 c.yaml:7:8: loss.label_smoothing is 1.0: a number below 1 is needed");
   EXPECT_EQ(error_of(kSmall + "loss: {class_weights: [1, -1]}\n"),
             "78 c.yaml:7:8: loss.class_weights must be at least 0");
-  EXPECT_EQ(error_of(kSmall + "optimizer: {nesterov: true}\n"),
+  EXPECT_EQ(error_of(kSmall + "optimizer: {nesterov: true, name: sgd}\n"),
             "78 c.yaml:7:13: optimizer.nesterov needs optimizer.momentum above 0");
   EXPECT_EQ(error_of(kSmall + "schedule: {kind: step}\n"),
             "78 c.yaml:7:12: schedule.kind 'step' needs schedule.step_every");
@@ -154,6 +154,16 @@ TEST(Config, ValuesOutOfRangeAreRefused) {
     EXPECT_EQ(error_of(kSmall + "run: {name: " + name + "}\n"),
               "78 c.yaml:7:7: run.name must be a plain name without '/'");
   }
+}
+
+TEST(Config, WhatWouldBeIgnoredIsRefused) {
+  EXPECT_EQ(error_of(kSmall + "loss: {kind: mse, pos_weight: 3}\n"),
+            "78 c.yaml:7:19: loss.pos_weight counts only with loss.kind: binary");
+  EXPECT_EQ(error_of(kSmall + "loss: {kind: binary, class_weights: [1, 2]}\n"),
+            "78 c.yaml:7:22: loss.class_weights counts only with loss.kind: cross_entropy");
+  EXPECT_EQ(error_of(kSmall + "loss: {kind: binary, label_smoothing: 0.1}\n").substr(0, 13), "78 c.yaml:7:2");
+  EXPECT_EQ(error_of(kSmall + "optimizer: {momentum: 0.9}\n").substr(0, 13), "78 c.yaml:7:1");
+  EXPECT_EQ(error_of(kSmall + "optimizer: {name: sgd, momentum: 0.9, nesterov: true}\n"), "no error");
 }
 
 TEST(Config, WeightsAndThresholdsThatCountNothingAreRefused) {
