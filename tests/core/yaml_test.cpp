@@ -10,12 +10,12 @@
 #include <fstream>
 #include <limits>
 #include <map>
-#include <regex>
 #include <string>
 #include <vector>
 
 #include "core/json.h"
 #include "core/random.h"
+#include "core/text.h"
 
 namespace muster {
 namespace {
@@ -134,8 +134,10 @@ TEST(Yaml, WhatIsNoYamlIsRefusedWithAPlace) {
                            "a: b: c", "]", "}", "%YAML 9.9\n---\na", "- a\nb: 1", "@a", "`a`", "a: |x\n b"}) {
     const std::string error = error_of(text);
     EXPECT_TRUE(error.starts_with("f.yaml:")) << text << " gave: " << error;
-    const std::regex place("^f\\.yaml:[1-9][0-9]*:[1-9][0-9]*:.*");
-    EXPECT_TRUE(std::regex_match(error, place)) << text << " gave: " << error;
+    const std::vector<std::string> parts = split(error, ':');
+    ASSERT_GE(parts.size(), 4U) << text << " gave: " << error;
+    EXPECT_GT(leading_integer(parts[1]).value_or(0), 0) << text << " gave: " << error;
+    EXPECT_GT(leading_integer(parts[2]).value_or(0), 0) << text << " gave: " << error;
     EXPECT_EQ(error.find('\n'), std::string::npos) << error;
   }
 }

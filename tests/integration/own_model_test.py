@@ -9,6 +9,7 @@ import subprocess
 import muster_runs as m
 
 BUILD = pathlib.Path(os.environ["MUSTER_BUILD"])
+SANITIZE = [f"-DCMAKE_CXX_FLAGS=-fsanitize={os.environ['MUSTER_SANITIZE']}"] if os.environ.get("MUSTER_SANITIZE") else []
 
 
 def main():
@@ -16,7 +17,7 @@ def main():
         prefix = scratch / "installed"
         for step in ([["cmake", "--install", BUILD, "--prefix", prefix],
                       ["cmake", "-S", m.SOURCE / "examples/own-model", "-B", scratch / "build", "-G", "Ninja",
-                       "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_PREFIX_PATH={prefix}"],
+                       "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_PREFIX_PATH={prefix}", *SANITIZE],
                       ["cmake", "--build", scratch / "build"]]):
             done = subprocess.run(step, capture_output=True, text=True, check=False)
             m.check(done.returncode == 0, f"{step}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
