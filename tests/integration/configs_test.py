@@ -1,12 +1,14 @@
 """Every shipped configuration trains, evaluates and verifies on generated rows of the right shape (fashion_mnist_test has the
 real ones)."""
 
-import os
-import pathlib
+import sys
 
 import muster_runs as m
 
-SOURCE = pathlib.Path(os.environ["MUSTER_SOURCE"])
+sys.path.insert(0, str(m.SOURCE / "tests/docs"))
+import config_doc
+
+SOURCE = m.SOURCE
 
 
 def generated(kind, rows, out, partitions=4):
@@ -32,4 +34,11 @@ def main():
     print(f"{len(configs)} configurations")
 
 
+def check_page():
+    page = SOURCE / "docs/config.md"
+    m.check(page.read_text() == config_doc.with_table(page.read_text(), m.MUSTER),
+            f"docs/config.md lists other keys: python3 tests/docs/config_doc.py {m.MUSTER} docs/config.md")
+
+
+check_page()
 main()
