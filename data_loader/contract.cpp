@@ -75,6 +75,7 @@ Json field_to_json(const Field& field) {
 Json splits_to_json(const SplitRule& rule) {
   if (const auto* fractions = std::get_if<FractionSplit>(&rule)) {
     Json json = {{"by", "fraction"}, {"seed", fractions->seed}};
+    if (!fractions->key.empty()) json.update({{"by", "key"}, {"field", fractions->key}});
     for (const FractionSplit::Share& share : fractions->shares) json[share.name] = number(share.fraction);
     return json;
   }

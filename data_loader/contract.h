@@ -51,13 +51,15 @@ struct TimeSplit {
   std::vector<Interval> intervals;
 };
 
-/// Rows at random: split i holds about that fraction, by a hash of (seed, partition number, row).
+/// At random: split i holds about that fraction of the rows, by a hash of (seed, partition number, row), or
+/// of the key field's values, by a hash of (seed, value): all rows of a value are then on one side.
 struct FractionSplit {
   struct Share {
     std::string name;
     double fraction = 0;
   };
   std::uint64_t seed = 0;
+  std::string key;            ///< name of the field with role key; "": by row
   std::vector<Share> shares;  ///< sum at most 1; what is left is in no split
 };
 

@@ -256,9 +256,31 @@ TimeSplit parse_times(const YamlNode& node, const Contract& contract) {
   return rule;
 }
 
+/// Fractions of a key's values.
+FractionSplit parse_keys(const YamlNode& node, const Contract& contract) {
+  const YamlNode& field = node.require("field");
+  const Field& key = placed(field, [&]() -> const Field& { return contract.field(field.as_string()); });
+  if (key.role != Role::kKey) field.fail_here(fmt::format("'{}' must have `role: key`", key.name));
+  if (is_float(key.dtype) || !key.shape.empty())
+    field.fail_here(
+        fmt::format("'{}' must be an integer without a shape, so that equal keys are equal", key.name));
+  FractionSplit rule = parse_fractions(node);
+  rule.key = key.name;
+  return rule;
+}
+
 SplitRule parse_splits(const YamlNode& node, const Contract& contract) {
-  const bool by_time = choose(node.require("by"), "way to split", {"time", "fraction"}) == 0;
-  const SplitRule rule = by_time ? SplitRule(parse_times(node, contract)) : SplitRule(parse_fractions(node));
+  const auto parse_rule = [&]() -> SplitRule {
+    switch (choose(node.require("by"), "way to split", {"time", "fraction", "key"})) {
+      case 0:
+        return parse_times(node, contract);
+      case 1:
+        return parse_fractions(node);
+      default:
+        return parse_keys(node, contract);
+    }
+  };
+  const SplitRule rule = parse_rule();
   node.refuse_unread();
   const bool none = std::visit(
       [](const auto& r) {

@@ -90,10 +90,10 @@ class Scanner {
     }
     const Sha256 block_hash = hasher.finish();
     content_.update(std::as_bytes(std::span(block_hash.bytes)));
-    const int time = assigner_.time_field();
-    const auto splits =
-        assigner_.assign(number_, first, rows,
-                         time < 0 ? std::span<const std::byte>() : columns_[static_cast<std::size_t>(time)]);
+    const int field = assigner_.field();
+    const auto splits = assigner_.assign(
+        number_, first, rows,
+        field < 0 ? std::span<const std::byte>() : columns_[static_cast<std::size_t>(field)]);
     count_labels(splits);
     scan_.splits.insert(scan_.splits.end(), splits.begin(), splits.end());
   }

@@ -167,7 +167,15 @@ std::vector<Fault> faults() {
        "no field 'color' (did you mean 'colour'?)"},
       {"NeverTwice", "version: 1\nfields: {x: {dtype: int8}}\nnever_features: [x, x]\n", "3:21",
        "given twice"},
-      {"SplitBy", with_splits("  by: kye\n"), "6:3", "no way to split 'kye'; known: time, fraction"},
+      {"SplitBy", with_splits("  by: kye\n"), "6:3",
+       "no way to split 'kye' (did you mean 'key'?); known: time, fraction, key"},
+      {"KeyField", with_splits("  by: key\n  train: 0.5\n"), "5:1", "'field' is missing"},
+      {"KeyRole", with_splits("  by: key\n  field: x\n  train: 0.5\n"), "7:3", "'x' must have `role: key`"},
+      {"KeyFloat",
+       "version: 1\nfields: {k: {dtype: float64, role: key}}\nsplits: {by: key, field: k, train: 1}\n",
+       "3:19", "must be an integer"},
+      {"KeyShares", "version: 1\nfields: {k: {dtype: int8, role: key}}\nsplits: {by: key, field: k}\n", "3:1",
+       "names no split"},
       {"SplitKey", with_splits("  by: fraction\n  tran: 0.5\n"), "7:3",
        "unknown key 'tran' (did you mean 'train'?)"},
       {"SplitNone", with_splits("  by: fraction\n"), "5:1", "names no split"},
@@ -199,6 +207,17 @@ std::vector<Fault> faults() {
 }
 
 void PrintTo(const Fault& fault, std::ostream* out) { *out << fault.text; }  // NOLINT: GoogleTest's name
+
+TEST(ContractTest, ASplitByKeyReadsBack) {
+  const Contract contract = parse(
+      "version: 1\nfields: {x: {dtype: int8}, who: {dtype: int64, role: key}}\n"
+      "splits: {by: key, field: who, train: 0.8, test: 0.2}\n");
+  EXPECT_EQ(contract.to_json().at("splits"),
+            Json::parse(R"({"by": "key", "field": "who", "seed": 0, "train": 0.8, "test": 0.2})"));
+  EXPECT_EQ(Contract::from_json(contract.to_json(), "x").hash(), contract.hash());
+  EXPECT_EQ(parse(contract.to_yaml()).hash(), contract.hash());
+  EXPECT_EQ(contract.split_names(), (std::vector<std::string>{"train", "test"}));
+}
 
 class ContractFault : public testing::TestWithParam<Fault> {};
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <string>
 
 #include "core/random.h"
@@ -17,7 +18,7 @@ TEST(SplitAssignerTest, FractionsFollowTheDocumentedHash) {
       "version: 1\nfields: {x: {dtype: int8}}\nsplits: {by: fraction, seed: 5, train: 0.5, test: 0.2}\n",
       "c"));
   const SplitAssigner assigner(contract);
-  EXPECT_LT(assigner.time_field(), 0);
+  EXPECT_LT(assigner.field(), 0);
   const auto splits = assigner.assign(3, 1000, 20000, {});
   std::array<int, 3> counts{};
   for (std::uint64_t i = 0; i < splits.size(); ++i) {
@@ -31,6 +32,43 @@ TEST(SplitAssignerTest, FractionsFollowTheDocumentedHash) {
   // The same rows in another cut.
   const auto tail = assigner.assign(3, 1500, 10, {});
   EXPECT_TRUE(std::equal(tail.begin(), tail.end(), splits.begin() + 500));
+}
+
+template <typename T>
+std::vector<std::uint8_t> splits_by_key(const std::string& dtype, const std::vector<T>& keys) {
+  const Contract contract = Contract::parse(YamlNode::parse(
+      "version: 1\nfields: {x: {dtype: int8}, who: {dtype: " + dtype +
+          ", role: key}}\nsplits: {by: key, field: who, seed: 5, train: 0.6, validation: 0.2, test: 0.2}\n",
+      "c"));
+  const SplitAssigner assigner(contract);
+  EXPECT_EQ(assigner.field(), 1);
+  return assigner.assign(7, 1000, keys.size(), std::as_bytes(std::span(keys)));
+}
+
+TEST(SplitAssignerTest, AllRowsOfAKeyAreOnOneSideWhereverTheyLie) {
+  std::vector<std::int64_t> keys;
+  RandomStream random(4);
+  for (int i = 0; i < 20'000; ++i) keys.push_back(static_cast<std::int64_t>(random.below(2000)) - 1000);
+  const auto splits = splits_by_key("int64", keys);
+  std::map<std::int64_t, std::uint8_t> side;
+  std::array<int, 3> customers{};
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const auto [first, is_new] = side.emplace(keys[i], splits[i]);
+    ASSERT_EQ(first->second, splits[i]) << "key " << keys[i] << " is on two sides";
+    if (is_new) ++customers.at(splits[i]);
+  }
+  EXPECT_NEAR(customers[0], 1200, 110);  // five standard deviations
+  EXPECT_NEAR(customers[1], 400, 90);
+  EXPECT_NEAR(customers[2], 400, 90);
+}
+
+TEST(SplitAssignerTest, AKeyIsTheSameInEveryType) {
+  const auto wide = splits_by_key<std::int64_t>("int64", {-3, 0, 7, 100});
+  EXPECT_EQ(splits_by_key<std::int8_t>("int8", {-3, 0, 7, 100}), wide);
+  EXPECT_EQ(splits_by_key<std::int32_t>("int32", {-3, 0, 7, 100}), wide);
+  EXPECT_EQ(splits_by_key<std::uint16_t>("uint16", {7, 100}), (std::vector<std::uint8_t>{wide[2], wide[3]}));
+  const double u = static_cast<double>(random_key(5, Purpose::kSplit, {7}) >> 11) / 0x1p53;
+  EXPECT_EQ(wide[2], u < 0.6 ? 0 : (u < 0.8 ? 1 : 2));  // as documented
 }
 
 template <typename T>
