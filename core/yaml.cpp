@@ -15,6 +15,23 @@
 #include "core/text.h"
 
 namespace muster {
+namespace {
+
+/// Whether UTF-8 text holds one of Unicode's 66 noncharacters (U+FDD0 to U+FDEF, and the last two of each
+/// plane), which yaml-cpp would write as another character.
+bool has_noncharacter(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  for (std::size_t i = 0; i + 2 < text.size(); ++i) {
+    if (byte(i) == 0xEF && byte(i + 1) == 0xB7 && byte(i + 2) >= 0x90 && byte(i + 2) <= 0xAF) return true;
+    const bool ends_plane = byte(i + 1) == 0xBF && (byte(i + 2) == 0xBE || byte(i + 2) == 0xBF);
+    if (ends_plane && byte(i) == 0xEF) return true;
+    const bool four_bytes = i > 0 && byte(i - 1) >= 0xF0 && (byte(i) & 0x0F) == 0x0F;
+    if (ends_plane && four_bytes) return true;
+  }
+  return false;
+}
+
+}  // namespace
 
 /// Makes our nodes from the parser's events, and refuses what is not used here at its first sign: before the
 /// parser goes deeper, and before an alias could multiply anything.
@@ -49,6 +66,7 @@ class YamlBuilder : public YAML::EventHandler {
     check(mark, tag, anchor);
     // yaml-cpp turns some escapes ("\\N") into single bytes.
     if (utf8_prefix(value) != value.size()) refuse(mark, "has an escape that is not UTF-8 text");
+    if (has_noncharacter(value)) refuse(mark, "has a code point that is no character (such as U+FFFF)");
     if (wants_key()) return take_key(mark, value);
     YamlNode node = at(mark);
     node.kind_ = YamlNode::Kind::kScalar;

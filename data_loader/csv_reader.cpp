@@ -116,6 +116,7 @@ void CsvReader::split(std::string_view record) {
       rest.remove_prefix(length);
     }
     quoted_.push_back(quoted);
+    if (!fault_.empty()) break;
     if (rest.empty()) return;
     if (rest.front() != dialect_.delimiter) {
       fault_ = fmt::format("field {} goes on after its closing quote", fields_.size());

@@ -129,6 +129,18 @@ TEST(Yaml, WhatIsNotUsedHereIsRefusedWhereItStands) {
   EXPECT_EQ(error_of("a: 1\n---\nb: 2\n"), "f.yaml:2:1: a second YAML document begins here: one is expected");
 }
 
+TEST(Yaml, CodePointsThatAreNoCharactersAreRefused) {
+  for (const char* text : {"a: \"\\uffff\"", "a: \"x\\ufffe\"", "a: \"\\ufdd0\"", "a: \"\\ufdef\"",
+                           "a: \"\\U0001ffff\"", "a: \"\\U0010fffe\"", "\"\\uffff\": 1"}) {
+    EXPECT_NE(error_of(text).find("no character"), std::string::npos) << text << " gave: " << error_of(text);
+  }
+  for (const char* text : {"a: \"\\ufffd\"", "a: \"\\ufdcf\"", "a: \"\\ufdf0\"", "a: \"\\U0001fffd\"",
+                           "a: \"\\U0010fffd\"", "a: \"\\u0fff\"", "a: \"\\U0001f600\""}) {
+    const auto json = YamlNode::parse(text, "f.yaml").to_json();
+    EXPECT_EQ(YamlNode::parse(to_yaml(json), "again.yaml").to_json(), json) << text;
+  }
+}
+
 TEST(Yaml, WhatIsNoYamlIsRefusedWithAPlace) {
   for (const char* text : {"a: [1", "a: {b", "a: 'x", "a: \"\\q\"", "a: 1\n b: 2", "\ta: 1", "a: *x",
                            "a: b: c", "]", "}", "%YAML 9.9\n---\na", "- a\nb: 1", "@a", "`a`", "a: |x\n b"}) {

@@ -36,6 +36,7 @@ Seen read_all(const std::string& text, CsvDialect dialect = {}, std::size_t piec
   Seen seen;
   while (reader.next()) {
     seen.lines.push_back(reader.line());
+    EXPECT_NE(reader.fault().empty(), reader.fields().empty());
     if (!reader.fault().empty()) {
       seen.records.push_back({"!" + reader.fault()});
       continue;
