@@ -16,7 +16,7 @@ def main():
         def config(name):
             return m.write_config(scratch / f"{name}.yaml", run={"name": name, "dir": str(scratch / "runs")},
                                   data={"dataset": str(scratch / "data")}, model={"name": "mlp", "hidden": [64]},
-                                  batch={"size": 64, "lanes": 8, "window": 2}, train={"epochs": 20, "threads": 1},
+                                  batch={"size": 64, "lanes": 8, "window": 2}, train={"epochs": 40, "threads": 1},
                                   evaluate={"split": ""}, checkpoint={"every_seconds": 0})
 
         undisturbed = m.run_json("train", config("undisturbed"), ranks=2)
