@@ -18,10 +18,13 @@ namespace {
 /// A text as an error message shows it.
 std::string shown(std::string_view text) {
   constexpr std::size_t kMost = 40;
+  std::string_view start = text.substr(0, kMost);
+  const bool readable = utf8_prefix(text) == text.size();
+  if (readable) start = start.substr(0, utf8_prefix(start));  // no half character
   std::string result;
-  for (const char c : text.substr(0, kMost)) {
+  for (const char c : start) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
+    if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !readable)) {
       result += fmt::format("\\x{:02x}", byte);
     } else {
       result += c;

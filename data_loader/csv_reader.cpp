@@ -73,7 +73,6 @@ void CsvReader::pass_line_end() {
 
 bool CsvReader::next() {
   fields_.clear();
-  quoted_.clear();
   fault_.clear();
   if (!started_ && fill(kByteOrderMark.size()) > 0 && left().starts_with(kByteOrderMark))
     begin_ = kByteOrderMark.size();
@@ -90,7 +89,7 @@ bool CsvReader::next() {
       fault_ =
           fmt::format("a record of more than {}: is a quote never closed?", human_bytes(kMostRecordBytes));
       begin_ = buffer_.size();
-      at_end_ = true;  // where the next record starts is anyone's guess
+      at_end_ = lost_the_rest_ = true;  // where the next record starts is anyone's guess
       return true;
     }
     begin_ += length;
@@ -107,15 +106,13 @@ void CsvReader::split(std::string_view record) {
   unquoted_.reserve(record.size());  // so that what points into it stays
   std::string_view rest = record;
   while (fault_.empty()) {
-    const bool quoted = rest.starts_with(dialect_.quote);
-    if (quoted) {
+    if (rest.starts_with(dialect_.quote)) {
       fields_.push_back(take_quoted(rest));
     } else {
       const std::size_t length = std::min(rest.find(dialect_.delimiter), rest.size());
       fields_.push_back(rest.substr(0, length));
       rest.remove_prefix(length);
     }
-    quoted_.push_back(quoted);
     if (!fault_.empty()) break;
     if (rest.empty()) return;
     if (rest.front() != dialect_.delimiter) {
@@ -125,7 +122,6 @@ void CsvReader::split(std::string_view record) {
     rest.remove_prefix(1);
   }
   fields_.clear();
-  quoted_.clear();
 }
 
 /// The text between the quotes that `rest` starts with; `rest` then starts behind them.
@@ -136,6 +132,7 @@ std::string_view CsvReader::take_quoted(std::string_view& rest) {
     const std::size_t quote = rest.find(dialect_.quote, at);
     if (quote == kNone) {
       fault_ = fmt::format("the quote that field {} starts with is never closed", fields_.size() + 1);
+      lost_the_rest_ = true;
       rest = {};
       return {};
     }

@@ -31,10 +31,10 @@ class CsvReader {
   bool next();
   /// Of the current record, unquoted; valid until `next`.
   std::span<const std::string_view> fields() const { return fields_; }
-  /// Whether a field stood in quotes: "" is a text, where nothing at all is a missing value.
-  bool quoted(std::size_t field) const { return quoted_[field]; }
   /// What is wrong with the current record, or "".
   const std::string& fault() const { return fault_; }
+  /// Whether the fault took records after it along: where a quote is never closed nobody knows how many.
+  bool lost_the_rest() const { return lost_the_rest_; }
   /// The line, from 1, on which the current record starts.
   std::uint64_t line() const { return line_; }
 
@@ -57,8 +57,8 @@ class CsvReader {
   std::uint64_t next_line_ = 1;
   std::string unquoted_;  ///< texts of fields in which a quote was doubled
   std::vector<std::string_view> fields_;
-  std::vector<bool> quoted_;
   std::string fault_;
+  bool lost_the_rest_ = false;
 };
 
 }  // namespace muster

@@ -107,9 +107,8 @@ std::string Dataset::warning() const {
   if (count == 0) return "";
   const bool one = count == 1;
   return fmt::format(
-      "{} partition{} changed {} time since the dataset was validated: what is read of {} is compared with "
-      "{} "
-      "hashes (`muster validate {}` ends that)",
+      "{} partition{} changed {} time since the dataset was validated: what is read of {} is "
+      "compared with {} hashes (`muster validate {}` ends that)",
       count, one ? "" : "s", one ? "its" : "their", one ? "it" : "them", one ? "its" : "their",
       directory_.string());
 }

@@ -16,23 +16,6 @@ std::uint64_t bytes_per_row(const Contract& contract) {
   return bytes;
 }
 
-}  // namespace
-
-void refuse_existing_dataset(const std::filesystem::path& directory) {
-  const auto files = make_posix_file_system();
-  for (const std::string& name : files->list(directory)) {
-    const std::string extension = std::filesystem::path(name).extension();
-    if (name != "contract.yaml" && name != "manifest.json" && extension != ".h5" && extension != ".hdf5")
-      continue;
-    throw Error(
-        ErrorCode::kUsage,
-        fmt::format("holds a dataset or a part of one ({}): remove the directory or choose another", name),
-        directory.string());
-  }
-}
-
-namespace {
-
 /// Refuses what can never fit, before the disk is full. Deflate makes bytes at most 1032 times fewer
 /// (zlib's technical details), so compressed data that do not fit are only seen for sure far beyond the disk.
 void refuse_what_cannot_fit(const std::filesystem::path& directory, std::uint64_t rows,
@@ -53,6 +36,19 @@ void refuse_what_cannot_fit(const std::filesystem::path& directory, std::uint64_
 }
 
 }  // namespace
+
+void refuse_existing_dataset(const std::filesystem::path& directory) {
+  const auto files = make_posix_file_system();
+  for (const std::string& name : files->list(directory)) {
+    const std::string extension = std::filesystem::path(name).extension();
+    if (name != "contract.yaml" && name != "manifest.json" && extension != ".h5" && extension != ".hdf5")
+      continue;
+    throw Error(
+        ErrorCode::kUsage,
+        fmt::format("holds a dataset or a part of one ({}): remove the directory or choose another", name),
+        directory.string());
+  }
+}
 
 DatasetWriter::DatasetWriter(Plan plan) : plan_(std::move(plan)) {
   if (plan_.partitions == 0 || plan_.partitions > kMostPartitions) {

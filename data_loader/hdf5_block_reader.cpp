@@ -31,8 +31,9 @@ class Hdf5BlockReader : public BlockReader {
     const std::lock_guard lock(mutex_);
     OpenPartition& open = opened(rows.partition);
     if (!open.checked[field]) check(open, rows.partition, field);
+    const std::uint64_t cached = open.file.cache_bytes();
     open.file.read_rows(fields_[field], rows.first_row, rows.rows, out);
-    keep_to_cache_bound();
+    if (open.file.cache_bytes() > cached) keep_to_cache_bound();
   }
 
   const std::vector<Block>& blocks() const override { return blocks_; }

@@ -133,7 +133,12 @@ class CsvSource : public RowSource {
     }
     std::size_t number = 0;
     const auto [end, status] = std::from_chars(name.data(), name.data() + name.size(), number);
-    if (status == std::errc{} && end == name.data() + name.size() && number > 0) return number - 1;
+    if (status == std::errc{} && end == name.data() + name.size() && number > 0) {
+      if (spec_.header && number > header_.size())
+        refuse_column(
+            fmt::format("has {} columns, no number {} for '{}'", header_.size(), number, field.name));
+      return number - 1;
+    }
     refuse_column(
         spec_.header
             ? fmt::format(
@@ -171,10 +176,12 @@ class CsvSource : public RowSource {
       const std::string wrong = parse_row(one, 0);
       if (wrong.empty()) {
         ++rows_;
-      } else {
-        faults.add(
-            Error(ErrorCode::kData, wrong, fmt::format("{}:{}", spec_.file.string(), reader_->line())));
+        continue;
       }
+      const Error fault(ErrorCode::kData, wrong, fmt::format("{}:{}", spec_.file.string(), reader_->line()));
+      if (reader_->lost_the_rest())
+        throw fault;  // `bad_rows: skip` would leave out nobody knows how many rows
+      faults.add(fault);
     }
     if (faults.empty()) return;
     for (const Error& fault : faults.kept()) log_(LogLevel::kWarning, fault.what());

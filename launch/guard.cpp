@@ -17,8 +17,10 @@ void take_down(Ranks& ranks, const GuardOptions& options, const Error& error) {
 
 int with_ranks(const GuardOptions& options, const std::function<int(Ranks&)>& body) {
   const auto on_failure = [&](const std::string& what) {
-    const std::string line =
-        fmt::format("{} (the limit is {} s: log.deadline_seconds)", what, options.deadline_seconds);
+    const std::string line = options.deadline_key.empty()
+                                 ? what
+                                 : fmt::format("{} (the limit, {}, is {} s)", what, options.deadline_key,
+                                               options.deadline_seconds);
     std::fprintf(stderr, "muster: %s\n", line.c_str());
     std::fflush(stderr);
     if (options.on_fault) options.on_fault(Error(ErrorCode::kPeer, line));

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "core/error.h"
 #include "launch/ranks.h"
@@ -11,6 +12,7 @@ namespace muster {
 
 struct GuardOptions {
   double deadline_seconds = 120;
+  std::string deadline_key;  ///< the config's key for it, for the line that tells; "": there is none
   /// Called once with the failure that only this rank knows of, before the others are taken down; may be
   /// empty.
   std::function<void(const Error&)> on_fault;

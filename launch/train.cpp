@@ -123,6 +123,7 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
   });
   GuardOptions guard;
   if (early.ok()) guard.deadline_seconds = early.value().number_at("log", "deadline_seconds");
+  guard.deadline_key = "log.deadline_seconds";
   FaultRecorder faults(launched_rank());
   guard.on_fault = [&](const Error& error) { faults.write(*files, error); };
   return with_ranks(guard, [&](Ranks& ranks) {

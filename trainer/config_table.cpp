@@ -197,25 +197,31 @@ void check_evaluation(const Json& values, const YamlNode& document) {
   }
 }
 
-/// Keys that the chosen loss or optimizer would take no notice of.
+/// Keys of a loss or optimizer that is not the chosen one, unless they have their default.
 void check_what_is_ignored(const Json& values, const YamlNode& document) {
   struct Pair {
     const char* section;
     const char* key;
     const char* by;    ///< of the same section
     const char* with;  ///< its value with which the key counts
-    Json idle;         ///< the key's value that changes nothing
   };
-  const Pair pairs[] = {{"loss", "pos_weight", "kind", "binary", 1.0},
-                        {"loss", "class_weights", "kind", "cross_entropy", Json::array()},
-                        {"loss", "label_smoothing", "kind", "cross_entropy", 0.0},
-                        {"optimizer", "momentum", "name", "sgd", 0.0},
-                        {"optimizer", "nesterov", "name", "sgd", false}};
-  for (const auto& [section, key, by, with, idle] : pairs) {
+  constexpr Pair kPairs[] = {{"loss", "pos_weight", "kind", "binary"},
+                             {"loss", "class_weights", "kind", "cross_entropy"},
+                             {"loss", "label_smoothing", "kind", "cross_entropy"},
+                             {"optimizer", "momentum", "name", "sgd"},
+                             {"optimizer", "nesterov", "name", "sgd"},
+                             {"optimizer", "beta1", "name", "adamw"},
+                             {"optimizer", "beta2", "name", "adamw"},
+                             {"optimizer", "epsilon", "name", "adamw"}};
+  for (const auto& [section, name, by, with] : kPairs) {
     const Json& given = values.at(section);
-    if (given.at(by) == with || given.at(key) == idle) continue;
-    refuse_key(document, section, key,
-               fmt::format("{}.{} counts only with {}.{}: {}", section, key, section, by, with));
+    if (given.at(by) == with) continue;
+    const std::string path = fmt::format("{}.{}", section, name);
+    const auto key =
+        std::ranges::find_if(config_keys(), [&](const ConfigKey& k) { return k.path() == path; });
+    if (given.at(name) == key->option.fallback) continue;
+    refuse_key(document, section, name,
+               fmt::format("{} counts only with {}.{}: {}", path, section, by, with));
   }
 }
 

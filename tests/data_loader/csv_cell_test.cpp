@@ -7,6 +7,8 @@
 #include <cstring>
 #include <limits>
 
+#include "core/text.h"
+
 namespace muster {
 namespace {
 
@@ -121,6 +123,11 @@ TEST(CsvCell, ComplaintsShowTheTextHarmlessly) {
   EXPECT_EQ(wrong.find('\n'), std::string::npos);
   EXPECT_NE(wrong.find("\\x01"), std::string::npos);
   EXPECT_LT(wrong.size(), 120U);
+  EXPECT_EQ(value_of(field_of(DType::kInt8), "\xe4\xff"), "'\\xe4\\xff' is no int8 for 'x'");  // Latin-1
+  std::string umlauts;
+  for (int i = 0; i < 30; ++i) umlauts += "ä";
+  const std::string cut = value_of(field_of(DType::kInt8), "x" + umlauts);
+  EXPECT_EQ(utf8_prefix(cut), cut.size());
 }
 
 }  // namespace

@@ -109,6 +109,12 @@ TEST_F(IngestCsv, WrongRowsAreNamedByLineAndCounted) {
   EXPECT_EQ(column("rooms"), (std::vector<double>{1, 2, 3}));
 }
 
+TEST_F(IngestCsv, AQuoteThatIsNeverClosedIsNoRowToSkip) {
+  const std::string all = refusal(ErrorCode::kData, std::string(kTable) + "\"e,1,2,5,yes\nf,1,2,5,yes\n",
+                                  spec("bad_rows: skip, values: {sold: {yes: 1, no: 0}}"));
+  expect_has(all, {"t.csv:5: the quote that field 1 starts with is never closed"});
+}
+
 TEST_F(IngestCsv, ManyWrongRowsAreCountedAndTheFirstOnesShown) {
   std::string table = "area,rooms,when,sold\n";
   for (int i = 0; i < 500; ++i) table += "1,x,1,1\n";
@@ -126,6 +132,8 @@ TEST_F(IngestCsv, ColumnsThatAreNotThere) {
              {"no column 'area'", "did you mean 'aera'", "columns: {area:"});
   expect_has(refusal(ErrorCode::kConfig, "area,area,rooms,when,sold\n", spec("")),
              {"two columns 'area'", "by number"});
+  expect_has(refusal(ErrorCode::kConfig, "area,rooms,when,sold\n", spec("columns: {area: 9}")),
+             {"has 4 columns", "9"});
   expect_has(refusal(ErrorCode::kConfig, "1,2,3,4\n", spec("header: false")),
              {"no header", "columns: {area: 1}"});
   expect_has(refusal(ErrorCode::kData, "", spec("")), {"is empty"});

@@ -8,8 +8,6 @@ import muster_runs as m
 sys.path.insert(0, str(m.SOURCE / "tests/docs"))
 import config_doc
 
-SOURCE = m.SOURCE
-
 
 def generated(kind, rows, out, partitions=4):
     m.run("generate", kind, "--rows", rows, "--partitions", partitions, "--seed", 2, "--out", out)
@@ -21,7 +19,7 @@ def main():
     with m.Scratch() as scratch:
         data = {"card-fraud": generated("card-fraud", 20000, scratch / "card-fraud"),
                 "fashion-mnist": generated("images", 6000, scratch / "fashion-mnist")}
-        configs = sorted((SOURCE / "configs").glob("*.yaml"))
+        configs = sorted((m.SOURCE / "configs").glob("*.yaml"))
         m.check(len(configs) >= 3, f"configurations: {configs}")
         for file in configs:
             dataset = [path for name, path in data.items() if file.stem.startswith(name)]
@@ -35,7 +33,7 @@ def main():
 
 
 def check_page():
-    page = SOURCE / "docs/config.md"
+    page = m.SOURCE / "docs/config.md"
     m.check(page.read_text() == config_doc.with_table(page.read_text(), m.MUSTER),
             f"docs/config.md lists other keys: python3 tests/docs/config_doc.py {m.MUSTER} docs/config.md")
 

@@ -1,5 +1,5 @@
-"""What is left to look at after a run: its lineage also where parents are gone, other data under an evaluation, directories of other
-programs among the runs, a console that goes away."""
+"""What stands around a run: its lineage also where parents are gone, its weights in Python, metrics on any number of ranks, other data
+under an evaluation, a run that was moved, directories of other programs among the runs, a console that goes away, generate's memory."""
 
 import os
 import shutil
@@ -79,7 +79,7 @@ def other_places(scratch, config):
 
 
 def evaluation(scratch):
-    """The same metrics for any number of ranks. Data under a run that are other than those it was trained on: refused, or evaluated on purpose and said."""
+    """The same metrics for any number of ranks; data other than those of the training are refused, or evaluated on purpose and said."""
     run = scratch / "runs" / "run"
     metrics = [m.run_json("evaluate", run, ranks=ranks)["metrics"] for ranks in (0, 2, 3)]
     m.check(metrics[0] == metrics[1] == metrics[2], f"other metrics on other ranks: {metrics}")

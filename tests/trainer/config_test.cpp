@@ -163,6 +163,9 @@ TEST(Config, WhatWouldBeIgnoredIsRefused) {
             "78 c.yaml:7:22: loss.class_weights counts only with loss.kind: cross_entropy");
   EXPECT_EQ(error_of(kSmall + "loss: {kind: binary, label_smoothing: 0.1}\n").substr(0, 13), "78 c.yaml:7:2");
   EXPECT_EQ(error_of(kSmall + "optimizer: {momentum: 0.9}\n").substr(0, 13), "78 c.yaml:7:1");
+  EXPECT_EQ(error_of(kSmall + "optimizer: {name: sgd, beta2: 0.98}\n"),
+            "78 c.yaml:7:24: optimizer.beta2 counts only with optimizer.name: adamw");
+  EXPECT_EQ(error_of(kSmall + "optimizer: {name: sgd, beta2: 0.999}\n"), "no error");  // its default
   EXPECT_EQ(error_of(kSmall + "optimizer: {name: sgd, momentum: 0.9, nesterov: true}\n"), "no error");
 }
 

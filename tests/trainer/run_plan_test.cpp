@@ -81,7 +81,14 @@ TEST_F(RunPlanTest, TheNumberInARefusalWouldDo) {
   const auto refused = attempt([&] { return plans(1000, 1, "''"); });
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), ErrorCode::kConfig);
-  std::printf("%s\n", refused.error().what());
+  const std::string text = refused.error().message();
+  const std::size_t at = text.find("at least ");
+  ASSERT_NE(at, std::string::npos) << text;
+  const std::size_t number = text.find('(', at);
+  ASSERT_NE(number, std::string::npos) << text;
+  const auto bytes = static_cast<std::uint64_t>(leading_integer(text.substr(number + 1)).value_or(0));
+  EXPECT_NO_THROW(plans(bytes, 1, "''")) << text;
+  EXPECT_THROW(plans(bytes - 1, 1, "''"), Error) << text;
 }
 
 TEST_F(RunPlanTest, ASmallerBoundGivesASmallerWindow) {

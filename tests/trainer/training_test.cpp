@@ -1,5 +1,5 @@
 // The whole loop in one process, ranks as threads: stopping inside an evaluation, resuming it, early
-// stopping, a model that throws.
+// stopping, a loss that is not finite.
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
