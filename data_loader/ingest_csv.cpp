@@ -115,7 +115,13 @@ class CsvSource : public RowSource {
                   fmt::format("{}:{}", spec_.file.string(), reader_->line()));
     if (spec_.header) {
       header_.assign(reader_->fields().begin(), reader_->fields().end());
-      for (std::string& name : header_) name = trim(name);
+      for (std::string& name : header_) {
+        name = trim(name);
+        if (utf8_prefix(name) == name.size() && name.find('\0') == std::string::npos) continue;
+        throw Error(ErrorCode::kData,
+                    "its header is no UTF-8 text: is it a CSV file? (iconv converts other encodings)",
+                    spec_.file.string());
+      }
     }
     column_of_field_.clear();
     for (const Field& field : fields_) column_of_field_.push_back(find_column(field));

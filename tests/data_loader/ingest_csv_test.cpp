@@ -137,6 +137,9 @@ TEST_F(IngestCsv, ColumnsThatAreNotThere) {
   expect_has(refusal(ErrorCode::kConfig, "1,2,3,4\n", spec("header: false")),
              {"no header", "columns: {area: 1}"});
   expect_has(refusal(ErrorCode::kData, "", spec("")), {"is empty"});
+  expect_has(refusal(ErrorCode::kData, "\x89HDF\r\n\x1a\n,x\n", spec("")), {"no UTF-8 text"});
+  expect_has(refusal(ErrorCode::kData, std::string("a\0r\0", 4) + "\n", spec("")),
+             {"no UTF-8 text"});  // UTF-16
   expect_has(refusal(ErrorCode::kConfig, "area,rooms,when,sold\n", spec("")), {"no rows"});
 }
 
