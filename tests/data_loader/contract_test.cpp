@@ -300,7 +300,7 @@ std::string random_contract(RandomStream& random) {
       case 2:
         text += "    missing: drop\n    missing_value: -7\n    max_missing: 0.25\n";
         break;
-      case 1:
+      case 3:
         text += fmt::format("    shape: [{}, 3]\n    role: key\n", 1 + random.below(9));
         break;
       default:
