@@ -16,9 +16,10 @@ namespace muster {
 
 namespace {
 
-constexpr double kCertain = 0.95;
-constexpr double kStrong = 0.75;
-constexpr double kAhead = 1.6;
+constexpr double kCertain = 0.97;
+constexpr double kCertainOfNumbers = 0.99;  // one honest feature may well say whether a number is large
+constexpr double kStrong = 0.85;
+constexpr double kAhead = 2;
 constexpr std::size_t kIntervals = 64;
 constexpr std::size_t kMostClasses = 20;
 constexpr double kPriorRows = 20;  // an interval's rate counts as if so many rows of the average were in it
@@ -81,6 +82,16 @@ std::vector<std::vector<bool>> questions_of(const std::vector<double>& label) {
     ask([median = *middle](double value) { return value > median; });
   }
   return questions;
+}
+
+/// Whether the label is a number rather than one of a few classes.
+bool is_number(const std::vector<double>& label) {
+  std::map<double, std::size_t> values;
+  for (const double value : label) {
+    ++values[value];
+    if (values.size() > kMostClasses || std::trunc(value) != value) return true;
+  }
+  return false;
 }
 
 /// Area under the ROC curve of scores that few different values have, with ties as half; 0.5 without yes or
@@ -154,10 +165,11 @@ std::vector<FeatureScore> score_features(const LeakTable& table) {
 
 std::vector<LeakFinding> find_lone_predictors(const LeakTable& table) {
   const std::vector<FeatureScore> scores = score_features(table);
+  const bool numbers = is_number(table.label);
   std::vector<LeakFinding> findings;
   for (std::size_t i = 0; i < scores.size(); ++i) {
-    const bool certain = scores[i].auc >= kCertain;
-    const bool ahead = i + 1 < scores.size() && scores[i].auc >= kStrong &&
+    const bool certain = scores[i].auc >= (numbers ? kCertainOfNumbers : kCertain);
+    const bool ahead = !numbers && i + 1 < scores.size() && scores[i].auc >= kStrong &&
                        scores[i].auc - 0.5 >= kAhead * (scores[i + 1].auc - 0.5);
     if (!certain && !ahead) continue;
     // All before one that is far ahead of the rest are too.
@@ -302,7 +314,7 @@ std::size_t count_shared(const std::unordered_set<std::uint64_t>& train,
 std::vector<LeakFinding> find_shared(const SplitSide& train, const SplitSide& other,
                                      std::span<const std::string> key_names, bool keys_must_differ) {
   constexpr double kShare = 0.01;
-  constexpr double kDifferent = 0.9;
+  constexpr double kDifferent = 0.5;
   std::vector<LeakFinding> findings;
   const std::unordered_set<std::uint64_t> rows(train.rows.begin(), train.rows.end());
   const std::size_t shared = count_shared(rows, other.rows);

@@ -45,8 +45,8 @@ struct FeatureScore {
 /// one against the rest, weighted by their rows; others by whether they exceed their median.
 std::vector<FeatureScore> score_features(const LeakTable& table);
 
-/// From score_features: features with at least 0.95, or with at least 0.75 whose distance from 0.5 is at
-/// least 1.6 times the next best one's (where there is one).
+/// From score_features: features with at least 0.97 (0.99 where the label is a number), or, where it is one
+/// of a few classes, with at least 0.85 whose distance from 0.5 is at least twice the next best one's.
 std::vector<LeakFinding> find_lone_predictors(const LeakTable& table);
 
 /// Whether the label is a sum of number features (with factors) to 99.9 % of its variance, in rows that the
