@@ -60,9 +60,9 @@ Field as_transformed(const Field& field) {
 }
 
 const TransformStep& fitted_step(const Field& field) {
-  static const TransformStep kNone{"none"};
+  static const TransformStep as_it_is{"none", Json::object()};
   const TransformStep& last = field.transform.back();
-  return transforms().get(last.name).map ? kNone : last;
+  return transforms().get(last.name).map ? as_it_is : last;
 }
 
 /// Decides tensors, columns and sources from the inputs' fields: what fit and from_json share.

@@ -35,7 +35,7 @@ struct PipelineInput {
 struct InputTensor {
   std::size_t tensor = 0;
   std::size_t row_bytes = 0;
-  std::vector<std::size_t> inputs = {};
+  std::vector<std::size_t> inputs;
 };
 
 /// The label or the weight.

@@ -220,8 +220,8 @@ struct PartitionFile::State {
                            hsize_t first, std::span<std::byte> out) {
     std::vector<char*> texts(out.size() / field.length, nullptr);
     const hdf5::Handle type = hdf5::text_type(H5T_VARIABLE, dataset.characters);
-    const bool fine =
-        H5Dread(dataset.dataset.get(), type.get(), target, source, H5P_DEFAULT, texts.data()) >= 0;
+    const bool fine = H5Dread(dataset.dataset.get(), type.get(), target, source, H5P_DEFAULT,
+                              static_cast<void*>(texts.data())) >= 0;
     const std::string failure = fine ? "" : hdf5::last_failure().message;
     std::optional<std::size_t> too_long;
     for (std::size_t i = 0; i < texts.size() && fine; ++i) {
@@ -235,7 +235,7 @@ struct PartitionFile::State {
       if (length > 0) std::memcpy(place.data(), texts[i], length);
     }
     const std::size_t longest = too_long ? std::strlen(texts[*too_long]) : 0;
-    H5Dvlen_reclaim(type.get(), target, H5P_DEFAULT, texts.data());
+    H5Dvlen_reclaim(type.get(), target, H5P_DEFAULT, static_cast<void*>(texts.data()));
     if (!fine)
       throw Error(ErrorCode::kData, "cannot read these rows: " + failure,
                   fmt::format("{}[{}..]", where(field.path), first));

@@ -234,7 +234,7 @@ class Scanner {
 PartitionScan scan_partition(const Contract& contract, const Partition& partition, std::uint32_t number,
                              const std::vector<std::uint64_t>& rows_before, const std::filesystem::path& file,
                              std::size_t keep_faults) {
-  PartitionScan scan{.faults = FaultList(keep_faults)};
+  PartitionScan scan(keep_faults);
   try {
     scan.entry.stamp = PartitionStamp::of(file);
     Scanner(contract, partition, number, rows_before, file, scan).run();

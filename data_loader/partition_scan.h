@@ -51,17 +51,20 @@ struct TimeRange {
 };
 
 struct PartitionScan {
+  /// Keeps that many faults one by one.
+  explicit PartitionScan(std::size_t keep_faults) : faults(keep_faults) {}
+
   FaultList faults;
-  Sha256 content = {};                    ///< as in the manifest
-  IndexSidecar::Entry entry = {};         ///< for the sidecar
-  std::vector<std::uint8_t> splits = {};  ///< of every row
-  LabelCounts labels = {};
-  std::uint64_t bytes = 0;                            ///< decoded
-  std::map<std::string, std::uint64_t> missing = {};  ///< rows without a value, of fields that may miss some
-  std::map<std::string, std::uint64_t> dropped = {};  ///< of these, rows left out for it (`missing: drop`)
-  std::uint64_t dropped_rows = 0;                     ///< each once
-  std::map<std::string, std::vector<UniqueValue>> unique = {};  ///< of fields with `unique: true`
-  std::map<std::uint8_t, TimeRange> times = {};                 ///< per split, of the time field
+  Sha256 content;                    ///< as in the manifest
+  IndexSidecar::Entry entry;         ///< for the sidecar
+  std::vector<std::uint8_t> splits;  ///< of every row
+  LabelCounts labels;
+  std::uint64_t bytes = 0;                       ///< decoded
+  std::map<std::string, std::uint64_t> missing;  ///< rows without a value, of fields that may miss some
+  std::map<std::string, std::uint64_t> dropped;  ///< of these, rows left out for it (`missing: drop`)
+  std::uint64_t dropped_rows = 0;                ///< each once
+  std::map<std::string, std::vector<UniqueValue>> unique;  ///< of fields with `unique: true`
+  std::map<std::uint8_t, TimeRange> times;                 ///< per split, of the time field
   std::vector<std::uint8_t> label_numbers =
       {};  ///< of every row where splits are stratified: index in `allowed`
 };

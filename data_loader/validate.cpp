@@ -161,7 +161,7 @@ class Assembly {
   IndexSidecar sidecar_;
   FaultList faults_;
   LabelCounts labels_;
-  PartitionScan totals_{.faults = FaultList(0)};  ///< of all partitions; its faults are in faults_
+  PartitionScan totals_{0};  ///< of all partitions; its faults are in faults_
   std::uint64_t bytes_ = 0;
   std::vector<std::optional<PartitionScan>> waiting_;
   std::size_t next_ = 0;

@@ -13,11 +13,11 @@ enum class LossKind { kCrossEntropy, kBinary, kMse };
 
 struct LossSettings {
   LossKind kind = LossKind::kMse;
-  double pos_weight = 1;                   ///< binary: weight of a positive row
-  std::vector<double> class_weights = {};  ///< cross-entropy: per class; empty: all 1
-  double label_smoothing = 0;              ///< cross-entropy, in [0, 1)
-  double label_mean = 0;       ///< mse: of the training split; scores are in units of its deviation
-  double label_deviation = 1;  ///< mse: greater than 0
+  double pos_weight = 1;              ///< binary: weight of a positive row
+  std::vector<double> class_weights;  ///< cross-entropy: per class; empty: all 1
+  double label_smoothing = 0;         ///< cross-entropy, in [0, 1)
+  double label_mean = 0;              ///< mse: of the training split; scores are in units of its deviation
+  double label_deviation = 1;         ///< mse: greater than 0
 };
 
 LossKind parse_loss_kind(const std::string& name);  ///< "cross_entropy", "binary", "mse"
