@@ -65,8 +65,7 @@ struct PartitionScan {
   std::uint64_t dropped_rows = 0;                ///< each once
   std::map<std::string, std::vector<UniqueValue>> unique;  ///< of fields with `unique: true`
   std::map<std::uint8_t, TimeRange> times;                 ///< per split, of the time field
-  std::vector<std::uint8_t> label_numbers =
-      {};  ///< of every row where splits are stratified: index in `allowed`
+  std::vector<std::uint8_t> label_numbers;  ///< of every row where splits are stratified: index in `allowed`
 };
 
 /// Indices of the contract's fields in name order: the order of hashes.
