@@ -18,7 +18,7 @@ include(muster_targets)
 
 # Warnings, sanitizers and the rest of how we compile; never passed on to users of the installed package.
 add_library(muster_options INTERFACE)
-target_compile_options(muster_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
+target_compile_options(muster_options INTERFACE -Wall -Wextra -Wno-missing-field-initializers -Wpedantic -Wshadow -Wnon-virtual-dtor
                                                 -Woverloaded-virtual -fno-omit-frame-pointer)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(muster_options INTERFACE -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds) # GCC 12 and 13 see it in every std::string::insert

@@ -29,6 +29,7 @@ enum class Purpose : std::uint64_t {
   kGenerate = 7,
   kIngestShuffle = 8,
   kBootstrap = 9,
+  kCategoryHash = 10,
 };
 
 /// The key of one stream of random numbers: a 64-bit hash of (seed, purpose, coordinates…).

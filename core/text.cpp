@@ -214,4 +214,21 @@ std::optional<std::int64_t> parse_iso_time(std::string_view text) {
   return ((days * 24 + *hour) * 60 + *minute) * 60 + *second;
 }
 
+std::string readable_text(std::string_view text) {
+  constexpr std::size_t kMost = 40;
+  std::string_view start = text.substr(0, kMost);
+  const bool readable = utf8_prefix(text) == text.size();
+  if (readable) start = start.substr(0, utf8_prefix(start));  // no half character
+  std::string result;
+  for (const char c : start) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !readable)) {
+      result += fmt::format("\\x{:02x}", byte);
+    } else {
+      result += c;
+    }
+  }
+  return "'" + result + (text.size() > kMost ? "…'" : "'");
+}
+
 }  // namespace muster

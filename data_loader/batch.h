@@ -12,12 +12,13 @@
 
 namespace muster {
 
-/// A tensor of a batch: `shape` without the row dimension; float32 or int64.
+/// A tensor of a batch: `shape` without the row dimension; float32 or int64 (labels and ids).
 struct TensorSpec {
   enum class Kind { kFloat32, kInt64 };
   std::string name;
   Kind kind = Kind::kFloat32;
   std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> ids;  ///< of a tensor of ids: how many each of its columns can have
 
   std::size_t values_per_row() const;
   std::size_t bytes_per_row() const { return values_per_row() * (kind == Kind::kFloat32 ? 4 : 8); }

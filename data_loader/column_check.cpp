@@ -6,7 +6,11 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <vector>
+
+#include "core/text.h"
+#include "data_loader/field_summary.h"
 
 namespace muster {
 
@@ -18,15 +22,18 @@ struct Rules {
   T minimum = std::numeric_limits<T>::lowest();
   T maximum = std::numeric_limits<T>::max();
   bool missing = false;
+  std::optional<T> missing_value;
   std::vector<T> allowed;
 
-  explicit Rules(const Field& field) : missing(field.missing == Missing::kIndicator) {
+  explicit Rules(const Field& field) : missing(field.can_be_missing()) {
+    if (field.missing_value) missing_value = static_cast<T>(*field.missing_value);
     if (field.minimum) minimum = static_cast<T>(*field.minimum);
     if (field.maximum) maximum = static_cast<T>(*field.maximum);
     for (const double value : field.allowed) allowed.push_back(static_cast<T>(value));
   }
 
   bool hold(T value) const {
+    if (missing_value && value == *missing_value) return true;
     // NaN is in no range.
     if (!(value >= minimum && value <= maximum)) return missing && std::isnan(static_cast<double>(value));
     return allowed.empty() || std::binary_search(allowed.begin(), allowed.end(), value);
@@ -37,9 +44,11 @@ template <typename T>
 std::string complaint(const Field& field, T value) {
   const double number = static_cast<double>(value);
   if (std::isnan(number)) {
-    return fmt::format(
-        "NaN, but '{}' forbids missing values{}", field.name,
-        field.role == Role::kFeature && field.shape.empty() ? " (`missing: indicator` takes them)" : "");
+    return fmt::format("NaN, but '{}' forbids missing values{}", field.name,
+                       field.role == Role::kFeature && field.shape.empty()
+                           ? " (`missing: indicator` takes them)"
+                       : field.shape.empty() ? " (`missing: drop` leaves such rows out)"
+                                             : "");
   }
   if (std::isinf(number)) return fmt::format("{}, but '{}' must be finite", number, field.name);
   const Rules<T> rules(field);
@@ -73,10 +82,49 @@ void check(const Field& field, std::span<const std::byte> column, std::uint64_t 
   }
 }
 
+/// At most a few of what is allowed.
+std::string shown_texts(const std::vector<std::string>& texts) {
+  constexpr std::size_t kShown = 8;
+  const std::size_t shown = std::min(texts.size(), kShown);
+  return fmt::format("{}{}",
+                     fmt::join(texts.begin(), texts.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+                     shown < texts.size() ? ", …" : "");
+}
+
+std::string complaint_of_text(const Field& field, std::string_view text) {
+  if (text.empty()) {
+    if (field.can_be_missing()) return "";
+    return fmt::format("an empty text, but '{}' forbids missing values (`missing: indicator` takes them)",
+                       field.name);
+  }
+  if (utf8_prefix(text) != text.size())
+    return fmt::format("{} is no UTF-8 text; convert '{}' (an ingest spec's `encoding` does)",
+                       readable_text(text), field.name);
+  if (field.allowed_texts.empty() ||
+      std::binary_search(field.allowed_texts.begin(), field.allowed_texts.end(), text))
+    return "";
+  const std::string known(text);
+  return fmt::format("{} is no allowed '{}'{} ({})", readable_text(text), field.name,
+                     did_you_mean(known, field.allowed_texts), shown_texts(field.allowed_texts));
+}
+
+void check_texts(const Field& field, std::span<const std::byte> column, std::uint64_t first_row,
+                 const std::string& file, FaultList& faults) {
+  const std::size_t rows = column.size() / field.length;
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::string wrong = complaint_of_text(field, text_at(field, column, row));
+    if (wrong.empty()) continue;
+    faults.add(field.name, [&] {
+      return Error(ErrorCode::kData, wrong, fmt::format("{}:{}[{}]", file, field.path, first_row + row));
+    });
+  }
+}
+
 }  // namespace
 
 void check_column(const Field& field, std::span<const std::byte> column, std::uint64_t first_row,
                   const std::string& file, FaultList& faults) {
+  if (field.is_text()) return check_texts(field, column, first_row, file, faults);
   visit(field.dtype, [&]<typename T>(T*) { check<T>(field, column, first_row, file, faults); });
 }
 

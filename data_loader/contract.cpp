@@ -5,8 +5,14 @@
 #include <cmath>
 
 #include "core/text.h"
+#include "data_loader/transform.h"
 
 namespace muster {
+
+std::string_view to_string(Missing missing) {
+  static constexpr std::array<const char*, 4> kNames = {"forbid", "impute", "indicator", "drop"};
+  return kNames[static_cast<std::size_t>(missing)];
+}
 
 std::uint64_t Field::values_per_row() const {
   std::uint64_t values = 1;
@@ -14,7 +20,7 @@ std::uint64_t Field::values_per_row() const {
   return values;
 }
 
-std::uint64_t Field::bytes_per_row() const { return values_per_row() * size_of(dtype); }
+std::uint64_t Field::bytes_per_row() const { return values_per_row() * value_bytes(); }
 
 const Field* Contract::find(std::string_view name) const {
   const auto found =
@@ -38,12 +44,15 @@ const Field* Contract::only(Role role) const {
 
 std::vector<std::string> Contract::split_names() const {
   std::vector<std::string> names;
-  if (const auto* time = std::get_if<TimeSplit>(&splits_)) {
-    for (const TimeSplit::Interval& interval : time->intervals) names.push_back(interval.name);
-  } else {
-    for (const FractionSplit::Share& share : std::get<FractionSplit>(splits_).shares)
-      names.push_back(share.name);
-  }
+  std::visit(
+      [&](const auto& rule) {
+        if constexpr (requires { rule.intervals; }) {
+          for (const TimeSplit::Interval& interval : rule.intervals) names.push_back(interval.name);
+        } else {
+          for (const FractionSplit::Share& share : rule.shares) names.push_back(share.name);
+        }
+      },
+      splits_);
   return names;
 }
 
@@ -57,26 +66,74 @@ Json number(double value) {
 
 Json bound(const std::optional<double>& value) { return value ? number(*value) : Json(); }
 
+/// A name alone where all options are the defaults.
+Json step_to_json(const TransformStep& step) {
+  if (step.options == read_options(transforms().get(step.name).options, nullptr)) return step.name;
+  Json options = Json::object();
+  for (const auto& [name, value] : step.options.items())
+    options[name] = value.is_number_float() ? number(value.get<double>()) : value;
+  return {{step.name, std::move(options)}};
+}
+
+Json imputation_to_json(const Field& field) {
+  switch (field.impute.kind) {
+    case Imputation::Kind::kMean:
+      return "mean";
+    case Imputation::Kind::kMedian:
+      return "median";
+    case Imputation::Kind::kMode:
+      return "mode";
+    case Imputation::Kind::kValue:
+      break;
+  }
+  return {{"value", field.is_text() ? Json(field.impute.text) : number(field.impute.value)}};
+}
+
+/// What says something beyond the defaults.
+void add_values(Json& json, const Field& field) {
+  if (!field.unit.empty()) json["unit"] = field.unit;
+  if (field.is_text()) json["length"] = field.length;
+  if (field.minimum || field.maximum) json["range"] = {bound(field.minimum), bound(field.maximum)};
+  for (const double value : field.allowed) json["allowed"].push_back(number(value));
+  for (const std::string& text : field.allowed_texts) json["allowed"].push_back(text);
+  if (field.missing_value) json["missing_value"] = number(*field.missing_value);
+  if (field.max_missing) json["max_missing"] = number(*field.max_missing);
+  const Imputation::Kind usual = field.is_text() ? Imputation::Kind::kMode : Imputation::Kind::kMean;
+  if (field.impute.kind != usual) json["impute"] = imputation_to_json(field);
+  if (field.unique) json["unique"] = true;
+  if (field.transform.size() == 1) json["transform"] = step_to_json(field.transform.front());
+  if (field.transform.size() > 1) {
+    for (const TransformStep& step : field.transform) json["transform"].push_back(step_to_json(step));
+  }
+}
+
 Json field_to_json(const Field& field) {
   static constexpr std::array<const char*, 5> kRoles = {"feature", "label", "time", "key", "weight"};
   Json json = {{"name", field.name},
                {"path", field.path},
                {"dtype", to_string(field.dtype)},
                {"shape", field.shape},
-               {"missing", field.missing == Missing::kForbid ? "forbid" : "indicator"},
+               {"missing", to_string(field.missing)},
                {"role", kRoles[static_cast<std::size_t>(field.role)]}};
-  if (!field.unit.empty()) json["unit"] = field.unit;
-  if (!field.transform.empty()) json["transform"] = field.transform;
-  if (field.minimum || field.maximum) json["range"] = {bound(field.minimum), bound(field.maximum)};
-  for (const double value : field.allowed) json["allowed"].push_back(number(value));
+  if (field.is_text()) json.erase("shape");
+  add_values(json, field);
   return json;
 }
 
 Json splits_to_json(const SplitRule& rule) {
+  const auto add_shares = [](Json& json, const std::vector<FractionSplit::Share>& shares) {
+    for (const FractionSplit::Share& share : shares) json[share.name] = number(share.fraction);
+  };
   if (const auto* fractions = std::get_if<FractionSplit>(&rule)) {
     Json json = {{"by", "fraction"}, {"seed", fractions->seed}};
     if (!fractions->key.empty()) json.update({{"by", "key"}, {"field", fractions->key}});
-    for (const FractionSplit::Share& share : fractions->shares) json[share.name] = number(share.fraction);
+    if (fractions->stratified) json["stratified"] = true;
+    add_shares(json, fractions->shares);
+    return json;
+  }
+  if (const auto* order = std::get_if<OrderSplit>(&rule)) {
+    Json json = {{"by", "order"}, {"gap_rows", order->gap_rows}};
+    add_shares(json, order->shares);
     return json;
   }
   const auto& time = std::get<TimeSplit>(rule);
@@ -97,7 +154,8 @@ std::string yaml_text(const Json& json, const std::string& where) {
     field.erase("name");
     if (field.empty()) text += "    {}\n";
     for (const auto& [key, value] : field.items()) {
-      text += "    " + to_yaml(Json::object({{key, value}}));
+      const std::string entry = to_yaml(Json::object({{key, value}}));
+      for (const std::string& line : split(trim(entry), '\n')) text += "    " + line + "\n";
     }
   }
   Json rest = json;

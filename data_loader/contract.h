@@ -2,11 +2,13 @@
 // The contract of a dataset: what its fields are, what they may hold, and how rows are split. Format:
 // docs/contract.md.
 
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -18,25 +20,60 @@
 namespace muster {
 
 enum class Role { kFeature, kLabel, kTime, kKey, kWeight };
-/// What a missing value (NaN in a float field) means: refused, or imputed with a 0/1 indicator beside it.
-enum class Missing { kForbid, kIndicator };
+
+/// What happens to a missing value (Field::is_missing): refused; replaced; replaced, with a 0/1 feature
+/// beside it (a category: an id of its own); or its row is left out of the row index.
+enum class Missing { kForbid, kImpute, kIndicator, kDrop };
+std::string_view to_string(Missing missing);
+
+/// What replaces a missing feature: a statistic of the training split, or a value.
+struct Imputation {
+  enum class Kind { kMean, kMedian, kMode, kValue };
+  Kind kind = Kind::kMean;
+  double value = 0;  ///< of kValue, for numbers
+  std::string text;  ///< of kValue, for texts
+};
+
+/// One step from a field's values to model inputs: the name of a registered transform and its options.
+struct TransformStep {
+  std::string name;
+  Json options = Json::object();  ///< checked, defaults filled in
+};
 
 /// One field: an HDF5 dataset in every partition whose first dimension is the row.
 struct Field {
   std::string name;
   std::string path;  ///< inside the HDF5 file; the name unless given
   DType dtype = DType::kFloat32;
+  std::uint64_t length = 0;          ///< bytes of a text; 0 for numbers
   std::vector<std::uint64_t> shape;  ///< beyond the row; empty for one number per row
   std::string unit;
   std::optional<double> minimum;  ///< of `range: [min, max]`, both inclusive
   std::optional<double> maximum;
-  std::vector<double> allowed;  ///< empty: anything in range
+  std::vector<double> allowed;             ///< ascending; empty: anything in range
+  std::vector<std::string> allowed_texts;  ///< the same of a text
   Missing missing = Missing::kForbid;
+  std::optional<double> missing_value;  ///< a number that stands for a missing one, beside NaN
+  std::optional<double> max_missing;    ///< greatest share of all rows that may be missing, in [0, 1]
+  Imputation impute;                    ///< where missing is kImpute or kIndicator
+  bool unique = false;                  ///< no value occurs twice in the dataset
   Role role = Role::kFeature;
-  std::string transform;  ///< a registered transform; "" for labels, times, keys, weights
+  /// Element-wise maps, then at most one fitted transform. Empty unless the field is an input of models.
+  std::vector<TransformStep> transform;
 
+  bool is_text() const { return dtype == DType::kString; }
+  bool can_be_missing() const { return missing != Missing::kForbid; }
+  std::uint64_t value_bytes() const { return is_text() ? length : size_of(dtype); }
   std::uint64_t values_per_row() const;
   std::uint64_t bytes_per_row() const;
+  /// Whether a number means "missing": NaN, or missing_value.
+  template <typename T>
+  bool is_missing(T value) const {
+    if constexpr (std::is_floating_point_v<T>) {
+      if (std::isnan(value)) return true;
+    }
+    return missing_value && value == static_cast<T>(*missing_value);
+  }
 };
 
 /// Rows by time: each split holds the rows with from <= time < until.
@@ -60,10 +97,17 @@ struct FractionSplit {
   };
   std::uint64_t seed = 0;
   std::string key;            ///< name of the field with role key; "": by row
+  bool stratified = false;    ///< by row: every value of the label has the same shares, to the row
   std::vector<Share> shares;  ///< sum at most 1; what is left is in no split
 };
 
-using SplitRule = std::variant<TimeSplit, FractionSplit>;
+/// By the order of the rows, partition after partition: the first share of all rows, then the next.
+struct OrderSplit {
+  std::uint64_t gap_rows = 0;  ///< rows left out between two splits
+  std::vector<FractionSplit::Share> shares;
+};
+
+using SplitRule = std::variant<TimeSplit, FractionSplit, OrderSplit>;
 
 class Contract {
  public:

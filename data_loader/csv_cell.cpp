@@ -15,24 +15,6 @@
 namespace muster {
 namespace {
 
-/// A text as an error message shows it.
-std::string shown(std::string_view text) {
-  constexpr std::size_t kMost = 40;
-  std::string_view start = text.substr(0, kMost);
-  const bool readable = utf8_prefix(text) == text.size();
-  if (readable) start = start.substr(0, utf8_prefix(start));  // no half character
-  std::string result;
-  for (const char c : start) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !readable)) {
-      result += fmt::format("\\x{:02x}", byte);
-    } else {
-      result += c;
-    }
-  }
-  return "'" + result + (text.size() > kMost ? "…'" : "'");
-}
-
 std::optional<double> parse_number(std::string_view text, char decimal) {
   if (text.starts_with('+')) text.remove_prefix(1);
   std::string with_point;
@@ -66,6 +48,20 @@ std::optional<T> whole(double value) {
   return static_cast<T>(value);
 }
 
+/// What people write for 0 and 1.
+std::optional<double> parse_truth(std::string_view text) {
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  for (const char* word : {"true", "yes", "t", "y"}) {
+    if (lower == word) return 1;
+  }
+  for (const char* word : {"false", "no", "f", "n"}) {
+    if (lower == word) return 0;
+  }
+  return std::nullopt;
+}
+
 template <typename T>
 std::optional<T> parse_value(const Field& field, const CellRules& rules, std::string_view text) {
   const auto named = rules.values.find(text);
@@ -85,7 +81,28 @@ std::optional<T> parse_value(const Field& field, const CellRules& rules, std::st
   if (field.role == Role::kTime) {
     if (const auto time = parse_iso_time(text)) return static_cast<T>(*time);
   }
+  if (field.allowed == std::vector<double>{0, 1}) {
+    if (const auto truth = parse_truth(text)) return static_cast<T>(*truth);
+  }
   return std::nullopt;
+}
+
+/// A text into its padded place; "" is a missing one.
+std::string put_text(const Field& field, std::string_view text, std::span<std::byte> out) {
+  if (text.size() > field.length)
+    return fmt::format("{} is longer than the {} bytes of '{}'", readable_text(text), field.length,
+                       field.name);
+  if (text.find('\0') != std::string_view::npos)
+    return fmt::format("{} holds a zero byte, which ends the texts of '{}'", readable_text(text), field.name);
+  std::fill(out.begin(), out.end(), std::byte{0});
+  std::memcpy(out.data(), text.data(), text.size());
+  return "";
+}
+
+/// The value that stands for a missing one in this type.
+template <typename T>
+T missing_as(const Field& field) {
+  return field.missing_value ? static_cast<T>(*field.missing_value) : std::numeric_limits<T>::quiet_NaN();
 }
 
 }  // namespace
@@ -95,12 +112,19 @@ std::string parse_cell(const Field& field, const CellRules& rules, std::string_v
   text = trim(text);
   const bool missing = rules.values.find(text) == rules.values.end() &&
                        std::ranges::find(rules.missing, text) != rules.missing.end();
-  if (missing && field.missing == Missing::kForbid)
+  if (missing && !field.can_be_missing())
     return fmt::format("'{}' is missing, which the contract forbids", field.name);
+  if (field.is_text()) return put_text(field, missing ? std::string_view() : text, out);
   return visit(field.dtype, [&]<typename T>(T*) -> std::string {
-    const std::optional<T> value =
-        missing ? std::numeric_limits<T>::quiet_NaN() : parse_value<T>(field, rules, text);
-    if (!value) return fmt::format("{} is no {} for '{}'", shown(text), to_string(field.dtype), field.name);
+    const auto read = [&]() -> std::optional<T> {
+      if (missing) return missing_as<T>(field);
+      if (!rules.above) return parse_value<T>(field, rules, text);
+      const auto number = parse_value<double>(field, rules, text);
+      return number ? std::optional<T>(*number > *rules.above ? 1 : 0) : std::nullopt;
+    };
+    const std::optional<T> value = read();
+    if (!value)
+      return fmt::format("{} is no {} for '{}'", readable_text(text), to_string(field.dtype), field.name);
     std::memcpy(out.data(), &*value, sizeof(T));
     return "";
   });

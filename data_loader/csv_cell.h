@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,11 +18,13 @@ struct CellRules {
   std::vector<std::string> missing = {"", "NA", "N/A", "NaN", "nan", "NULL", "null"};
   std::map<std::string, double, std::less<>> values;  ///< texts that stand for numbers: {"yes": 1, "no": 0}
   char decimal = '.';
+  std::optional<double> above;  ///< the value is 1 where the number is greater than this, else 0
 };
 
-/// Writes the value that `text` (blanks around it do not count) stands for into `out`, size_of(field.dtype)
-/// bytes. Float fields take a missing marker as NaN where the contract lets them; times also ISO dates and
-/// times (UTC). Returns what is wrong, or "".
+/// Writes the value that `text` (blanks around it do not count) stands for into `out`, field.value_bytes()
+/// bytes. A missing marker becomes NaN, the field's missing_value, or an empty text, where the contract lets
+/// it; times also take ISO dates and times (UTC), fields with `allowed: [0, 1]` yes and no, true and false.
+/// Returns what is wrong, or "".
 std::string parse_cell(const Field& field, const CellRules& rules, std::string_view text,
                        std::span<std::byte> out);
 

@@ -14,8 +14,8 @@ static_assert(std::endian::native == std::endian::little, "Muster needs a little
 
 namespace {
 
-constexpr std::array<std::string_view, 10> kNames = {"int8",   "int16",  "int32",  "int64",   "uint8",
-                                                     "uint16", "uint32", "uint64", "float32", "float64"};
+constexpr std::array<std::string_view, 11> kNames = {
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "string"};
 
 }  // namespace
 
@@ -29,6 +29,8 @@ DType parse_dtype(std::string_view name) {
   fail(ErrorCode::kConfig, "there is no dtype '{}'{}; known: {}", name, did_you_mean(name, known),
        join(known, ", "));
 }
+
+void refuse_text() { fail(ErrorCode::kBug, "a text came where only numbers can be"); }
 
 std::size_t size_of(DType type) {
   return visit(type, []<typename T>(T*) { return sizeof(T); });

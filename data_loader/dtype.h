@@ -19,16 +19,21 @@ enum class DType : std::uint8_t {
   kUInt64,
   kFloat32,
   kFloat64,
+  kString,  ///< UTF-8 text of at most a contract's `length` bytes, padded with zero bytes
 };
 
-/// "int8" … "float64", as contracts spell them.
+/// "int8" … "float64", "string", as contracts spell them.
 std::string_view to_string(DType type);
 /// Throws Error{kConfig} that lists the known names.
 DType parse_dtype(std::string_view name);
+/// Of one number; texts have a length of their own (Field::value_bytes).
 std::size_t size_of(DType type);
 constexpr bool is_float(DType type) { return type == DType::kFloat32 || type == DType::kFloat64; }
 
-/// Calls `body` with a null pointer of the C++ type: `visit(type, [&]<typename T>(T*) { … })`.
+[[noreturn]] void refuse_text();  ///< Error{kBug}: numbers were expected
+
+/// Calls `body` with a null pointer of the number's C++ type: `visit(type, [&]<typename T>(T*) { … })`. Not
+/// for texts.
 template <typename Body>
 decltype(auto) visit(DType type, Body&& body) {
   switch (type) {
@@ -51,9 +56,11 @@ decltype(auto) visit(DType type, Body&& body) {
     case DType::kFloat32:
       return body(static_cast<float*>(nullptr));
     case DType::kFloat64:
+      return body(static_cast<double*>(nullptr));
+    case DType::kString:
       break;
   }
-  return body(static_cast<double*>(nullptr));
+  refuse_text();
 }
 
 }  // namespace muster

@@ -10,53 +10,69 @@ namespace muster {
 
 namespace {
 
-constexpr std::size_t kTile =
-    64;  // rows that go through all columns before the next ones, to stay in the cache
-constexpr const char* kFormat = "muster-pipeline-1";
-
-Json describe(const Field& field) {
-  return {{"field", field.name}, {"dtype", to_string(field.dtype)}, {"shape", field.shape}};
-}
-
-Json describe(const TensorSpec& tensor) {
-  const bool floats = tensor.kind == TensorSpec::Kind::kFloat32;
-  return {{"name", tensor.name}, {"kind", floats ? "float32" : "int64"}, {"shape", tensor.shape}};
-}
-
-std::string_view to_string(Missing missing) { return missing == Missing::kForbid ? "forbid" : "indicator"; }
-
-std::string shape_text(const Json& shape) { return shape.empty() ? "one number" : canonical(shape); }
-
-}  // namespace
-
-namespace {
-
 std::size_t index_of(const Contract& contract, const Field& field) {
   return static_cast<std::size_t>(&field - contract.fields().data());
 }
 
+/// Whether the last transform gets doubles instead of the field's own column.
+bool mapped_or_imputed(const Field& field) {
+  const TransformFactory& last = transforms().get(field.transform.back().name);
+  if (last.reads == TransformFactory::Reads::kRaw) return false;
+  return last.reads == TransformFactory::Reads::kDoubles || last.map || field.transform.size() > 1 ||
+         field.can_be_missing();
+}
+
+/// What stands for a missing value, after the maps.
+double imputed_value(const Field& field, const FieldSummary& summary) {
+  if (field.is_text()) return 0;
+  switch (field.impute.kind) {
+    case Imputation::Kind::kMean:
+      return summary.numbers.mean;
+    case Imputation::Kind::kMedian:
+      return summary.quantiles ? summary.quantiles->quantile(0.5) : 0;
+    case Imputation::Kind::kMode:
+      if (!summary.quantiles) return 0;
+      if (!summary.quantiles->exact())
+        fail(ErrorCode::kConfig,
+             "field '{}' has more than {} different values in the training split: its mode says little; "
+             "`impute: median`",
+             field.name, QuantileSketch::kMost);
+      return summary.quantiles->mode();
+    case Imputation::Kind::kValue:
+      break;
+  }
+  return ColumnValues(field).map(field.impute.value);
+}
+
+LabelScale scale_of(const FieldStatistics& label) {
+  const double deviation = label.minimum == label.maximum ? 0 : std::sqrt(label.variance());
+  return {label.count > 0 ? label.mean : 0, std::isnormal(deviation) ? deviation : 1};
+}
+
 }  // namespace
+
+Field as_transformed(const Field& field) {
+  Field result = field;
+  if (!mapped_or_imputed(field)) return result;
+  result.dtype = DType::kFloat64;
+  result.missing_value.reset();
+  return result;
+}
+
+const TransformStep& fitted_step(const Field& field) {
+  static const TransformStep as_it_is{"none", Json::object()};
+  const TransformStep& last = field.transform.back();
+  return transforms().get(last.name).map ? as_it_is : last;
+}
 
 /// Decides tensors, columns and sources from the inputs' fields: what fit and from_json share.
 void FeaturePipeline::State::lay_out(const Contract& contract) {
-  FloatTensor features;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    PipelineInput& input = inputs[i];
+  for (PipelineInput& input : inputs) {
     input.source = add_source(input.field);
-    if (!input.spec.shape.empty()) continue;
-    input.offset = feature_names.size();
-    features.inputs.push_back(i);
-    ensure(input.transform->width() == 1, "transform '{}' of field '{}' makes {} floats of one number",
-           input.spec.transform, input.spec.name, input.transform->width());
-    feature_names.push_back(input.spec.name);
-    if (input.has_indicator()) feature_names.push_back(input.spec.name + ".missing");
+    if (mapped_or_imputed(input.spec)) input.values.emplace(input.spec);
   }
-  features.width = feature_names.size();
-  if (features.width > 0) {
-    float_tensors.push_back(std::move(features));
-    tensors.push_back(
-        {"features", TensorSpec::Kind::kFloat32, {static_cast<std::int64_t>(feature_names.size())}});
-  }
+  add_numbers();
+  add_categories();
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (!inputs[i].spec.shape.empty()) add_array(i);
   }
@@ -65,19 +81,62 @@ void FeaturePipeline::State::lay_out(const Contract& contract) {
   if (label) {
     const auto kind = is_float(label->spec.dtype) ? TensorSpec::Kind::kFloat32 : TensorSpec::Kind::kInt64;
     label_tensor = tensors.size();
-    tensors.push_back({"label", kind, {}});
+    tensors.push_back({"label", kind, {}, {}});
   }
+}
+
+/// "features": what makes floats of one number per row.
+void FeaturePipeline::State::add_numbers() {
+  InputTensor features{tensors.size()};
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    PipelineInput& input = inputs[i];
+    if (!input.spec.shape.empty() || input.has_ids()) continue;
+    input.offset = feature_names.size();
+    features.inputs.push_back(i);
+    const std::vector<std::string> names = input.transform->names(input.spec);
+    ensure(names.size() == input.transform->width(), "transform '{}' of field '{}' has {} names of {} values",
+           input.spec.transform.back().name, input.spec.name, names.size(), input.transform->width());
+    feature_names.insert(feature_names.end(), names.begin(), names.end());
+    if (input.has_indicator()) feature_names.push_back(input.spec.name + ".missing");
+  }
+  if (feature_names.empty()) return;
+  features.row_bytes = feature_names.size() * sizeof(float);
+  input_tensors.push_back(std::move(features));
+  tensors.push_back(
+      {"features", TensorSpec::Kind::kFloat32, {static_cast<std::int64_t>(feature_names.size())}, {}});
+}
+
+/// "categories": what makes ids.
+void FeaturePipeline::State::add_categories() {
+  InputTensor categories{tensors.size()};
+  TensorSpec spec{"categories", TensorSpec::Kind::kInt64, {}, {}};
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    PipelineInput& input = inputs[i];
+    if (!input.has_ids()) continue;
+    ensure(input.spec.shape.empty() && input.transform->width() == 1, "field '{}' makes {} ids a row",
+           input.spec.name, input.transform->width());
+    input.offset = category_names.size();
+    categories.inputs.push_back(i);
+    category_names.push_back(input.spec.name);
+    spec.ids.push_back(input.transform->ids());
+  }
+  if (category_names.empty()) return;
+  spec.shape = {static_cast<std::int64_t>(category_names.size())};
+  categories.row_bytes = category_names.size() * sizeof(std::int64_t);
+  input_tensors.push_back(std::move(categories));
+  tensors.push_back(std::move(spec));
 }
 
 void FeaturePipeline::State::add_array(std::size_t input) {
   const Field& field = inputs[input].spec;
-  ensure(!inputs[input].has_indicator(), "field '{}' is an array and has 'missing: indicator'", field.name);
+  ensure(!field.can_be_missing() && !inputs[input].has_ids(),
+         "field '{}' is an array, and has missing values or ids", field.name);
   const std::size_t width = inputs[input].transform->width();
   ensure(width == field.values_per_row(), "transform '{}' of field '{}' makes {} floats of {}",
-         field.transform, field.name, width, field.values_per_row());
-  float_tensors.push_back({tensors.size(), width, {input}});
+         field.transform.back().name, field.name, width, field.values_per_row());
+  input_tensors.push_back({tensors.size(), width * sizeof(float), {input}});
   std::vector<std::int64_t> shape(field.shape.begin(), field.shape.end());
-  tensors.push_back({field.name, TensorSpec::Kind::kFloat32, std::move(shape)});
+  tensors.push_back({field.name, TensorSpec::Kind::kFloat32, std::move(shape), {}});
 }
 
 void FeaturePipeline::State::add_column(const Contract& contract, Role role,
@@ -96,6 +155,8 @@ FeaturePipeline::~FeaturePipeline() = default;
 
 const std::vector<TensorSpec>& FeaturePipeline::tensors() const { return state_->tensors; }
 const std::vector<std::string>& FeaturePipeline::feature_names() const { return state_->feature_names; }
+const std::vector<std::string>& FeaturePipeline::category_names() const { return state_->category_names; }
+LabelScale FeaturePipeline::label_scale() const { return state_->label_scale; }
 const std::vector<std::size_t>& FeaturePipeline::source_fields() const { return state_->source_fields; }
 
 std::vector<std::size_t> FeaturePipeline::select(const Contract& contract,
@@ -110,7 +171,7 @@ std::vector<std::size_t> FeaturePipeline::select(const Contract& contract,
       fail(ErrorCode::kConfig,
            "field '{}' is one of the contract's never_features; leave it out of the features", name);
     }
-    if (field.role != Role::kFeature) {
+    if (field.transform.empty()) {
       fail(ErrorCode::kConfig,
            "field '{}' is no feature by its role in the contract; leave it out of the features", name);
     }
@@ -120,7 +181,7 @@ std::vector<std::size_t> FeaturePipeline::select(const Contract& contract,
   }
   if (features.empty()) {
     for (const Field& field : contract.fields()) {
-      if (field.role == Role::kFeature && !never(field)) chosen.insert(index_of(contract, field));
+      if (!field.transform.empty() && !never(field)) chosen.insert(index_of(contract, field));
     }
   }
   if (chosen.empty())
@@ -128,116 +189,35 @@ std::vector<std::size_t> FeaturePipeline::select(const Contract& contract,
   return {chosen.begin(), chosen.end()};
 }
 
-FeaturePipeline FeaturePipeline::fit(const Contract& contract, std::vector<std::size_t> fields,
-                                     std::span<const FieldStatistics> statistics) {
-  ensure(fields.size() == statistics.size(), "{} fields and statistics of {}", fields.size(),
-         statistics.size());
+std::vector<std::size_t> FeaturePipeline::to_summarize(const Contract& contract,
+                                                       std::vector<std::size_t> fields) {
+  const Field* label = contract.only(Role::kLabel);
+  if (label != nullptr && is_float(label->dtype)) fields.push_back(index_of(contract, *label));
+  return fields;
+}
+
+FeaturePipeline FeaturePipeline::fit(const Contract& contract, const std::vector<std::size_t>& fields,
+                                     std::span<const FieldSummary> summaries) {
+  const std::size_t wanted = to_summarize(contract, fields).size();
+  ensure(wanted == summaries.size(), "{} fields and summaries of {}", wanted, summaries.size());
   FeaturePipeline pipeline;
   for (std::size_t i = 0; i < fields.size(); ++i) {
     const Field& field = contract.fields().at(fields[i]);
-    if (!std::isfinite(statistics[i].mean) || !std::isfinite(statistics[i].m2)) {
-      fail(ErrorCode::kData,
-           "field '{}' of the training split holds infinite values, or too large ones to square", field.name);
+    const FieldStatistics& numbers = summaries[i].numbers;
+    if (!std::isfinite(numbers.mean) || !std::isfinite(numbers.m2)) {
+      fail(
+          ErrorCode::kData,
+          "field '{}' of the training split holds values that are infinite, too large to square, or that its "
+          "transforms cannot take",
+          field.name);
     }
-    PipelineInput input{
-        fields[i], field, statistics[i], transforms().get(field.transform).fit(field, statistics[i]), 0, 0};
-    pipeline.state_->inputs.push_back(std::move(input));
+    const TransformStep& step = fitted_step(field);
+    auto transform = transforms().get(step.name).fit(as_transformed(field), step.options, summaries[i]);
+    pipeline.state_->inputs.push_back(
+        {fields[i], field, numbers, imputed_value(field, summaries[i]), std::move(transform)});
   }
+  if (summaries.size() > fields.size()) pipeline.state_->label_scale = scale_of(summaries.back().numbers);
   pipeline.state_->lay_out(contract);
-  return pipeline;
-}
-
-Json FeaturePipeline::to_json() const {
-  Json inputs = Json::array();
-  for (const PipelineInput& input : state_->inputs) {
-    Json json = describe(input.spec);
-    json["missing"] = to_string(input.spec.missing);
-    json["transform"] = input.spec.transform;
-    json["fitted"] = input.transform->to_json();
-    json["statistics"] = input.statistics.to_json();
-    inputs.push_back(std::move(json));
-  }
-  Json tensors = Json::array();
-  for (const TensorSpec& tensor : state_->tensors) tensors.push_back(describe(tensor));
-  return {{"format", kFormat},
-          {"inputs", std::move(inputs)},
-          {"label", state_->label ? describe(state_->label->spec) : Json()},
-          {"weight", state_->weight ? describe(state_->weight->spec) : Json()},
-          {"tensors", std::move(tensors)}};
-}
-
-namespace {
-
-/// The field that the JSON describes, which the contract must have just so.
-const Field& same_field(const Contract& contract, Role role, const Json& json, const std::string& where) {
-  const auto name = member<std::string>(json, "field", where);
-  const auto refuse = [&](const std::string& was, const std::string& is) {
-    throw Error(
-        ErrorCode::kConfig,
-        fmt::format("field '{}' is {} in the pipeline and {} in the contract; use the contract that the "
-                    "pipeline was fitted with",
-                    name, was, is),
-        where);
-  };
-  const Field* field = contract.find(name);
-  if (field == nullptr) {
-    refuse("there", "absent");
-  } else {
-    const auto dtype = member<std::string>(json, "dtype", where);
-    const Json shape = member<Json>(json, "shape", where);
-    if (dtype != to_string(field->dtype)) refuse(dtype, std::string(to_string(field->dtype)));
-    if (shape != Json(field->shape)) refuse(shape_text(shape), shape_text(Json(field->shape)));
-    if (field->role != role) refuse(role == Role::kFeature ? "a feature" : "label or weight", "another role");
-    if (role == Role::kFeature) {
-      const auto missing = member<std::string>(json, "missing", where);
-      if (missing != to_string(field->missing)) {
-        refuse("'missing: " + missing + "'", "'missing: " + std::string(to_string(field->missing)) + "'");
-      }
-    }
-  }
-  return *field;
-}
-
-/// The contract has a label (a weight) exactly if the JSON has that one.
-void check_column(const Contract& contract, Role role, const char* key, const Json& json,
-                  const std::string& where) {
-  const Json column = member<Json>(json, key, where);
-  if (!column.is_null()) {
-    same_field(contract, role, column, where);
-  } else if (const Field* field = contract.only(role)) {
-    throw Error(
-        ErrorCode::kConfig,
-        fmt::format("field '{}' is the contract's {}, and the pipeline has none; use the contract that the "
-                    "pipeline was fitted with",
-                    field->name, key),
-        where);
-  }
-}
-
-}  // namespace
-
-FeaturePipeline FeaturePipeline::from_json(const Contract& contract, const Json& json,
-                                           const std::string& where) {
-  const auto format = member<std::string>(json, "format", where);
-  if (format != kFormat) {
-    throw Error(ErrorCode::kStorage, fmt::format("has format '{}', this version reads '{}'", format, kFormat),
-                where);
-  }
-  FeaturePipeline pipeline;
-  for (const Json& item : member<std::vector<Json>>(json, "inputs", where)) {
-    Field field = same_field(contract, Role::kFeature, item, where);
-    const std::size_t number = index_of(contract, *contract.find(field.name));
-    field.transform = member<std::string>(item, "transform", where);
-    auto transform = transforms().get(field.transform).load(field, member<Json>(item, "fitted", where));
-    const auto statistics = FieldStatistics::from_json(member<Json>(item, "statistics", where), where);
-    pipeline.state_->inputs.push_back({number, std::move(field), statistics, std::move(transform), 0, 0});
-  }
-  check_column(contract, Role::kLabel, "label", json, where);
-  check_column(contract, Role::kWeight, "weight", json, where);
-  pipeline.state_->lay_out(contract);
-  if (pipeline.to_json().at("tensors") != member<Json>(json, "tensors", where)) {
-    throw Error(ErrorCode::kStorage, "'tensors' are not what the inputs make", where);
-  }
   return pipeline;
 }
 

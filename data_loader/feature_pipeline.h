@@ -11,7 +11,7 @@
 #include "core/json.h"
 #include "data_loader/batch.h"
 #include "data_loader/contract.h"
-#include "data_loader/statistics.h"
+#include "data_loader/field_summary.h"
 #include "data_loader/transform.h"
 
 namespace muster {
@@ -28,21 +28,30 @@ class BadValue : public Error {
   std::uint32_t row_in_block;
 };
 
-/// Makes these batch tensors: "features" (float32 [F]: numeric fields in order, each followed by its 0/1
-/// indicator when `missing: indicator`; a missing value itself becomes 0 after the transform), one float32
-/// tensor per array field, named like the field, and "label" (int64 for integer labels, else float32) if the
-/// contract has one. A weight field sets the weight of each row (1 without one). Immutable, thread-safe. JSON
-/// form: docs/pipeline.md.
+/// The label's scale in the training split, for losses that depend on it: 0 and 1 for integers.
+struct LabelScale {
+  double mean = 0;
+  double deviation = 1;
+};
+
+/// Makes these batch tensors: "features" (float32 [F]: what the transforms of fields without a shape make, in
+/// order, each followed by its 0/1 indicator when `missing: indicator`), "categories" (int64 [C]: the ids of
+/// those that make ids), one float32 tensor per array field, named like the field, and "label" (int64 for
+/// integer labels, else float32) if the contract has one. A weight field sets the weight of each row (1
+/// without one). Immutable, thread-safe. JSON form: docs/pipeline.md.
 class FeaturePipeline {
  public:
-  /// The fields to use, as indices of contract.fields(), ascending: those with role feature, or the ones
-  /// named (Error{kConfig} for unknown names, names given twice, `never_features`, other roles).
+  /// The fields to use, as indices of contract.fields(), ascending: those with a transform (all
+  /// features, times that say so), or the ones named (Error{kConfig} for unknown names, names given twice,
+  /// `never_features`, other roles).
   static std::vector<std::size_t> select(const Contract& contract, std::span<const std::string> features);
-  /// Fits each field's transform; `statistics[i]` belongs to `fields[i]` and comes from the training split.
-  /// Throws Error{kConfig} for what no tensor can be made of, Error{kData} for statistics that are not
-  /// finite.
-  static FeaturePipeline fit(const Contract& contract, std::vector<std::size_t> fields,
-                             std::span<const FieldStatistics> statistics);
+  /// What fit wants summaries of: the fields themselves, then the label where it is a float.
+  static std::vector<std::size_t> to_summarize(const Contract& contract, std::vector<std::size_t> fields);
+  /// Fits each field's transform; `summaries[i]` belongs to `to_summarize(contract, fields)[i]` and comes
+  /// from the training split. Throws Error{kConfig} for what no tensor can be made of, Error{kData} for
+  /// numbers that are not finite.
+  static FeaturePipeline fit(const Contract& contract, const std::vector<std::size_t>& fields,
+                             std::span<const FieldSummary> summaries);
   /// Back from to_json, with the same bits. Throws Error{kStorage} for malformed JSON, Error{kConfig} that
   /// names the field when `contract` has it otherwise (dtype, shape, missing, role) or not at all.
   static FeaturePipeline from_json(const Contract& contract, const Json& json, const std::string& where);
@@ -56,6 +65,9 @@ class FeaturePipeline {
   const std::vector<TensorSpec>& tensors() const;
   /// Names of the columns of "features", for people: "amount", "amount.missing", ….
   const std::vector<std::string>& feature_names() const;
+  /// Names of the columns of "categories".
+  const std::vector<std::string>& category_names() const;
+  LabelScale label_scale() const;
   /// Contract fields that a reader must give for each block, in the order scatter wants them.
   const std::vector<std::size_t>& source_fields() const;
 

@@ -1,6 +1,6 @@
 #pragma once
-// What a FeaturePipeline holds: shared by fitting (feature_pipeline.cpp) and scattering
-// (feature_scatter.cpp).
+// What a FeaturePipeline holds: shared by fitting (feature_pipeline.cpp), its JSON form
+// (feature_pipeline_json.cpp) and scattering (feature_scatter.cpp).
 
 #include <cstddef>
 #include <memory>
@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "data_loader/column_values.h"
 #include "data_loader/feature_pipeline.h"
 
 namespace muster {
@@ -18,17 +19,22 @@ struct PipelineInput {
   std::size_t field = 0;  // in contract.fields()
   Field spec;
   FieldStatistics statistics;
+  double imputed = 0;  // after the maps
   std::unique_ptr<Transform> transform;
-  std::size_t source = 0;  // in source_fields()
-  std::size_t offset = 0;  // of its first float in the tensor's row
+  std::optional<ColumnValues> values = std::nullopt;  // where values come mapped or imputed
+  std::size_t source = 0;                             // in source_fields()
+  std::size_t offset = 0;                             // of its first value in the tensor's row
 
-  bool has_indicator() const { return spec.missing == Missing::kIndicator; }
+  bool has_ids() const { return transform->ids() > 0; }
+  /// Of ids a missing value is one.
+  bool has_indicator() const { return spec.missing == Missing::kIndicator && !has_ids(); }
+  bool imputes() const { return spec.missing == Missing::kImpute || has_indicator(); }
 };
 
-/// A tensor of floats and the inputs that fill it.
-struct FloatTensor {
+/// A tensor and the inputs that fill it.
+struct InputTensor {
   std::size_t tensor = 0;
-  std::size_t width = 0;
+  std::size_t row_bytes = 0;
   std::vector<std::size_t> inputs;
 };
 
@@ -44,11 +50,13 @@ struct FeaturePipeline::State {
 
   std::vector<PipelineInput> inputs;
   std::optional<PipelineColumn> label;
+  LabelScale label_scale;
   std::optional<PipelineColumn> weight;
-  std::vector<FloatTensor> float_tensors;
+  std::vector<InputTensor> input_tensors;
   std::size_t label_tensor = 0;
   std::vector<TensorSpec> tensors;
   std::vector<std::string> feature_names;
+  std::vector<std::string> category_names;
   std::vector<std::size_t> source_fields;
 
   std::size_t add_source(std::size_t field) {
@@ -56,15 +64,22 @@ struct FeaturePipeline::State {
     return source_fields.size() - 1;
   }
   void lay_out(const Contract& contract);
+  void add_numbers();
+  void add_categories();
   void add_array(std::size_t input);
   void add_column(const Contract& contract, Role role, std::optional<PipelineColumn>& column);
-  void fill(const FloatTensor& tensor, std::span<const std::span<const std::byte>> columns,
+  void fill(const InputTensor& tensor, std::span<const std::span<const std::byte>> columns,
             Targets targets) const;
-  void mark_missing(const PipelineInput& input, std::span<const std::byte> column,
+  void apply_mapped(const PipelineInput& input, std::span<const std::byte> column,
                     std::span<const RowTarget> rows) const;
-  void check_finite(const FloatTensor& tensor, std::span<const RowTarget> rows) const;
+  void check_finite(const InputTensor& tensor, std::span<const RowTarget> rows) const;
   void fill_label(std::span<const std::byte> column, Targets targets) const;
   void fill_weights(std::span<const std::byte> column, Targets targets) const;
 };
+
+/// The field as its fitted transform knows it: of doubles where values come mapped or imputed.
+Field as_transformed(const Field& field);
+/// The last step's transform, or "none" after maps alone.
+const TransformStep& fitted_step(const Field& field);
 
 }  // namespace muster

@@ -41,7 +41,7 @@ void FeaturePipeline::scatter(std::span<const std::span<const std::byte>> column
   while (!targets.empty()) {
     const std::span<const Target> tile = targets.first(std::min(kTile, targets.size()));
     targets = targets.subspan(tile.size());
-    for (const FloatTensor& tensor : state.float_tensors) state.fill(tensor, columns, tile);
+    for (const InputTensor& tensor : state.input_tensors) state.fill(tensor, columns, tile);
     if (state.label) state.fill_label(columns[state.label->source], tile);
     if (state.weight) {
       state.fill_weights(columns[state.weight->source], tile);
@@ -51,49 +51,62 @@ void FeaturePipeline::scatter(std::span<const std::span<const std::byte>> column
   }
 }
 
-void FeaturePipeline::State::fill(const FloatTensor& tensor,
+void FeaturePipeline::State::fill(const InputTensor& tensor,
                                   std::span<const std::span<const std::byte>> columns,
                                   Targets targets) const {
   std::array<RowTarget, kTile> places;
   for (std::size_t i = 0; i < targets.size(); ++i) {
     const Target& target = targets[i];
     places[i] = {target.row_in_block,
-                 target.batch->floats(tensor.tensor) + target.row_in_batch * tensor.width};
+                 target.batch->data(tensor.tensor) + target.row_in_batch * tensor.row_bytes};
   }
   const std::span<const RowTarget> rows{places.data(), targets.size()};
   bool can_be_bad = false;
   for (const std::size_t number : tensor.inputs) {
     const PipelineInput& input = inputs[number];
-    input.transform->apply(columns[input.source], rows, input.offset);
-    if (input.has_indicator()) mark_missing(input, columns[input.source], rows);
-    can_be_bad = can_be_bad || is_float(input.spec.dtype);
+    if (input.values) {
+      apply_mapped(input, columns[input.source], rows);
+    } else {
+      input.transform->apply(columns[input.source], rows, input.offset);
+    }
+    can_be_bad = can_be_bad || (!input.has_ids() && (input.values || is_float(input.spec.dtype)));
   }
   if (can_be_bad) check_finite(tensor, rows);
 }
 
-void FeaturePipeline::State::mark_missing(const PipelineInput& input, std::span<const std::byte> column,
+/// Through doubles: a tile of rows, mapped and imputed, stands for the block.
+void FeaturePipeline::State::apply_mapped(const PipelineInput& input, std::span<const std::byte> column,
                                           std::span<const RowTarget> rows) const {
-  visit(input.spec.dtype, [&]<typename T>(T*) {
-    const auto* values = reinterpret_cast<const T*>(column.data());
-    for (const RowTarget& row : rows) {
-      float* out = row.out + input.offset;
-      bool missing = false;
-      if constexpr (std::is_floating_point_v<T>) missing = std::isnan(values[row.row_in_block]);
-      out[0] = missing ? 0.0F : out[0];
-      out[1] = missing ? 1.0F : 0.0F;
-    }
-  });
+  const std::size_t width = input.spec.values_per_row();
+  std::array<std::uint32_t, kTile> numbers;
+  std::array<RowTarget, kTile> places;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    numbers[i] = rows[i].row_in_block;
+    places[i] = {static_cast<std::uint32_t>(i), rows[i].out};
+  }
+  std::array<double, kTile> few;
+  std::vector<double> many(width > 1 ? rows.size() * width : 0);
+  const std::span<double> values = width > 1 ? std::span(many) : std::span(few).first(rows.size());
+  input.values->read(column, {numbers.data(), rows.size()}, values);
+  const std::size_t flag = input.offset + input.transform->width();
+  for (std::size_t i = 0; i < rows.size() && input.imputes(); ++i) {
+    const bool missing = std::isnan(values[i]);
+    if (missing) values[i] = input.imputed;
+    if (input.has_indicator()) rows[i].floats()[flag] = missing ? 1.0F : 0.0F;
+  }
+  input.transform->apply(std::as_bytes(values), {places.data(), rows.size()}, input.offset);
 }
 
-void FeaturePipeline::State::check_finite(const FloatTensor& tensor, std::span<const RowTarget> rows) const {
+void FeaturePipeline::State::check_finite(const InputTensor& tensor, std::span<const RowTarget> rows) const {
   for (const RowTarget& row : rows) {
-    if (!any_not_finite(row.out, tensor.width)) continue;
+    if (!any_not_finite(row.floats(), tensor.row_bytes / sizeof(float))) continue;
     for (const std::size_t number : tensor.inputs) {
       const PipelineInput& input = inputs[number];
-      if (!any_not_finite(row.out + input.offset, input.transform->width())) continue;
+      if (!any_not_finite(row.floats() + input.offset, input.transform->width())) continue;
       throw BadValue(
-          fmt::format("a value of field '{}' is NaN, infinite or too large for a float32; mend the data, or "
-                      "declare 'missing: indicator' where NaN means missing",
+          fmt::format("a value of field '{}' is NaN, infinite, too large for a float32, or nothing that its "
+                      "transforms can take; mend the data, or declare 'missing: indicator' where NaN means "
+                      "missing",
                       input.spec.name),
           input.spec, input.field, row.row_in_block);
     }

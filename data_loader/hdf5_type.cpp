@@ -66,7 +66,8 @@ TypeInfo describe_type(hid_t type) {
     case H5T_ENUM:
       return describe_enum(type);
     case H5T_STRING:
-      return {{}, H5Tis_variable_str(type) > 0 ? "variable-length string" : "string", false};
+      if (H5Tis_variable_str(type) > 0) return {DType::kString, "variable-length string", false, 0};
+      return {DType::kString, fmt::format("string of {} bytes", H5Tget_size(type)), false, H5Tget_size(type)};
     case H5T_COMPOUND:
       return {{}, "compound", false};
     case H5T_ARRAY:
@@ -107,9 +108,19 @@ hid_t little_endian(DType type) {
     case DType::kFloat32:
       return H5T_IEEE_F32LE;
     case DType::kFloat64:
+      return H5T_IEEE_F64LE;
+    case DType::kString:
       break;
   }
-  return H5T_IEEE_F64LE;
+  refuse_text();
+}
+
+Handle text_type(std::size_t bytes, H5T_cset_t characters) {
+  Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type.get(), bytes);
+  H5Tset_strpad(type.get(), H5T_STR_NULLPAD);
+  H5Tset_cset(type.get(), characters);
+  return type;
 }
 
 std::string filter_name(H5Z_filter_t filter) {

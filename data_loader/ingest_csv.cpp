@@ -24,6 +24,7 @@ struct CsvSpec {
   CellRules rules;
   std::map<std::string, std::map<std::string, double, std::less<>>> values;  ///< by field
   std::map<std::string, std::string> columns;  ///< field to name or number of its column
+  std::map<std::string, double> above;         ///< by field
 };
 
 char one_character(const YamlNode& node) {
@@ -70,6 +71,12 @@ CsvSpec parse_spec(const YamlNode& node, const IngestContext& context) {
       for (const auto& [text, number] : map.entries()) spec.values[field][text] = number.as_number();
     }
   }
+  if (const YamlNode* above = node.find("above")) {
+    for (const auto& [field, number] : above->entries()) {
+      refuse_unknown_field(number, field, context.fields);
+      spec.above[field] = number.as_number();
+    }
+  }
   node.refuse_unread();  // before a long file is read
   return spec;
 }
@@ -86,6 +93,8 @@ class CsvSource : public RowSource {
       rules_.push_back(spec_.rules);
       if (const auto found = spec_.values.find(field.name); found != spec_.values.end())
         rules_.back().values = found->second;
+      if (const auto found = spec_.above.find(field.name); found != spec_.above.end())
+        rules_.back().above = found->second;
     }
     count_rows();
     open();
@@ -95,7 +104,7 @@ class CsvSource : public RowSource {
   const std::vector<Field>& fields() const override { return fields_; }
 
   void read(std::uint64_t rows, std::span<std::vector<std::byte>> columns) override {
-    for (std::size_t i = 0; i < fields_.size(); ++i) columns[i].resize(rows * size_of(fields_[i].dtype));
+    for (std::size_t i = 0; i < fields_.size(); ++i) columns[i].resize(rows * fields_[i].value_bytes());
     for (std::uint64_t row = 0; row < rows;) {
       if (!reader_->next())
         throw Error(ErrorCode::kData, "has fewer rows than a moment ago: does somebody write it?",
@@ -166,7 +175,7 @@ class CsvSource : public RowSource {
     for (std::size_t i = 0; i < fields_.size(); ++i) {
       if (column_of_field_[i] >= width_)
         return fmt::format("there is no column {} for '{}'", column_of_field_[i] + 1, fields_[i].name);
-      const std::size_t bytes = size_of(fields_[i].dtype);
+      const std::size_t bytes = fields_[i].value_bytes();
       std::string wrong = parse_cell(fields_[i], rules_[i], cells[column_of_field_[i]],
                                      std::span(columns[i]).subspan(row * bytes, bytes));
       if (!wrong.empty()) return wrong;
@@ -177,7 +186,8 @@ class CsvSource : public RowSource {
   void count_rows() {
     open();
     FaultList faults(kShownFaults);
-    std::vector<std::vector<std::byte>> one(fields_.size(), std::vector<std::byte>(sizeof(double)));
+    std::vector<std::vector<std::byte>> one;
+    for (const Field& field : fields_) one.emplace_back(field.value_bytes());
     while (reader_->next()) {
       const std::string wrong = parse_row(one, 0);
       if (wrong.empty()) {

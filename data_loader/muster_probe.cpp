@@ -58,12 +58,18 @@ void set_alarm(double seconds) {
 /// Bytes that the dataset says it holds, at one byte for what is no number; the largest number if that
 /// overflows.
 std::uint64_t declared_bytes(const DatasetLayout& layout) {
-  std::uint64_t bytes = layout.dtype ? muster::size_of(*layout.dtype) : 1;
+  const bool text = layout.dtype == muster::DType::kString;
+  std::uint64_t bytes = text           ? std::max<std::uint64_t>(1, layout.text_bytes)
+                        : layout.dtype ? muster::size_of(*layout.dtype)
+                                       : 1;
   for (const std::uint64_t extent : layout.shape) {
     if (__builtin_mul_overflow(bytes, extent, &bytes)) return std::numeric_limits<std::uint64_t>::max();
   }
   return bytes;
 }
+
+/// Texts of variable length that are longer are no business of a contract anyway.
+constexpr std::uint64_t kLongestText = std::uint64_t{1} << 24;
 
 /// Reads the first and the last row, so that broken chunk indexes and filters show. A filter that is not here
 /// is no damage.
@@ -72,6 +78,7 @@ void try_rows(muster::PartitionFile& file, const DatasetLayout& layout) {
   muster::Field field;
   field.name = field.path = layout.path;
   field.dtype = *layout.dtype;
+  if (field.is_text()) field.length = layout.text_bytes > 0 ? layout.text_bytes : kLongestText;
   field.shape.assign(layout.shape.begin() + 1, layout.shape.end());
   if (field.bytes_per_row() > kMostRowBytes) return;
   std::vector<std::byte> row(field.bytes_per_row());
@@ -80,8 +87,13 @@ void try_rows(muster::PartitionFile& file, const DatasetLayout& layout) {
 }
 
 Json to_json(const DatasetLayout& layout) {
-  Json json{{"path", layout.path},   {"type", layout.type_name},  {"shape", layout.shape},
-            {"chunk", layout.chunk}, {"filters", layout.filters}, {"has_filters", layout.has_filters}};
+  Json json{{"path", layout.path},
+            {"type", layout.type_name},
+            {"shape", layout.shape},
+            {"chunk", layout.chunk},
+            {"filters", layout.filters},
+            {"has_filters", layout.has_filters},
+            {"text_bytes", layout.text_bytes}};
   if (layout.dtype) json["dtype"] = std::string(muster::to_string(*layout.dtype));
   return json;
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <map>
 
 #include "core/text.h"
@@ -23,6 +24,7 @@ constexpr std::uint64_t kChunkCache = std::uint64_t{1} << 20;
 struct OpenDataset {
   hdf5::Handle dataset;
   hdf5::TypeInfo type;
+  H5T_cset_t characters = H5T_CSET_ASCII;
   H5S_class_t space = H5S_NO_CLASS;
   std::vector<hsize_t> shape;
   std::vector<hsize_t> chunk;
@@ -134,6 +136,7 @@ struct PartitionFile::State {
     if (!type.valid() || !space.valid() || !properties.valid())
       fail_reading("cannot describe the dataset", where(name));
     opened.type = hdf5::describe_type(type.get());
+    if (opened.type.dtype == DType::kString) opened.characters = H5Tget_cset(type.get());
     opened.space = H5Sget_simple_extent_type(space.get());
     opened.shape.resize(static_cast<std::size_t>(std::max(0, H5Sget_simple_extent_ndims(space.get()))));
     H5Sget_simple_extent_dims(space.get(), opened.shape.data(), nullptr);
@@ -169,6 +172,11 @@ struct PartitionFile::State {
     if (type.dtype != field.dtype && !(type.boolean && field.dtype == DType::kUInt8)) {
       throw Error(ErrorCode::kData,
                   fmt::format("is {}, the contract says {}", type.name, to_string(field.dtype)),
+                  where(field.path));
+    }
+    if (field.is_text() && type.text_bytes > field.length) {
+      throw Error(ErrorCode::kData,
+                  fmt::format("is a {}, the contract says at most {}", type.name, field.length),
                   where(field.path));
     }
     if (dataset.shape.empty()) {
@@ -207,6 +215,36 @@ struct PartitionFile::State {
     dataset.caches_chunks = true;
   }
 
+  /// Texts that the library allocates one by one, into their padded places.
+  void read_variable_texts(const Field& field, const OpenDataset& dataset, hid_t target, hid_t source,
+                           hsize_t first, std::span<std::byte> out) {
+    std::vector<char*> texts(out.size() / field.length, nullptr);
+    const hdf5::Handle type = hdf5::text_type(H5T_VARIABLE, dataset.characters);
+    const bool fine = H5Dread(dataset.dataset.get(), type.get(), target, source, H5P_DEFAULT,
+                              static_cast<void*>(texts.data())) >= 0;
+    const std::string failure = fine ? "" : hdf5::last_failure().message;
+    std::optional<std::size_t> too_long;
+    for (std::size_t i = 0; i < texts.size() && fine; ++i) {
+      const std::size_t length = texts[i] == nullptr ? 0 : std::strlen(texts[i]);
+      if (length > field.length) {
+        too_long = i;
+        break;
+      }
+      const auto place = out.subspan(i * field.length, field.length);
+      std::fill(place.begin(), place.end(), std::byte{0});
+      if (length > 0) std::memcpy(place.data(), texts[i], length);
+    }
+    const std::size_t longest = too_long ? std::strlen(texts[*too_long]) : 0;
+    H5Dvlen_reclaim(type.get(), target, H5P_DEFAULT, static_cast<void*>(texts.data()));
+    if (!fine)
+      throw Error(ErrorCode::kData, "cannot read these rows: " + failure,
+                  fmt::format("{}[{}..]", where(field.path), first));
+    if (too_long)
+      throw Error(ErrorCode::kData,
+                  fmt::format("is a text of {} bytes, the contract says at most {}", longest, field.length),
+                  fmt::format("{}[{}]", where(field.path), first + *too_long / field.values_per_row()));
+  }
+
   void read(const Field& field, hsize_t first, hsize_t rows, std::span<std::byte> out) {
     OpenDataset& dataset = check(field);
     ensure(first <= dataset.shape[0] && rows <= dataset.shape[0] - first &&
@@ -223,9 +261,15 @@ struct PartitionFile::State {
     const hdf5::Handle source(H5Screate_simple(rank, dataset.shape.data(), nullptr), H5Sclose);
     H5Sselect_hyperslab(source.get(), H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr);
     const std::string at = fmt::format("{}[{}..{}]", where(field.path), first, first + rows - 1);
-    if (H5Dread(dataset.dataset.get(), hdf5::little_endian(field.dtype), target.get(), source.get(),
-                H5P_DEFAULT, out.data()) < 0) {
-      fail_reading("cannot read these rows", at);
+    const bool variable = field.is_text() && dataset.type.text_bytes == 0;
+    if (variable) {
+      read_variable_texts(field, dataset, target.get(), source.get(), first, out);
+    } else {
+      const hdf5::Handle text =
+          field.is_text() ? hdf5::text_type(field.length, dataset.characters) : hdf5::Handle();
+      const hid_t type = field.is_text() ? text.get() : hdf5::little_endian(field.dtype);
+      if (H5Dread(dataset.dataset.get(), type, target.get(), source.get(), H5P_DEFAULT, out.data()) < 0)
+        fail_reading("cannot read these rows", at);
     }
     if (const std::uint64_t now = current_size(); now < size) {
       throw Error(ErrorCode::kData,
@@ -256,6 +300,7 @@ std::vector<DatasetLayout> PartitionFile::layouts() {
     layout.path = name;
     layout.dtype = dataset.type.dtype;
     layout.type_name = dataset.type.name;
+    layout.text_bytes = dataset.type.text_bytes;
     layout.shape.assign(dataset.shape.begin(), dataset.shape.end());
     layout.chunk.assign(dataset.chunk.begin(), dataset.chunk.end());
     for (const H5Z_filter_t filter : dataset.filters) {

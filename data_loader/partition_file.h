@@ -21,8 +21,9 @@ namespace muster {
 struct DatasetLayout {
   std::string path;
   std::optional<DType>
-      dtype;  ///< nothing if it is no plain number (string, compound, …); big-endian types count
-  std::string type_name;  ///< for messages: "string", "compound", "big-endian float32", …
+      dtype;  ///< nothing if it is no plain number or text (compound, …); big-endian types count
+  std::string type_name;         ///< for messages: "string", "compound", "big-endian float32", …
+  std::uint64_t text_bytes = 0;  ///< of a text of fixed size; 0: variable
   std::vector<std::uint64_t> shape;
   std::vector<std::uint64_t> chunk;  ///< empty if contiguous
   std::vector<std::string> filters;  ///< "deflate", "shuffle", …

@@ -8,7 +8,9 @@
 #include <type_traits>
 
 #include "data_loader/column_check.h"
+#include "data_loader/field_summary.h"
 #include "data_loader/partition_file.h"
+#include "data_loader/row_index.h"
 #include "data_loader/split_assigner.h"
 
 namespace muster {
@@ -53,18 +55,24 @@ std::vector<std::size_t> fields_by_name(const Contract& contract) {
 
 namespace {
 
+bool is_stratified(const Contract& contract) {
+  const auto* rule = std::get_if<FractionSplit>(&contract.splits());
+  return rule != nullptr && rule->stratified;
+}
+
 class Scanner {
  public:
   Scanner(const Contract& contract, const Partition& partition, std::uint32_t number,
-          std::filesystem::path path, PartitionScan& scan)
+          const std::vector<std::uint64_t>& rows_before, std::filesystem::path path, PartitionScan& scan)
       : contract_(contract),
         partition_(partition),
         number_(number),
         path_(std::move(path)),
         file_(path_),
-        assigner_(contract),
+        assigner_(contract, rows_before),
         by_name_(fields_by_name(contract)),
         columns_(contract.fields().size()),
+        stratified_(is_stratified(contract)),
         scan_(scan) {}
 
   void run() {
@@ -91,16 +99,112 @@ class Scanner {
     const Sha256 block_hash = hasher.finish();
     content_.update(std::as_bytes(std::span(block_hash.bytes)));
     const int field = assigner_.field();
-    const auto splits = assigner_.assign(
+    auto splits = assigner_.assign(
         number_, first, rows,
         field < 0 ? std::span<const std::byte>() : columns_[static_cast<std::size_t>(field)]);
+    note_label_numbers(rows);
+    leave_out(splits);
+    note_unique(first, rows);
+    note_times(splits);
     count_labels(splits);
     scan_.splits.insert(scan_.splits.end(), splits.begin(), splits.end());
   }
 
+  std::vector<std::byte>& column(const Field& field) {
+    return columns_[static_cast<std::size_t>(&field - contract_.fields().data())];
+  }
+
+  /// Counts missing values, and takes rows that lack what they must have out of their splits.
+  void leave_out(std::span<std::uint8_t> splits) {
+    std::vector<bool> dropped(splits.size(), false);
+    for (const Field& field : contract_.fields()) {
+      if (!field.can_be_missing()) continue;
+      const std::vector<bool> missing = missing_rows(field, splits.size());
+      const auto count = static_cast<std::uint64_t>(std::count(missing.begin(), missing.end(), true));
+      scan_.missing[field.name] += count;
+      if (field.missing != Missing::kDrop) continue;
+      scan_.dropped[field.name] += count;
+      for (std::size_t row = 0; row < missing.size(); ++row) dropped[row] = dropped[row] || missing[row];
+    }
+    for (std::size_t row = 0; row < splits.size(); ++row) {
+      if (!dropped[row]) continue;
+      splits[row] = RowIndex::kNone;
+      if (stratified_)
+        scan_.label_numbers[scan_.label_numbers.size() - splits.size() + row] = RowIndex::kNone;
+      ++scan_.dropped_rows;
+    }
+  }
+
+  std::vector<bool> missing_rows(const Field& field, std::size_t rows) {
+    std::vector<bool> missing(rows, false);
+    if (field.is_text()) {
+      for (std::size_t row = 0; row < rows; ++row) missing[row] = text_at(field, column(field), row).empty();
+      return missing;
+    }
+    visit(field.dtype, [&]<typename T>(T*) {
+      const auto* values = reinterpret_cast<const T*>(column(field).data());
+      for (std::size_t row = 0; row < rows; ++row) missing[row] = field.is_missing(values[row]);
+    });
+    return missing;
+  }
+
+  void note_unique(std::uint64_t first, std::uint64_t rows) {
+    for (const Field& field : contract_.fields()) {
+      if (!field.unique) continue;
+      std::vector<UniqueValue>& values = scan_.unique[field.name];
+      const std::vector<bool> missing = missing_rows(field, rows);
+      for (std::uint64_t row = 0; row < rows; ++row) {
+        if (!(field.can_be_missing() && missing[row]))
+          values.push_back({key_of(field, row), number_, first + row});
+      }
+    }
+  }
+
+  std::array<std::uint64_t, 2> key_of(const Field& field, std::uint64_t row) {
+    std::array<std::uint64_t, 2> key{};
+    if (field.is_text()) {
+      const Sha256 hash = sha256(std::as_bytes(std::span(text_at(field, column(field), row))));
+      std::memcpy(key.data(), hash.bytes.data(), sizeof key);
+      return key;
+    }
+    return visit(field.dtype, [&]<typename T>(T*) {
+      key[0] = static_cast<std::uint64_t>(reinterpret_cast<const T*>(column(field).data())[row]);
+      return key;
+    });
+  }
+
+  void note_times(std::span<const std::uint8_t> splits) {
+    const Field* time = contract_.only(Role::kTime);
+    if (time == nullptr) return;
+    visit(time->dtype, [&]<typename T>(T*) {
+      const auto* values = reinterpret_cast<const T*>(column(*time).data());
+      for (std::size_t row = 0; row < splits.size(); ++row) {
+        if (time->is_missing(values[row])) continue;
+        const auto at = static_cast<double>(values[row]);
+        scan_.times[splits[row]].add({at, at});
+      }
+    });
+  }
+
+  /// The place of each row's label among the allowed ones; values beyond them are faults anyway.
+  void note_label_numbers(std::uint64_t rows) {
+    if (!stratified_) return;
+    const Field& label = *contract_.only(Role::kLabel);
+    visit(label.dtype, [&]<typename T>(T*) {
+      const auto* values = reinterpret_cast<const T*>(column(label).data());
+      for (std::uint64_t row = 0; row < rows; ++row) {
+        const auto place =
+            std::lower_bound(label.allowed.begin(), label.allowed.end(), static_cast<double>(values[row]));
+        const bool known = place != label.allowed.end() && *place == static_cast<double>(values[row]);
+        scan_.label_numbers.push_back(known ? static_cast<std::uint8_t>(place - label.allowed.begin())
+                                            : RowIndex::kNone);
+      }
+    });
+  }
+
   void count_labels(std::span<const std::uint8_t> splits) {
     const Field* label = contract_.only(Role::kLabel);
-    if (label == nullptr || is_float(label->dtype)) return;
+    if (label == nullptr || stratified_ || is_float(label->dtype)) return;
     const std::vector<std::byte>& column =
         columns_[static_cast<std::size_t>(label - contract_.fields().data())];
     visit(label->dtype, [&]<typename T>(T*) {
@@ -121,18 +225,19 @@ class Scanner {
   std::vector<std::size_t> by_name_;
   std::vector<std::vector<std::byte>> columns_;
   Sha256Hasher content_;
+  bool stratified_;
   PartitionScan& scan_;
 };
 
 }  // namespace
 
 PartitionScan scan_partition(const Contract& contract, const Partition& partition, std::uint32_t number,
-                             const std::filesystem::path& file, std::size_t keep_faults) {
-  PartitionScan scan{
-      .faults = FaultList(keep_faults), .content = {}, .entry = {}, .splits = {}, .labels = {}};
+                             const std::vector<std::uint64_t>& rows_before, const std::filesystem::path& file,
+                             std::size_t keep_faults) {
+  PartitionScan scan(keep_faults);
   try {
     scan.entry.stamp = PartitionStamp::of(file);
-    Scanner(contract, partition, number, file, scan).run();
+    Scanner(contract, partition, number, rows_before, file, scan).run();
     if (PartitionStamp::of(file) != scan.entry.stamp) {
       scan.faults.add(Error(ErrorCode::kData,
                             "changed while it was read: validate again when nobody writes it",

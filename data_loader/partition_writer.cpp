@@ -24,6 +24,7 @@ constexpr unsigned kDeflateLevel = 4;
 struct Column {
   Field field;
   std::vector<std::byte> pending;  ///< room for one block
+  hdf5::Handle type;
   hdf5::Handle dataset;
 };
 
@@ -36,7 +37,7 @@ hdf5::Handle dataset_properties(const Field& field, std::uint32_t block_rows, Co
               H5Pset_obj_track_times(properties.get(), false) >= 0 &&
               H5Pset_fill_time(properties.get(), H5D_FILL_TIME_ALLOC) >= 0;  // the last chunk's rest: zeros
   if (codec == Codec::kGzip) {
-    if (size_of(field.dtype) > 1) fine = fine && H5Pset_shuffle(properties.get()) >= 0;
+    if (!field.is_text() && size_of(field.dtype) > 1) fine = fine && H5Pset_shuffle(properties.get()) >= 0;
     fine = fine && H5Pset_deflate(properties.get(), kDeflateLevel) >= 0;
   }
   ensure(fine, "libhdf5 takes no chunks of {} rows for '{}': {}", block_rows, field.path,
@@ -116,10 +117,12 @@ struct PartitionWriter::State {
     const hdf5::Handle properties = dataset_properties(column.field, block_rows, codec);
     const hdf5::Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose);
     H5Pset_chunk_cache(access.get(), 1, 0, 0);  // whole chunks are written once: nothing to cache
-    column.dataset =
-        hdf5::Handle(H5Dcreate2(file.get(), name.c_str(), hdf5::little_endian(column.field.dtype),
-                                space.get(), H5P_DEFAULT, properties.get(), access.get()),
-                     H5Dclose);
+    column.type = column.field.is_text()
+                      ? hdf5::text_type(column.field.length, H5T_CSET_UTF8)
+                      : hdf5::Handle(H5Tcopy(hdf5::little_endian(column.field.dtype)), H5Tclose);
+    column.dataset = hdf5::Handle(H5Dcreate2(file.get(), name.c_str(), column.type.get(), space.get(),
+                                             H5P_DEFAULT, properties.get(), access.get()),
+                                  H5Dclose);
     if (!column.dataset.valid()) fail_storage(fmt::format("create the dataset '{}'", name).c_str());
     column.pending.resize(block_rows * column.field.bytes_per_row());
   }
@@ -156,8 +159,8 @@ struct PartitionWriter::State {
     const hdf5::Handle source(H5Screate_simple(static_cast<int>(count.size()), count.data(), nullptr),
                               H5Sclose);
     H5Sselect_hyperslab(target.get(), H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr);
-    if (H5Dwrite(column.dataset.get(), hdf5::little_endian(column.field.dtype), source.get(), target.get(),
-                 H5P_DEFAULT, column.pending.data()) < 0) {
+    if (H5Dwrite(column.dataset.get(), column.type.get(), source.get(), target.get(), H5P_DEFAULT,
+                 column.pending.data()) < 0) {
       fail_storage("write the partition");
     }
   }
@@ -191,7 +194,10 @@ struct PartitionWriter::State {
   }
 
   bool release() {
-    for (Column& column : columns) column.dataset.reset();
+    for (Column& column : columns) {
+      column.dataset.reset();
+      column.type.reset();
+    }
     return file.reset();
   }
 };

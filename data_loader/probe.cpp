@@ -179,6 +179,7 @@ Answer parse_answer(const std::string& line, const std::string& file) {
     layout.chunk = member<std::vector<std::uint64_t>>(entry, "chunk", file);
     layout.filters = member<std::vector<std::string>>(entry, "filters", file);
     layout.has_filters = member<bool>(entry, "has_filters", file);
+    layout.text_bytes = member<std::uint64_t>(entry, "text_bytes", file);
     layouts.push_back(std::move(layout));
   }
   return layouts;

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -121,6 +119,12 @@ FieldStatistics FieldStatistics::of(DType type, std::span<const std::byte> colum
   });
 }
 
+FieldStatistics FieldStatistics::of(std::span<const double> values) {
+  Accumulator accumulator;
+  accumulator.add(values.data(), values.size());
+  return accumulator.finish();
+}
+
 FieldStatistics FieldStatistics::merge(const FieldStatistics& left, const FieldStatistics& right) {
   if (left.count == 0 || right.count == 0) {
     FieldStatistics result = left.count == 0 ? right : left;
@@ -156,97 +160,6 @@ FieldStatistics FieldStatistics::from_json(const Json& json, const std::string& 
   result.m2 = member<double>(json, "m2", where);
   result.minimum = member<double>(json, "minimum", where);
   result.maximum = member<double>(json, "maximum", where);
-  return result;
-}
-
-namespace {
-
-StatisticsTree::Statistics merge_all(const StatisticsTree::Statistics& left,
-                                     const StatisticsTree::Statistics& right) {
-  ensure(left.size() == right.size(), "statistics of {} and of {} fields do not merge", left.size(),
-         right.size());
-  StatisticsTree::Statistics result;
-  result.reserve(left.size());
-  for (std::size_t i = 0; i < left.size(); ++i) result.push_back(FieldStatistics::merge(left[i], right[i]));
-  return result;
-}
-
-template <typename T>
-void put(std::vector<std::byte>& bytes, const T& value) {
-  const auto raw = std::bit_cast<std::array<std::byte, sizeof(T)>>(value);
-  bytes.insert(bytes.end(), raw.begin(), raw.end());
-}
-
-template <typename T>
-T take(std::span<const std::byte>& bytes) {
-  ensure(bytes.size() >= sizeof(T), "serialized statistics end too early");
-  T value;
-  std::memcpy(&value, bytes.data(), sizeof(T));
-  bytes = bytes.subspan(sizeof(T));
-  return value;
-}
-
-}  // namespace
-
-void StatisticsTree::insert(std::uint32_t level, std::uint32_t index, Statistics node) {
-  for (auto sibling = nodes_.find({level, index ^ 1U}); sibling != nodes_.end();
-       sibling = nodes_.find({level, index ^ 1U})) {
-    node = (index & 1U) != 0 ? merge_all(sibling->second, node) : merge_all(node, sibling->second);
-    nodes_.erase(sibling);
-    ++level;
-    index >>= 1U;
-  }
-  ensure(nodes_.try_emplace({level, index}, std::move(node)).second,
-         "statistics of the same blocks were added twice (level {}, index {})", level, index);
-}
-
-void StatisticsTree::add(std::uint32_t block, Statistics leaf) { insert(0, block, std::move(leaf)); }
-
-void StatisticsTree::absorb(const StatisticsTree& other) {
-  for (const auto& [place, node] : other.nodes_) insert(place.first, place.second, node);
-}
-
-std::vector<std::byte> StatisticsTree::serialize() const {
-  std::vector<std::byte> bytes;
-  put(bytes, static_cast<std::uint64_t>(nodes_.size()));
-  for (const auto& [place, node] : nodes_) {
-    put(bytes, place.first);
-    put(bytes, place.second);
-    put(bytes, static_cast<std::uint64_t>(node.size()));
-    for (const FieldStatistics& field : node) put(bytes, field);
-  }
-  return bytes;
-}
-
-StatisticsTree StatisticsTree::deserialize(std::span<const std::byte> bytes) {
-  StatisticsTree tree;
-  const auto nodes = take<std::uint64_t>(bytes);
-  for (std::uint64_t i = 0; i < nodes; ++i) {
-    const auto level = take<std::uint32_t>(bytes);
-    const auto index = take<std::uint32_t>(bytes);
-    const auto fields = take<std::uint64_t>(bytes);
-    ensure(fields <= bytes.size() / sizeof(FieldStatistics), "serialized statistics end too early");
-    Statistics node;
-    for (std::uint64_t field = 0; field < fields; ++field) node.push_back(take<FieldStatistics>(bytes));
-    tree.insert(level, index, std::move(node));
-  }
-  ensure(bytes.empty(), "serialized statistics have {} bytes too many", bytes.size());
-  return tree;
-}
-
-StatisticsTree::Statistics StatisticsTree::root(std::uint32_t blocks) const {
-  // The complete sub-trees of [0, blocks) are the set bits of `blocks`; the smallest one is the rightmost.
-  ensure(nodes_.size() == static_cast<std::size_t>(std::popcount(blocks)),
-         "statistics of {} blocks need {} nodes, there are {}", blocks, std::popcount(blocks), nodes_.size());
-  Statistics result;
-  bool first = true;
-  for (std::uint32_t level = 0; level < 32; ++level) {
-    if ((blocks >> level & 1U) == 0) continue;
-    const auto node = nodes_.find({level, (blocks >> level) - 1});
-    ensure(node != nodes_.end(), "statistics of some blocks of {} are absent", blocks);
-    result = first ? node->second : merge_all(node->second, result);
-    first = false;
-  }
   return result;
 }
 

@@ -32,27 +32,34 @@ class Scale : public Transform {
   double divisor_;
 };
 
-std::unique_ptr<Transform> fit(const Field& field, const FieldStatistics&) {
-  if (is_float(field.dtype)) {
-    fail(ErrorCode::kConfig,
-         "field '{}' is {}: transform 'scale' is for integer types; use 'standardize' or 'none'", field.name,
-         to_string(field.dtype));
-  }
+void check(const Field& field, const Json&) {
+  if (!is_float(field.dtype) && !field.is_text() && !field.can_be_missing()) return;
+  fail(
+      ErrorCode::kConfig,
+      "field '{}' is {}: transform 'scale' is for integer types without missing values; use 'standardize' or "
+      "'none'",
+      field.name, to_string(field.dtype));
+}
+
+std::unique_ptr<Transform> fit(const Field& field, const Json&, const FieldSummary&) {
   const double largest =
       visit(field.dtype, []<typename T>(T*) { return static_cast<double>(std::numeric_limits<T>::max()); });
   return std::make_unique<Scale>(field, largest);
 }
 
-std::unique_ptr<Transform> load(const Field& field, const Json& json) {
+std::unique_ptr<Transform> load(const Field& field, const Json&, const Json& json) {
   const std::string where = "transform 'scale' of field '" + field.name + "'";
   const auto divisor = member<double>(json, "divisor", where);
   if (!(divisor > 0)) throw Error(ErrorCode::kStorage, "'divisor' is not greater than 0", where);
   return std::make_unique<Scale>(field, divisor);
 }
 
-const bool kRegistered = transforms().add(
-    "scale",
-    {.fit = fit, .load = load, .help = "x / the largest value of the integer type: images to [0, 1]"});
+const bool kRegistered =
+    transforms().add("scale", {.options = {},
+                               .fit = fit,
+                               .load = load,
+                               .check = check,
+                               .help = "x / the largest value of the integer type: images to [0, 1]"});
 
 }  // namespace
 

@@ -36,22 +36,31 @@ class Standardize : public Transform {
   double factor_;
 };
 
-std::unique_ptr<Transform> fit(const Field& field, const FieldStatistics& statistics) {
+void refuse_texts(const Field& field, const Json&) {
+  if (field.is_text()) fail(ErrorCode::kConfig, "'standardize' is for numbers, this is a text");
+}
+
+std::unique_ptr<Transform> fit(const Field& field, const Json&, const FieldSummary& summary) {
+  const FieldStatistics& statistics = summary.numbers;
   // Rounding can leave a constant field with a tiny deviation: the range tells.
   const bool constant = statistics.minimum == statistics.maximum;
   const double deviation = constant ? 0 : std::sqrt(statistics.variance());
   return std::make_unique<Standardize>(field, statistics.mean, std::isnormal(deviation) ? deviation : 0);
 }
 
-std::unique_ptr<Transform> load(const Field& field, const Json& json) {
+std::unique_ptr<Transform> load(const Field& field, const Json&, const Json& json) {
   const std::string where = "transform 'standardize' of field '" + field.name + "'";
   const auto deviation = member<double>(json, "deviation", where);
   if (!(deviation >= 0)) throw Error(ErrorCode::kStorage, "'deviation' is negative", where);
   return std::make_unique<Standardize>(field, member<double>(json, "mean", where), deviation);
 }
 
-const bool kRegistered = transforms().add(
-    "standardize", {.fit = fit, .load = load, .help = "(x - mean) / deviation of the training split"});
+const bool kRegistered =
+    transforms().add("standardize", {.options = {},
+                                     .fit = fit,
+                                     .load = load,
+                                     .check = refuse_texts,
+                                     .help = "(x - mean) / deviation of the training split"});
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <tuple>
 
 #include "core/file_system.h"
 #include "core/text.h"
@@ -17,6 +18,7 @@
 #include "data_loader/partition_scan.h"
 #include "data_loader/partition_survey.h"
 #include "data_loader/row_index.h"
+#include "data_loader/split_assigner.h"
 
 namespace muster {
 
@@ -47,11 +49,19 @@ void for_each_index(std::size_t count, unsigned threads, const Body& body) {
   if (failure) std::rethrow_exception(failure);
 }
 
+/// Rows of the partitions before each one, and of all.
+std::vector<std::uint64_t> rows_before(const std::vector<Partition>& partitions) {
+  std::vector<std::uint64_t> before = {0};
+  for (const Partition& partition : partitions) before.push_back(before.back() + partition.rows);
+  return before;
+}
+
 /// Puts scans, which end in any order, together in partition order.
 class Assembly {
  public:
   Assembly(const Contract& contract, std::vector<Partition> partitions, std::size_t keep_faults)
-      : manifest_{std::move(partitions), contract.hash(), {}},
+      : contract_(contract),
+        manifest_{std::move(partitions), contract.hash(), {}},
         rows_(contract.split_names(), manifest_.blocks()),
         faults_(keep_faults),
         waiting_(manifest_.partitions.size()) {
@@ -74,8 +84,11 @@ class Assembly {
   std::uint64_t bytes() const { return bytes_; }
   const Manifest& manifest() const { return manifest_; }
 
+  const PartitionScan& totals() const { return totals_; }
+
   /// Once all partitions are there and without fault.
   void seal() {
+    if (!totals_.label_numbers.empty()) deal_strata();
     manifest_.row_index = rows_.hash();
     sidecar_.fingerprint = manifest_.fingerprint();
   }
@@ -95,25 +108,60 @@ class Assembly {
  private:
   void take(PartitionScan scan) {
     bytes_ += scan.bytes;
+    count(scan);
     faults_.append(std::move(scan.faults));
     if (!faults_.empty()) return;
     Partition& partition = manifest_.partitions[next_];
     partition.content = scan.content;
     sidecar_.partitions.push_back(std::move(scan.entry));
     labels_.merge(scan.labels);
-    const std::span<const std::uint8_t> splits(scan.splits);
+    for (const auto& [split, range] : scan.times) totals_.times[split].add(range);
+    totals_.label_numbers.insert(totals_.label_numbers.end(), scan.label_numbers.begin(),
+                                 scan.label_numbers.end());
+    if (scan.label_numbers.empty()) append_rows(partition, scan.splits);
+  }
+
+  void count(PartitionScan& scan) {
+    for (const auto& [field, rows] : scan.missing) totals_.missing[field] += rows;
+    for (const auto& [field, rows] : scan.dropped) totals_.dropped[field] += rows;
+    totals_.dropped_rows += scan.dropped_rows;
+    for (auto& [field, values] : scan.unique) {
+      std::vector<UniqueValue>& all = totals_.unique[field];
+      all.insert(all.end(), values.begin(), values.end());
+    }
+  }
+
+  void append_rows(const Partition& partition, std::span<const std::uint8_t> splits) {
     for (std::uint64_t first = 0; first < partition.rows; first += partition.block_rows) {
       rows_.append_block(
           splits.subspan(first, std::min<std::uint64_t>(partition.block_rows, partition.rows - first)));
     }
   }
 
+  /// Splits in which each value of the label has the same shares: only when all rows are known.
+  void deal_strata() {
+    const std::vector<std::uint64_t> before = rows_before(manifest_.partitions);
+    const auto splits = stratify(std::get<FractionSplit>(contract_.splits()), totals_.label_numbers, before);
+    const Field& label = *contract_.only(Role::kLabel);
+    for (std::size_t p = 0; p < manifest_.partitions.size(); ++p) {
+      const auto part = std::span(splits).subspan(before[p], before[p + 1] - before[p]);
+      append_rows(manifest_.partitions[p], part);
+    }
+    for (std::size_t row = 0; row < splits.size(); ++row) {
+      const std::uint8_t number = totals_.label_numbers[row];
+      if (number == RowIndex::kNone) continue;
+      labels_.add(splits[row], static_cast<std::uint64_t>(static_cast<std::int64_t>(label.allowed[number])));
+    }
+  }
+
   std::mutex mutex_;
+  const Contract& contract_;
   Manifest manifest_;
   RowIndex rows_;
   IndexSidecar sidecar_;
   FaultList faults_;
   LabelCounts labels_;
+  PartitionScan totals_{0};  ///< of all partitions; its faults are in faults_
   std::uint64_t bytes_ = 0;
   std::vector<std::optional<PartitionScan>> waiting_;
   std::size_t next_ = 0;
@@ -134,7 +182,9 @@ void report_splits(const Contract& contract, const Assembly& assembly, ValidateR
   report.rows_in_no_split = report.rows;
   for (const std::string& name : assembly.rows().split_names()) {
     const std::uint8_t split = assembly.rows().split(name);
-    SplitSummary summary{name, assembly.rows().rows(split), {}};
+    SplitSummary summary{name, assembly.rows().rows(split), {}, {}};
+    if (const auto times = assembly.totals().times.find(split); times != assembly.totals().times.end())
+      summary.times = {times->second.first, times->second.last};
     if (label != nullptr) summary.label_counts = assembly.labels().of(split, label->dtype);
     report.rows_in_no_split -= summary.rows;
     if (summary.rows == 0) report.warnings.push_back(fmt::format("the split '{}' has no rows", name));
@@ -170,6 +220,42 @@ void report_twins(const Manifest& manifest, ValidateReport& report) {
   }
 }
 
+/// Fields that miss more values than the contract lets them.
+void check_missing(const Contract& contract, const ValidateReport& report, const fs::path& directory,
+                   FaultList& faults) {
+  for (const Field& field : contract.fields()) {
+    if (!field.max_missing) continue;
+    const auto found = report.missing.find(field.name);
+    const std::uint64_t missing = found == report.missing.end() ? 0 : found->second;
+    const double share = static_cast<double>(missing) / static_cast<double>(report.rows);
+    if (share <= *field.max_missing) continue;
+    faults.add(Error(ErrorCode::kData,
+                     fmt::format("'{}' is missing in {} of {} rows ({:.4g}), `max_missing` is {}", field.name,
+                                 human_count(missing), human_count(report.rows), share, *field.max_missing),
+                     directory.string()));
+  }
+}
+
+/// Values that occur twice in a unique field.
+void check_unique(const Field& field, std::vector<UniqueValue> values, const PartitionSurvey& survey,
+                  FaultList& faults) {
+  std::sort(values.begin(), values.end(), [](const UniqueValue& a, const UniqueValue& b) {
+    return std::tie(a.key, a.partition, a.row) < std::tie(b.key, b.partition, b.row);
+  });
+  for (std::size_t i = 1; i < values.size(); ++i) {
+    if (values[i].key != values[i - 1].key) continue;
+    const auto place = [&](const UniqueValue& value) {
+      return fmt::format("{}:{}[{}]", survey.files[value.partition].string(), field.path, value.row);
+    };
+    faults.add(field.name, [&] {
+      return Error(ErrorCode::kData,
+                   fmt::format("the same '{}' as in {}, though the contract says `unique`", field.name,
+                               place(values[i - 1])),
+                   place(values[i]));
+    });
+  }
+}
+
 Contract load_contract(const fs::path& directory) {
   const fs::path path = directory / "contract.yaml";
   if (std::error_code unreadable; !fs::exists(path, unreadable)) {
@@ -186,16 +272,24 @@ void scan_all(const ValidateOptions& options, const Contract& contract, const Pa
   const std::size_t count = survey.partitions.size();
   Assembly assembly(contract, survey.partitions, options.max_faults);
   std::atomic<std::size_t> done{0};
+  const std::vector<std::uint64_t> before = rows_before(survey.partitions);
   for_each_index(count, options.threads, [&](std::size_t i) {
     const Partition& partition = survey.partitions[i];
-    assembly.add(i, scan_partition(contract, partition, static_cast<std::uint32_t>(i), survey.files[i],
-                                   options.max_faults));
+    assembly.add(i, scan_partition(contract, partition, static_cast<std::uint32_t>(i), before,
+                                   survey.files[i], options.max_faults));
     options.log(LogLevel::kInfo, fmt::format("{}: {} rows read ({} of {})", partition.name,
                                              human_count(partition.rows), ++done, count));
   });
   report.bytes = assembly.bytes();
   report.rows = assembly.manifest().rows();
-  report_faults(assembly.faults(), options.log, report);
+  report.missing = assembly.totals().missing;
+  report.dropped = assembly.totals().dropped;
+  report.dropped_rows = assembly.totals().dropped_rows;
+  FaultList faults = assembly.faults();
+  check_missing(contract, report, options.directory, faults);
+  for (const auto& [field, values] : assembly.totals().unique)
+    check_unique(contract.field(field), values, survey, faults);
+  report_faults(faults, options.log, report);
   if (report.fault_count > 0) return;
   assembly.seal();
   report.manifest = assembly.manifest();
@@ -211,6 +305,7 @@ Json ValidateReport::to_json() const {
   Json splits_json = Json::object();
   for (const SplitSummary& split : splits) {
     splits_json[split.name] = {{"rows", split.rows}, {"label_counts", split.label_counts}};
+    if (split.times) splits_json[split.name]["times"] = {split.times->first, split.times->second};
   }
   Json faults_json = Json::array();
   for (const Error& fault : faults) {
@@ -219,6 +314,9 @@ Json ValidateReport::to_json() const {
   }
   Json json = {{"rows", rows},
                {"rows_in_no_split", rows_in_no_split},
+               {"rows_dropped", dropped_rows},
+               {"dropped_by_field", dropped},
+               {"missing_by_field", missing},
                {"bytes", bytes},
                {"partitions", manifest.partitions.size()},
                {"splits", std::move(splits_json)},

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -29,6 +31,7 @@ struct SplitSummary {
   std::string name;
   std::uint64_t rows = 0;
   std::map<std::string, std::uint64_t> label_counts;  ///< of an integer label with at most 100 values
+  std::optional<std::pair<double, double>> times;     ///< least and greatest of the time field
 };
 
 struct ValidateReport {
@@ -36,7 +39,10 @@ struct ValidateReport {
   std::vector<SplitSummary> splits;
   std::uint64_t rows = 0;
   std::uint64_t rows_in_no_split = 0;
-  std::uint64_t bytes = 0;        ///< decoded
+  std::uint64_t dropped_rows = 0;  ///< of these: a value of theirs is missing that `missing: drop` asks for
+  std::map<std::string, std::uint64_t> dropped;  ///< by the field it is missing in
+  std::map<std::string, std::uint64_t> missing;  ///< missing values of the fields that may miss some
+  std::uint64_t bytes = 0;                       ///< decoded
   std::vector<Error> faults;      ///< the first ones, in partition order; empty, or nothing was written
   std::uint64_t fault_count = 0;  ///< of all
   std::map<std::string, std::uint64_t>

@@ -30,13 +30,22 @@ Json parents_of(FileSystem& files, const CheckpointInfo& info) {
   return parents;
 }
 
+/// A vocabulary in a line says little beyond its start; --json has all of it.
+std::string shortened(const std::string& text) {
+  constexpr std::size_t kMost = 100;
+  return text.size() <= kMost ? text : text.substr(0, utf8_prefix(text.substr(0, kMost))) + "…";
+}
+
 /// What was fitted on the training split, per field.
 Json statistics_of(FileSystem& files, const CheckpointInfo& info) {
   const std::string path = (info.directory / "pipeline.json").string();
   Json statistics = Json::object();
   for (const Json& input : member<Json>(parse_json(files.read_text(path), path), "inputs", path)) {
+    std::vector<std::string> steps;
+    for (const Json& step : member<std::vector<Json>>(input, "transforms", path))
+      steps.push_back(member<std::string>(step, "name", path));
     statistics[member<std::string>(input, "field", path)] = {
-        {"transform", member<std::string>(input, "transform", path)},
+        {"transform", join(steps, ", ")},
         {"fitted", member<Json>(input, "fitted", path)},
         {"statistics", member<Json>(input, "statistics", path)}};
   }
@@ -92,7 +101,7 @@ std::string describe(const Json& e) {
   for (const auto& [field, fitted] : e.at("statistics").items()) {
     lines.push_back(fmt::format("{}{}: {} {}",
                                 field == e.at("statistics").begin().key() ? "fitted      " : "            ",
-                                field, text(fitted.at("transform")), fitted.at("fitted").dump()));
+                                field, text(fitted.at("transform")), shortened(fitted.at("fitted").dump())));
   }
   for (const auto& [split, metrics] : e.at("metrics").items())
     lines.push_back(fmt::format("metrics     {}: {}", split, metrics_line(metrics)));

@@ -9,6 +9,17 @@
 namespace muster {
 namespace {
 
+/// As dates where these are seconds since 1970 from 1971 on; as numbers otherwise.
+std::string time_range(const std::pair<double, double>& times) {
+  constexpr double kFirst = 365.0 * 86400;
+  constexpr double kLast = 4102444800;  // 2100
+  const auto shown = [&](double time) {
+    return times.first >= kFirst && times.second < kLast ? iso_time(time).substr(0, 19)
+                                                         : fmt::format("{}", time);
+  };
+  return shown(times.first) + " to " + shown(times.second);
+}
+
 std::string describe(const ValidateReport& report) {
   std::string text =
       fmt::format("{} rows in {} partitions, {} decoded; fingerprint {}", human_count(report.rows),
@@ -16,6 +27,7 @@ std::string describe(const ValidateReport& report) {
                   report.manifest.fingerprint().hex().substr(0, 16));
   for (const SplitSummary& split : report.splits) {
     text += fmt::format("\n  {:12} {:>12} rows", split.name, human_count(split.rows));
+    if (split.times) text += "  " + time_range(*split.times);
     for (const auto& [label, count] : split.label_counts) {
       text += fmt::format(
           "  {}: {} ({:.2f} %)", label, human_count(count),
@@ -24,6 +36,9 @@ std::string describe(const ValidateReport& report) {
   }
   if (report.rows_in_no_split > 0)
     text += fmt::format("\n  {:12} {:>12} rows", "(no split)", human_count(report.rows_in_no_split));
+  for (const auto& [field, rows] : report.dropped) {
+    if (rows > 0) text += fmt::format("\n  {} of them dropped: '{}' is missing", human_count(rows), field);
+  }
   return text;
 }
 

@@ -69,8 +69,10 @@ RowLosses binary(const at::Tensor& scores, const ModelBatch& batch, const LossSe
           1 + (settings.pos_weight - 1) * label};
 }
 
-RowLosses mse(const at::Tensor& scores, const ModelBatch& batch) {
-  const at::Tensor label = batch.label().to(at::kFloat);
+/// Of the label as the training split has it: mean 0, deviation 1. In double, as labels may be far from zero.
+RowLosses mse(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
+  const at::Tensor label =
+      ((batch.label().to(at::kDouble) - settings.label_mean) / settings.label_deviation).to(at::kFloat);
   if (scores.numel() != label.numel()) {
     fail(ErrorCode::kConfig, "the mse loss takes one score per label value: {} scores, {} values for {} rows",
          scores.numel(), label.numel(), batch.rows());
@@ -89,7 +91,7 @@ RowLosses row_losses(const at::Tensor& scores, const ModelBatch& batch, const Lo
     case LossKind::kMse:
       break;
   }
-  return mse(scores, batch);
+  return mse(scores, batch, settings);
 }
 
 }  // namespace
@@ -110,8 +112,8 @@ at::Tensor loss_sums(const at::Tensor& scores, const ModelBatch& batch, const Lo
       {(rows.losses.to(at::kDouble) * weights).sum(), (rows.class_weights.to(at::kDouble) * weights).sum()});
 }
 
-at::Tensor predictions(const at::Tensor& scores, LossKind kind) {
-  switch (kind) {
+at::Tensor predictions(const at::Tensor& scores, const LossSettings& settings) {
+  switch (settings.kind) {
     case LossKind::kCrossEntropy:
       return at::softmax(scores, 1, at::kFloat);
     case LossKind::kBinary:
@@ -119,7 +121,7 @@ at::Tensor predictions(const at::Tensor& scores, LossKind kind) {
     case LossKind::kMse:
       break;
   }
-  return scores.to(at::kFloat);
+  return (scores.to(at::kDouble) * settings.label_deviation + settings.label_mean).to(at::kFloat);
 }
 
 }  // namespace muster

@@ -16,6 +16,8 @@ struct LossSettings {
   double pos_weight = 1;              ///< binary: weight of a positive row
   std::vector<double> class_weights;  ///< cross-entropy: per class; empty: all 1
   double label_smoothing = 0;         ///< cross-entropy, in [0, 1)
+  double label_mean = 0;              ///< mse: of the training split; scores are in units of its deviation
+  double label_deviation = 1;         ///< mse: greater than 0
 };
 
 LossKind parse_loss_kind(const std::string& name);  ///< "cross_entropy", "binary", "mse"
@@ -25,7 +27,7 @@ LossKind parse_loss_kind(const std::string& name);  ///< "cross_entropy", "binar
 /// still carry the graph.
 at::Tensor loss_sums(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings);
 
-/// Scores as people and metrics want them: softmax, sigmoid, or as they are. Float32, same shape.
-at::Tensor predictions(const at::Tensor& scores, LossKind kind);
+/// Scores as people and metrics want them: softmax, sigmoid, or in the label's unit. Float32, same shape.
+at::Tensor predictions(const at::Tensor& scores, const LossSettings& settings);
 
 }  // namespace muster

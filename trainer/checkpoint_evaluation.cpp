@@ -57,7 +57,7 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
   settings.split = options.split;
   settings.micro_batch = static_cast<std::uint32_t>(config.unsigned_at("evaluate", "micro_batch"));
   settings.threshold = config.number_at("evaluate", "threshold");
-  settings.loss = loss_settings(config);
+  settings.loss = loss_settings(config, pipeline);
   settings.outputs = model_outputs(dataset.contract(), settings.loss.kind);
   settings.stream = stream_options(config);
   const auto metrics = evaluate_split(comm, *model, dataset, pipeline, settings, [] { return false; });

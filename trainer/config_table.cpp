@@ -26,6 +26,14 @@ std::vector<ConfigKey> make_config_table() {
       {"data",
        {"features", kTextList, no_items, "fields to use; empty: every field with role feature", {}},
        kIdentity},
+      {"data",
+       {"leaks",
+        kText,
+        "refuse",
+        "signs that a feature knows the label, or that rows are on both sides of the split: refuse to train, "
+        "or warn",
+        {"refuse", "warn"}},
+       kTrajectory},
 
       {"loader",
        {"memory", kBytes, std::uint64_t{1} << 30, "bound for the loader's memory on each rank", {}},

@@ -32,7 +32,7 @@ void score(Model& model, const Batch& batch, const EvaluateSettings& settings, M
   const ModelBatch inputs(batch, 0, batch.rows(), false, 0);
   const at::Tensor scores = model.forward(inputs);
   const at::Tensor sums = model.loss(scores, inputs, settings.loss);
-  const at::Tensor predicted = predictions(scores, settings.loss.kind).to(at::kFloat).contiguous();
+  const at::Tensor predicted = predictions(scores, settings.loss).to(at::kFloat).contiguous();
   const at::Tensor labels = inputs.label().to(at::kDouble).contiguous();
   const auto predicted_size = static_cast<std::size_t>(predicted.numel());
   ensure(predicted_size == batch.rows() * static_cast<std::size_t>(settings.outputs),

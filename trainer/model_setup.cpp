@@ -6,12 +6,14 @@
 
 namespace muster {
 
-LossSettings loss_settings(const Config& config) {
+LossSettings loss_settings(const Config& config, const FeaturePipeline& pipeline) {
   LossSettings settings;
   settings.kind = parse_loss_kind(config.text_at("loss", "kind"));
   settings.pos_weight = config.number_at("loss", "pos_weight");
   settings.class_weights = config.at("loss", "class_weights").get<std::vector<double>>();
   settings.label_smoothing = config.number_at("loss", "label_smoothing");
+  settings.label_mean = pipeline.label_scale().mean;
+  settings.label_deviation = pipeline.label_scale().deviation;
   return settings;
 }
 
@@ -81,7 +83,7 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
   ModelContext context;
   context.options = config.section("model");
   context.tensors = pipeline.tensors();
-  const LossSettings loss = loss_settings(config);
+  const LossSettings loss = loss_settings(config, pipeline);
   context.outputs = model_outputs(contract, loss.kind);
   if (!loss.class_weights.empty() &&
       static_cast<std::int64_t>(loss.class_weights.size()) != context.outputs) {

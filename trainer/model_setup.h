@@ -13,7 +13,8 @@
 
 namespace muster {
 
-LossSettings loss_settings(const Config& config);
+/// With the label's scale as the pipeline was fitted to it.
+LossSettings loss_settings(const Config& config, const FeaturePipeline& pipeline);
 OptimizerSettings optimizer_settings(const Config& config);
 ScheduleSettings schedule_settings(const Config& config);
 

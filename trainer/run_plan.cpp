@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/text.h"
+#include "data_loader/summary_tree.h"
 #include "trainer/agreement.h"
 
 namespace muster {
@@ -40,7 +41,9 @@ std::string describe(const RunPlan& plan, int ranks) {
 FeaturePipeline unfitted_pipeline(const Config& config, const Dataset& dataset) {
   const auto features = config.at("data", "features").get<std::vector<std::string>>();
   const auto fields = FeaturePipeline::select(dataset.contract(), features);
-  return FeaturePipeline::fit(dataset.contract(), fields, std::vector<FieldStatistics>(fields.size()));
+  return FeaturePipeline::fit(
+      dataset.contract(), fields,
+      std::vector<FieldSummary>(FeaturePipeline::to_summarize(dataset.contract(), fields).size()));
 }
 
 OrderSettings order_settings(const Config& config) {
@@ -208,34 +211,38 @@ FeaturePipeline fit_pipeline(Communicator& comm, const Dataset& dataset, const s
   const RowIndex& index = dataset.row_index();
   const auto blocks = static_cast<std::uint64_t>(index.blocks().size());
   std::vector<std::size_t> fields;
-  const StatisticsTree mine = together(comm, "fit", [&] {
+  std::size_t summarized = 0;
+  const SummaryTree mine = together(comm, "fit", [&] {
     fields = FeaturePipeline::select(dataset.contract(), features);
+    const auto wanted = FeaturePipeline::to_summarize(dataset.contract(), fields);
+    summarized = wanted.size();
     const std::uint8_t split_number = index.split(split);
     const auto reader = dataset.make_reader();
-    StatisticsTree tree;
+    SummaryTree tree;
     std::vector<std::byte> column;
     const auto [first, last] = blocks_to_fit(comm, index.rows_per_block(split_number));
     for (std::uint64_t block = first; block < last; ++block) {
       const auto number = static_cast<std::uint32_t>(block);
       const std::vector<std::uint32_t> rows = index.rows_of(split_number, number);
-      StatisticsTree::Statistics leaf(fields.size());
-      for (std::size_t i = 0; i < fields.size() && !rows.empty(); ++i) {
-        const Field& field = dataset.contract().fields()[fields[i]];
+      SummaryTree::Summaries leaf(wanted.size());
+      for (std::size_t i = 0; i < wanted.size() && !rows.empty(); ++i) {
+        const Field& field = dataset.contract().fields()[wanted[i]];
         column.resize(index.blocks()[block].rows * field.bytes_per_row());
-        reader->read(number, fields[i], column);
-        leaf[i] = FieldStatistics::of(field.dtype, column, field.values_per_row(), rows);
+        reader->read(number, wanted[i], column);
+        leaf[i] = FieldSummary::of(field, needs_of(field), column, rows);
       }
       tree.add(number, std::move(leaf));
     }
     return tree;
   });
-  StatisticsTree all;
+  SummaryTree all;
   for (const auto& bytes : comm.all_gather("statistics", mine.serialize()))
-    all.absorb(StatisticsTree::deserialize(bytes));
+    all.absorb(SummaryTree::deserialize(bytes));
   if (comm.rank() == 0)
-    log(LogLevel::kInfo, fmt::format("fitted {} fields on split '{}'", fields.size(), split));
-  const auto statistics = all.root(static_cast<std::uint32_t>(blocks));
-  return FeaturePipeline::fit(dataset.contract(), fields, statistics);
+    log(LogLevel::kInfo, fmt::format("fitted {} fields on split '{}'", summarized, split));
+  const auto summaries = all.root(static_cast<std::uint32_t>(blocks));
+  return together(comm, "fit pipeline",
+                  [&] { return FeaturePipeline::fit(dataset.contract(), fields, summaries); });
 }
 
 }  // namespace muster

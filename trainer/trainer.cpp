@@ -7,6 +7,7 @@
 #include "trainer/agreement.h"
 #include "trainer/environment.h"
 #include "trainer/evaluator.h"
+#include "trainer/leak_check.h"
 #include "trainer/model_setup.h"
 #include "trainer/module_state.h"
 #include "trainer/run_plan.h"
@@ -98,6 +99,15 @@ FeaturePipeline make_pipeline(Communicator& comm, const Config& config, const Da
                       config.at("data", "features").get<std::vector<std::string>>(), log);
 }
 
+void guard_against_leaks(Communicator& comm, const Config& config, const Dataset& dataset,
+                         const LogSink& log) {
+  if (dataset.contract().only(Role::kLabel) == nullptr) return;  // said where the model is made
+  const LeakReport report =
+      check_leaks(comm, dataset, config.text_at("data", "split"), config.text_at("evaluate", "split"),
+                  config.at("data", "features").get<std::vector<std::string>>());
+  apply_leak_policy(comm, report, config.text_at("data", "leaks"), log);
+}
+
 TrainResult dry_run(Communicator& comm, const Config& config, const Dataset& dataset) {
   const auto pipeline = together(comm, "features", [&] { return unfitted_pipeline(config, dataset); });
   const RunPlan plan = make_run_plan(comm, config, dataset, pipeline);
@@ -157,6 +167,7 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   RunPlan plan = make_run_plan(comm, config, dataset, unfitted);
   if (comm.rank() == 0) options.log(LogLevel::kInfo, describe(plan, comm.size()));
   config = resolve(config, plan);
+  if (!resumed) guard_against_leaks(comm, config, dataset, options.log);
   FeaturePipeline pipeline = make_pipeline(comm, config, dataset, decision, options.log);
   auto model = together(comm, "model", [&] {
     auto made = make_configured_model(config, dataset.contract(), pipeline);

@@ -28,7 +28,7 @@ TrainingRun::TrainingRun(Communicator& comm, const TrainOptions& options, Prepar
       options_(options),
       run_(std::move(prepared)),
       record_(std::move(record)),
-      loss_(loss_settings(run_.config)),
+      loss_(loss_settings(run_.config, run_.pipeline)),
       schedule_(schedule_settings(run_.config)),
       seed_(run_.config.unsigned_at("run", "seed")) {
   best_by_ = run_.config.text_at("evaluate", "best_by");

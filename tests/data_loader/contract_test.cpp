@@ -41,16 +41,17 @@ TEST(ContractTest, ReadsEveryKeyAndFillsInDefaults) {
   EXPECT_EQ(amount.minimum, 0.0);
   EXPECT_FALSE(amount.maximum);
   EXPECT_EQ(amount.missing, Missing::kIndicator);
-  EXPECT_EQ(amount.transform, "standardize");
+  ASSERT_EQ(amount.transform.size(), 1U);
+  EXPECT_EQ(amount.transform[0].name, "standardize");
   const Field& pixels = contract.field("pixels");
   EXPECT_EQ(pixels.path, "images/data");
-  EXPECT_EQ(pixels.transform, "scale");
+  EXPECT_EQ(pixels.transform.at(0).name, "scale");
   EXPECT_EQ(pixels.bytes_per_row(), 784U);
-  EXPECT_EQ(contract.field("embedding").transform, "standardize");
+  EXPECT_EQ(contract.field("embedding").transform.at(0).name, "standardize");
   EXPECT_EQ(contract.field("embedding").bytes_per_row(), 128U);
   EXPECT_EQ(contract.field("kind").allowed, (std::vector<double>{1, 2, 3}));
   EXPECT_EQ(contract.only(Role::kLabel)->name, "fraud");
-  EXPECT_EQ(contract.only(Role::kLabel)->transform, "");
+  EXPECT_TRUE(contract.only(Role::kLabel)->transform.empty());
   EXPECT_EQ(contract.only(Role::kWeight)->minimum, 0.0) << "a weight is never negative";
   EXPECT_EQ(contract.never_features(), std::vector<std::string>{"kind"});
   EXPECT_EQ(contract.split_names(), (std::vector<std::string>{"train", "validation", "test"}));
@@ -63,7 +64,7 @@ TEST(ContractTest, ReadsEveryKeyAndFillsInDefaults) {
 TEST(ContractTest, ArraysOtherThanBytesAreNotTransformedByDefault) {
   const Contract contract =
       parse("version: 1\nfields:\n  tokens: {dtype: uint16, shape: [8]}\nsplits: {by: fraction, train: 1}\n");
-  EXPECT_EQ(contract.field("tokens").transform, "none");
+  EXPECT_EQ(contract.field("tokens").transform.at(0).name, "none");
 }
 
 TEST(ContractTest, HashIgnoresCommentsOrderOfKeysAndSpelledOutDefaults) {
@@ -140,17 +141,37 @@ std::vector<Fault> faults() {
       {"ShapeNegative", with_field("{dtype: int8, shape: [-1]}"), "3:28", "at least 0"},
       {"ShapeHuge", with_field("{dtype: int8, shape: [4294967296, 4294967296]}"), "3:28", "at most 1.0 GiB"},
       {"PathEmpty", with_field("{dtype: int8, path: /}"), "3:20", "no path"},
-      {"MissingWord", with_field("{dtype: float32, missing: impute}"), "3:23",
-       "rule for missing values 'impute'"},
-      {"MissingInteger", with_field("{dtype: int8, missing: indicator}"), "3:20", "this is int8"},
-      {"MissingArray", with_field("{dtype: float32, shape: [2], missing: indicator}"), "3:35",
-       "with a shape"},
+      {"MissingWord", with_field("{dtype: float32, missing: imputed}"), "3:23", "did you mean 'impute'?"},
+      {"MissingInteger", with_field("{dtype: int8, missing: indicator}"), "3:20", "int8 has no NaN"},
+      {"MissingArray", with_field("{dtype: float32, shape: [2], missing: indicator}"), "3:35", "has a shape"},
       {"MissingLabel", with_field("{dtype: float32, role: label, missing: indicator}"), "3:36",
        "only features"},
+      {"ImputeAlone", with_field("{dtype: float32, impute: mean}"), "3:23", "goes with `missing: impute`"},
+      {"ImputeWord", with_field("{dtype: float32, missing: impute, impute: average}"), "3:40",
+       "imputation 'average'"},
+      {"ImputeText", with_field("{dtype: string, length: 4, missing: impute, impute: mean}"), "3:50",
+       "texts have no mean"},
+      {"ImputeFits", with_field("{dtype: int8, missing: impute, missing_value: -1, impute: {value: 999}}"),
+       "3:65", "does not fit in int8"},
+      {"MissingValueAlone", with_field("{dtype: int8, missing_value: -1}"), "3:20", "goes with"},
+      {"MaxMissing", with_field("{dtype: float32, missing: drop, max_missing: 2}"), "3:38", "a share"},
+      {"TextLength", with_field("{dtype: string}"), "3:3", "needs `length`"},
+      {"TextLengthRange", with_field("{dtype: string, length: 0}"), "3:22", "1 to 65536"},
+      {"NumberLength", with_field("{dtype: int8, length: 3}"), "3:20", "only texts"},
+      {"TextShape", with_field("{dtype: string, length: 3, shape: [2]}"), "3:33", "no shape"},
+      {"TextRange", with_field("{dtype: string, length: 3, range: [0, 1]}"), "3:33", "no range"},
+      {"TextLong", with_field("{dtype: string, length: 2, allowed: [abc]}"), "3:43", "longer than 2"},
+      {"TextTwice", with_field("{dtype: string, length: 2, allowed: [a, b, a]}"), "3:33", "given twice"},
+      {"TextLabel", with_field("{dtype: string, length: 2, role: label}"), "3:3", "feature or a key"},
+      {"TextScaled", with_field("{dtype: string, length: 2, transform: standardize}"), "3:33", "for numbers"},
+      {"UniqueFloat", with_field("{dtype: float32, unique: true}"), "3:23", "can be unique"},
+      {"TransformEmpty", with_field("{dtype: float32, transform: []}"), "3:23", "names no transform"},
+      {"TransformTwo", with_field("{dtype: float32, transform: {log1p: {}, none: {}}}"), "3:23",
+       "one transform"},
       {"Transform", with_field("{dtype: float32, transform: standardise}"), "3:23",
        "did you mean 'standardize'?"},
       {"TransformLabel", with_field("{dtype: float32, role: label, transform: none}"), "3:36",
-       "only features"},
+       "only features and times"},
       {"LabelShape", with_field("{dtype: int8, role: label, shape: [2]}"), "3:3", "one number per row"},
       {"TimeFloat32", with_field("{dtype: float32, role: time}"), "3:3", "float32 counts seconds"},
       {"WeightNegative", with_field("{dtype: float32, role: weight, range: [-1, 1]}"), "3:45",
@@ -168,7 +189,7 @@ std::vector<Fault> faults() {
       {"NeverTwice", "version: 1\nfields: {x: {dtype: int8}}\nnever_features: [x, x]\n", "3:21",
        "given twice"},
       {"SplitBy", with_splits("  by: kye\n"), "6:3",
-       "no way to split 'kye' (did you mean 'key'?); known: time, fraction, key"},
+       "no way to split 'kye' (did you mean 'key'?); known: time, fraction, order, key"},
       {"KeyField", with_splits("  by: key\n  train: 0.5\n"), "5:1", "'field' is missing"},
       {"KeyRole", with_splits("  by: key\n  field: x\n  train: 0.5\n"), "7:3", "'x' must have `role: key`"},
       {"KeyFloat",
@@ -267,11 +288,19 @@ std::string random_contract(RandomStream& random) {
     text += fmt::format("    unit: \"{}\"\n", kUnits[random.below(kUnits.size())]);
     if (random.below(2) == 0) text += fmt::format("    path: \"group {}/x\"\n", i);
     if (random.below(3) == 0) text += fmt::format("    range: [null, {}]\n", random_number(random));
-    switch (random.below(3)) {
+    switch (random.below(5)) {
       case 0:
         text += "    missing: indicator\n";
         break;
       case 1:
+        text +=
+            "    missing: impute\n    impute: {value: 1.5}\n    transform: [log1p, {clip: {low: -0.5}}, "
+            "{buckets: {count: 9}}]\n";
+        break;
+      case 2:
+        text += "    missing: drop\n    missing_value: -7\n    max_missing: 0.25\n";
+        break;
+      case 3:
         text += fmt::format("    shape: [{}, 3]\n    role: key\n", 1 + random.below(9));
         break;
       default:

@@ -26,13 +26,12 @@ inline std::vector<std::uint32_t> all_rows(std::size_t rows) {
 
 inline FeaturePipeline fit_to(const Contract& contract, const Columns& columns, std::size_t rows) {
   const auto fields = FeaturePipeline::select(contract, {});
-  std::vector<FieldStatistics> statistics;
-  for (const std::size_t field : fields) {
+  std::vector<FieldSummary> summaries;
+  for (const std::size_t field : FeaturePipeline::to_summarize(contract, fields)) {
     const Field& spec = contract.fields()[field];
-    statistics.push_back(
-        FieldStatistics::of(spec.dtype, columns[field], spec.values_per_row(), all_rows(rows)));
+    summaries.push_back(FieldSummary::of(spec, needs_of(spec), columns[field], all_rows(rows)));
   }
-  return FeaturePipeline::fit(contract, fields, statistics);
+  return FeaturePipeline::fit(contract, fields, summaries);
 }
 
 /// Rows of a block into a batch: row rows[i] of the columns becomes row i.

@@ -78,7 +78,7 @@ TEST(FeaturePipeline, RefusesMalformedJson) {
     json.erase(key);
     expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, key);
   }
-  for (const char* key : {"field", "dtype", "shape", "missing", "transform", "fitted", "statistics"}) {
+  for (const char* key : {"field", "dtype", "shape", "missing", "transforms", "fitted", "statistics"}) {
     Json json = good;
     json["inputs"][0].erase(key);
     expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, key);
@@ -96,7 +96,7 @@ TEST(FeaturePipeline, RefusesMalformedJson) {
   json["inputs"][3]["fitted"]["divisor"] = 0;
   expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, "divisor");
   json = good;
-  json["inputs"][0]["transform"] = "standardise";
+  json["inputs"][0]["transforms"][0]["name"] = "standardise";
   expect_error(error_of([&] { load(json); }), ErrorCode::kConfig, "standardize");
   expect_error(error_of([&] { load(Json::array()); }), ErrorCode::kStorage, "format");
 }

@@ -197,7 +197,7 @@ TEST(PartitionFile, WhatIsNoRowOfNumbersIsNamed) {
   PartitionFile file(directory / "odd.h5");
   EXPECT_EQ(file.layouts().size(), 2U);
   EXPECT_SAYS(error_of([&] { file.check_field(make_field("s", DType::kInt8)); }),
-              "is string, the contract says int8");
+              "is string of 1 bytes, the contract says int8");
   EXPECT_SAYS(error_of([&] { file.check_field(make_field("one", DType::kInt32)); }), "single value");
   EXPECT_SAYS(error_of([&] { file.check_field(make_field("group", DType::kInt32)); }), "odd.h5:group");
 }

@@ -36,12 +36,12 @@ inline StreamCase random_stream(const std::vector<Block>& blocks, RandomStream& 
   std::vector<std::vector<std::byte>> columns;
   for (const Field& field : contract.fields()) columns.push_back(random_column(field, rows, random));
   const auto selected = FeaturePipeline::select(contract, {});
-  std::vector<FieldStatistics> statistics;
-  for (const std::size_t i : selected) {
+  std::vector<FieldSummary> summaries;
+  for (const std::size_t i : FeaturePipeline::to_summarize(contract, selected)) {
     const Field& field = contract.fields()[i];
-    statistics.push_back(FieldStatistics::of(field.dtype, columns[i], field.values_per_row(), all));
+    summaries.push_back(FieldSummary::of(field, needs_of(field), columns[i], all));
   }
-  auto pipeline = FeaturePipeline::fit(contract, selected, statistics);
+  auto pipeline = FeaturePipeline::fit(contract, selected, summaries);
   auto reader = make_memory_block_reader(contract, blocks, columns);
   return {std::move(contract), std::move(columns), std::move(reader), std::move(pipeline)};
 }

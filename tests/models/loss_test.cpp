@@ -196,9 +196,9 @@ TEST(LossTest, ShapesThatDoNotFitAreAConfigError) {
 TEST(LossTest, PredictionsArePeoplesNumbers) {
   const at::Tensor scores = at::tensor({0.0F, std::log(3.0F)}).view({1, 2});
   EXPECT_TRUE(
-      at::allclose(predictions(scores, LossKind::kCrossEntropy), at::tensor({0.25F, 0.75F}).view({1, 2})));
-  EXPECT_TRUE(at::allclose(predictions(scores[0], LossKind::kBinary), at::tensor({0.5F, 0.75F})));
-  EXPECT_TRUE(at::equal(predictions(scores, LossKind::kMse), scores));
+      at::allclose(predictions(scores, {LossKind::kCrossEntropy}), at::tensor({0.25F, 0.75F}).view({1, 2})));
+  EXPECT_TRUE(at::allclose(predictions(scores[0], {LossKind::kBinary}), at::tensor({0.5F, 0.75F})));
+  EXPECT_TRUE(at::equal(predictions(scores, {LossKind::kMse}), scores));
 }
 
 }  // namespace

@@ -35,8 +35,9 @@ class RunPlanTest : public ::testing::Test, public DatasetFixture {
   /// The plan of each rank.
   std::vector<RunPlan> plans(std::uint64_t memory, int world, const std::string& evaluate = "validation") {
     const auto fields = FeaturePipeline::select(dataset_.contract(), {});
-    const auto pipeline =
-        FeaturePipeline::fit(dataset_.contract(), fields, std::vector<FieldStatistics>(fields.size()));
+    const auto pipeline = FeaturePipeline::fit(
+        dataset_.contract(), fields,
+        std::vector<FieldSummary>(FeaturePipeline::to_summarize(dataset_.contract(), fields).size()));
     std::vector<RunPlan> plans(static_cast<std::size_t>(world));
     run_local(world, [&](Communicator& comm) {
       plans[static_cast<std::size_t>(comm.rank())] =

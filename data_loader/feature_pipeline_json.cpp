@@ -1,0 +1,177 @@
+// A FeaturePipeline's JSON form: docs/pipeline.md.
+#include <utility>
+
+#include "core/yaml.h"
+#include "data_loader/feature_pipeline_state.h"
+
+namespace muster {
+
+namespace {
+
+constexpr const char* kFormat = "muster-pipeline-2";
+
+Json describe(const Field& field) {
+  Json json = {{"field", field.name}, {"dtype", to_string(field.dtype)}, {"shape", field.shape}};
+  if (field.is_text()) json["length"] = field.length;
+  return json;
+}
+
+Json describe(const TensorSpec& tensor) {
+  const bool floats = tensor.kind == TensorSpec::Kind::kFloat32;
+  Json json = {{"name", tensor.name}, {"kind", floats ? "float32" : "int64"}, {"shape", tensor.shape}};
+  if (!tensor.ids.empty()) json["ids"] = tensor.ids;
+  return json;
+}
+
+Json describe(const std::vector<TransformStep>& steps) {
+  Json json = Json::array();
+  for (const TransformStep& step : steps) json.push_back({{"name", step.name}, {"options", step.options}});
+  return json;
+}
+
+std::string shape_text(const Json& shape) { return shape.empty() ? "one number" : canonical(shape); }
+
+}  // namespace
+
+Json FeaturePipeline::to_json() const {
+  Json inputs = Json::array();
+  for (const PipelineInput& input : state_->inputs) {
+    Json json = describe(input.spec);
+    json["missing"] = to_string(input.spec.missing);
+    if (input.spec.missing_value) json["missing_value"] = *input.spec.missing_value;
+    json["transforms"] = describe(input.spec.transform);
+    if (input.imputes()) json["imputed"] = input.imputed;
+    json["fitted"] = input.transform->to_json();
+    json["statistics"] = input.statistics.to_json();
+    inputs.push_back(std::move(json));
+  }
+  Json tensors = Json::array();
+  for (const TensorSpec& tensor : state_->tensors) tensors.push_back(describe(tensor));
+  Json label;
+  if (state_->label) {
+    label = describe(state_->label->spec);
+    label["mean"] = state_->label_scale.mean;
+    label["deviation"] = state_->label_scale.deviation;
+  }
+  return {{"format", kFormat},
+          {"inputs", std::move(inputs)},
+          {"label", std::move(label)},
+          {"weight", state_->weight ? describe(state_->weight->spec) : Json()},
+          {"tensors", std::move(tensors)}};
+}
+
+namespace {
+
+/// The field that the JSON describes, which the contract must have just so.
+const Field& same_field(const Contract& contract, Role role, const Json& json, const std::string& where) {
+  const auto name = member<std::string>(json, "field", where);
+  const auto refuse = [&](const std::string& was, const std::string& is) {
+    throw Error(
+        ErrorCode::kConfig,
+        fmt::format("field '{}' is {} in the pipeline and {} in the contract; use the contract that the "
+                    "pipeline was fitted with",
+                    name, was, is),
+        where);
+  };
+  const Field* field = contract.find(name);
+  if (field == nullptr) {
+    refuse("there", "absent");
+  } else {
+    const auto dtype = member<std::string>(json, "dtype", where);
+    const Json shape = member<Json>(json, "shape", where);
+    if (dtype != to_string(field->dtype)) refuse(dtype, std::string(to_string(field->dtype)));
+    if (shape != Json(field->shape)) refuse(shape_text(shape), shape_text(Json(field->shape)));
+    if (field->is_text() && member<std::uint64_t>(json, "length", where) != field->length)
+      refuse("a text of another length", fmt::format("of {} bytes", field->length));
+    if (role == Role::kFeature ? field->transform.empty() : field->role != role)
+      refuse(role == Role::kFeature ? "a feature" : "label or weight", "another role");
+    if (role == Role::kFeature) {
+      const Json stands = json.contains("missing_value") ? json.at("missing_value") : Json();
+      if (stands != (field->missing_value ? Json(*field->missing_value) : Json()))
+        refuse("missing where it is " + stands.dump(), "otherwise");
+      const auto missing = member<std::string>(json, "missing", where);
+      if (missing != to_string(field->missing)) {
+        refuse(fmt::format("'missing: {}'", missing),
+               fmt::format("'missing: {}'", to_string(field->missing)));
+      }
+    }
+  }
+  return *field;
+}
+
+/// The contract has a label (a weight) exactly if the JSON has that one.
+void check_column(const Contract& contract, Role role, const char* key, const Json& json,
+                  const std::string& where) {
+  const Json column = member<Json>(json, key, where);
+  if (!column.is_null()) {
+    same_field(contract, role, column, where);
+  } else if (const Field* field = contract.only(role)) {
+    throw Error(
+        ErrorCode::kConfig,
+        fmt::format("field '{}' is the contract's {}, and the pipeline has none; use the contract that the "
+                    "pipeline was fitted with",
+                    field->name, key),
+        where);
+  }
+}
+
+std::vector<TransformStep> load_steps(const Json& json, const std::string& where) {
+  std::vector<TransformStep> steps;
+  for (const Json& step : member<std::vector<Json>>(json, "transforms", where)) {
+    steps.push_back({member<std::string>(step, "name", where), member<Json>(step, "options", where)});
+    // Options as the contract's parser would have made them: what a damaged file says must not reach a
+    // transform.
+    const TransformFactory& factory = transforms().get(steps.back().name);
+    const YamlNode node = YamlNode::parse(to_yaml(steps.back().options), where);
+    const Json checked = read_options(factory.options, node.is_map() ? &node : nullptr);
+    if (checked != steps.back().options)
+      throw Error(ErrorCode::kStorage,
+                  fmt::format("the options of transform '{}' are not complete", steps.back().name), where);
+  }
+  if (steps.empty()) throw Error(ErrorCode::kStorage, "an input has no transforms", where);
+  return steps;
+}
+
+PipelineInput load_input(const Contract& contract, const Json& json, const std::string& where) {
+  Field field = same_field(contract, Role::kFeature, json, where);
+  PipelineInput input;
+  input.field = static_cast<std::size_t>(contract.find(field.name) - contract.fields().data());
+  field.transform = load_steps(json, where);
+  const TransformStep& step = fitted_step(field);
+  input.transform = transforms().get(step.name).load(as_transformed(field), step.options,
+                                                     member<Json>(json, "fitted", where));
+  input.statistics = FieldStatistics::from_json(member<Json>(json, "statistics", where), where);
+  input.spec = std::move(field);
+  if (input.imputes()) input.imputed = member<double>(json, "imputed", where);
+  return input;
+}
+
+}  // namespace
+
+FeaturePipeline FeaturePipeline::from_json(const Contract& contract, const Json& json,
+                                           const std::string& where) {
+  const auto format = member<std::string>(json, "format", where);
+  if (format != kFormat) {
+    throw Error(ErrorCode::kStorage, fmt::format("has format '{}', this version reads '{}'", format, kFormat),
+                where);
+  }
+  FeaturePipeline pipeline;
+  for (const Json& item : member<std::vector<Json>>(json, "inputs", where)) {
+    pipeline.state_->inputs.push_back(load_input(contract, item, where));
+  }
+  check_column(contract, Role::kLabel, "label", json, where);
+  check_column(contract, Role::kWeight, "weight", json, where);
+  if (const Json& label = json.at("label"); !label.is_null()) {
+    pipeline.state_->label_scale = {member<double>(label, "mean", where),
+                                    member<double>(label, "deviation", where)};
+    if (!(pipeline.state_->label_scale.deviation > 0))
+      throw Error(ErrorCode::kStorage, "the label's 'deviation' is not greater than 0", where);
+  }
+  pipeline.state_->lay_out(contract);
+  if (pipeline.to_json().at("tensors") != member<Json>(json, "tensors", where)) {
+    throw Error(ErrorCode::kStorage, "'tensors' are not what the inputs make", where);
+  }
+  return pipeline;
+}
+
+}  // namespace muster
