@@ -19,7 +19,8 @@ TEXT
 readonly kDeps=build/deps
 readonly kTorch=$kDeps/libtorch
 readonly kWheels=cmake/libtorch-wheels.txt
-readonly kTestPackages=(safetensors==0.8.0 numpy==2.4.6 clang-tidy==23.1.4)
+# All they need is listed: of TensorBoard only its readers are used, which do without its server and grpc (70 MB).
+readonly kTestPackages=(safetensors==0.8.0 numpy==2.4.6 clang-tidy==23.1.4 tensorboard==2.21.0 protobuf==7.36.2 absl-py==2.5.1)
 
 check_only=0 assume_yes=0 with_tests=0
 for argument in "$@"; do
@@ -164,7 +165,7 @@ estimate() {
     [ $download_mb -gt 0 ] || { download_mb=30 disk_mb=150 minutes=1; }
   fi
   if [ $need_torch = 1 ]; then download_mb=$((download_mb + 550)) disk_mb=$((disk_mb + 2000)) minutes=$((minutes + 3)); fi
-  if [ $need_python = 1 ]; then download_mb=$((download_mb + 70)) disk_mb=$((disk_mb + 250)) minutes=$((minutes + 1)); fi
+  if [ $need_python = 1 ]; then download_mb=$((download_mb + 75)) disk_mb=$((disk_mb + 270)) minutes=$((minutes + 1)); fi
 }
 
 check_disk() {
@@ -268,7 +269,7 @@ install_torch() {
 install_python() {
   [ $need_python = 1 ] || return 0
   echo "-- Python packages for the tests"
-  pip install --quiet --only-binary :all: "${kTestPackages[@]}" || stop "pip install failed; run ./setup.sh again"
+  pip install --quiet --only-binary :all: --no-deps "${kTestPackages[@]}" || stop "pip install failed; run ./setup.sh again"
   echo "${kTestPackages[*]}" >$kDeps/python/.complete
 }
 

@@ -125,6 +125,14 @@ std::vector<ConfigKey> make_config_table() {
        kFree},
 
       {"log", {"every_steps", kUnsigned, 50, "steps between two progress lines", {}}, kFree},
+      {"log", {"tensorboard", kBoolean, true, "event files for TensorBoard in the run directory", {}}, kFree},
+      {"log",
+       {"histograms_every_steps",
+        kUnsigned,
+        0,
+        "steps between two histograms of each weight and gradient for TensorBoard; 0: none",
+        {}},
+       kFree},
       {"log",
        {"deadline_seconds", kNumber, 120.0, "how long a collective may wait before the run is given up", {}},
        kFree},
@@ -266,6 +274,11 @@ void check_config(const Json& values, const YamlNode& document) {
   }
   if (values.at("schedule").at("kind") == "step" && values.at("schedule").at("step_every") == 0) {
     refuse_key(document, "schedule", "kind", "schedule.kind 'step' needs schedule.step_every");
+  }
+  const Json& log = values.at("log");
+  if (log.at("histograms_every_steps") > 0 && log.at("tensorboard") == false) {
+    refuse_key(document, "log", "histograms_every_steps",
+               "log.histograms_every_steps counts only with log.tensorboard: true");
   }
   const auto name = values.at("run").at("name").get<std::string>();
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {

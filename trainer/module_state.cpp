@@ -57,16 +57,20 @@ std::map<std::string, const TensorBlob*> by_name(const std::vector<TensorBlob>& 
 
 }  // namespace
 
-NamedTensors trainable_parameters(torch::nn::Module& module) {
+NamedTensors module_parameters(torch::nn::Module& module) {
   NamedTensors all;
   append_once(module.named_parameters(), all);
+  return all;
+}
+
+NamedTensors trainable_parameters(torch::nn::Module& module) {
+  NamedTensors all = module_parameters(module);
   std::erase_if(all, [](const auto& named) { return !named.second.requires_grad(); });
   return all;
 }
 
 NamedTensors module_tensors(torch::nn::Module& module) {
-  NamedTensors all;
-  append_once(module.named_parameters(), all);
+  NamedTensors all = module_parameters(module);
   append_once(module.named_buffers(), all);
   return all;
 }
@@ -136,10 +140,9 @@ void broadcast_module(torch::nn::Module& module, Communicator& comm) {
 }
 
 std::uint64_t parameter_count(torch::nn::Module& module) {
-  NamedTensors parameters;
-  append_once(module.named_parameters(), parameters);
   std::uint64_t count = 0;
-  for (const auto& [name, tensor] : parameters) count += static_cast<std::uint64_t>(tensor.numel());
+  for (const auto& [name, tensor] : module_parameters(module))
+    count += static_cast<std::uint64_t>(tensor.numel());
   return count;
 }
 

@@ -22,6 +22,8 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 /// Parameters that require gradients, in order of registration. They share memory with the module.
 NamedTensors trainable_parameters(torch::nn::Module& module);
+/// Parameters, trainable or not.
+NamedTensors module_parameters(torch::nn::Module& module);
 /// Parameters, then buffers.
 NamedTensors module_tensors(torch::nn::Module& module);
 

@@ -30,8 +30,11 @@ RunRecord::RunRecord(FileSystem& files, const RunStart& start, const Config& con
   parent_is_gone_ = !start.parent.empty() && !files.exists(directory_ / "checkpoints" / start.parent);
   events_ =
       std::make_unique<EventLog>(files, directory_ / "events.jsonl", start.run_id, store_.generation(), 0);
-  files.replace(directory_ / "config.yaml", to_yaml(config.values()));
   const std::uint64_t step = start.checkpoint ? start.checkpoint->step : 0;
+  sinks_ =
+      std::make_unique<RunSinks>(RunSinkStart{files, directory_, config, store_.generation(), step}, log);
+  // Syncs the directory, too: with it the files that were made there.
+  files.replace(directory_ / "config.yaml", to_yaml(config.values()));
   for (const RejectedCheckpoint& rejected : start.rejected) {
     log(LogLevel::kWarning,
         fmt::format("checkpoint {} is passed over: {}", rejected.name, rejected.reason.what()));
@@ -40,6 +43,7 @@ RunRecord::RunRecord(FileSystem& files, const RunStart& start, const Config& con
 }
 
 void RunRecord::event(const std::string& name, std::uint64_t step, const Json& fields) {
+  sinks_->event(name, step, fields);
   events_->write(name, step, fields);
 }
 
@@ -51,6 +55,7 @@ std::string RunRecord::commit(const CheckpointContent& content, std::size_t keep
   }
   const auto began = std::chrono::steady_clock::now();
   events_->sync();
+  sinks_->sync();
   std::string name = store_.commit(content, keep, protect);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   event("checkpoint_committed", content.step, {{"checkpoint", name}, {"commit_seconds", took.count()}});

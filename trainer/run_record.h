@@ -11,6 +11,7 @@
 #include "trainer/config.h"
 #include "trainer/events.h"
 #include "trainer/run_directory.h"
+#include "trainer/run_sink.h"
 #include "trainer/run_start.h"
 
 namespace muster {
@@ -20,11 +21,13 @@ namespace muster {
 class RunRecord {
  public:
   /// Takes the lock, claims the next generation (Error{kConfig} when the run has gone on since `start` was
-  /// decided), opens events.jsonl, writes config.yaml. Reports rejected
-  /// checkpoints.
+  /// decided), opens events.jsonl and the log sinks, writes config.yaml. Reports
+  /// rejected checkpoints.
   RunRecord(FileSystem& files, const RunStart& start, const Config& config, const LogSink& log);
 
   void event(const std::string& name, std::uint64_t step, const Json& fields = Json::object());
+  /// For what only they take; events reach them by `event`.
+  RunSinks& sinks() { return *sinks_; }
   /// Commits and records it. Error{kNothingToDo} when a newer start has claimed the run.
   std::string commit(const CheckpointContent& content, std::size_t keep,
                      const std::vector<std::string>& protect);
@@ -41,6 +44,7 @@ class RunRecord {
   RunLock lock_;
   CheckpointStore store_;
   std::unique_ptr<EventLog> events_;
+  std::unique_ptr<RunSinks> sinks_;
   bool parent_is_gone_ = false;
 };
 

@@ -11,6 +11,7 @@
 #include "trainer/metrics.h"
 #include "trainer/model_setup.h"
 #include "trainer/module_state.h"
+#include "trainer/tensor_histograms.h"
 
 namespace muster {
 namespace {
@@ -129,6 +130,8 @@ void TrainingRun::one_step() {
                       bad == comm_.rank());
   }
   reducer_->finish(last_.weight);
+  const bool histograms = record_ != nullptr && record_->sinks().wants_histograms(step_ + 1);
+  if (histograms) record_->sinks().histograms(step_ + 1, gradient_histograms(run_.model->module()));
   const double norm = optimizer_->clip(run_.config.number_at("train", "clip_norm"));
   if (!std::isfinite(norm)) {  // the same on every rank: they have the same gradients
     throw AgreedError(
@@ -139,6 +142,7 @@ void TrainingRun::one_step() {
   }
   const double rate = learning_rate(schedule_, run_.config.number_at("optimizer", "learning_rate"), step_);
   optimizer_->step(rate);
+  if (histograms) record_->sinks().histograms(step_ + 1, weight_histograms(run_.model->module()));
   reducer_->replan_once();
 
   set_step(step_ + 1);
@@ -181,6 +185,7 @@ void TrainingRun::log_step(const StepTotals& totals, double gradient_norm, doubl
       step_ % run_.config.unsigned_at("log", "every_steps") == 0 || step_ == run_.plan.total_steps;
   if (!due) return;
   const Progress progress = meter_->line(step_, loss);
+  if (record_ != nullptr) record_->sinks().progress(progress);
   if (comm_.rank() == 0 && options_.progress) options_.progress(progress);
 }
 

@@ -157,6 +157,9 @@ TEST(Config, ValuesOutOfRangeAreRefused) {
 }
 
 TEST(Config, WhatWouldBeIgnoredIsRefused) {
+  EXPECT_EQ(error_of(kSmall + "log: {tensorboard: false, histograms_every_steps: 10}\n"),
+            "78 c.yaml:7:27: log.histograms_every_steps counts only with log.tensorboard: true");
+  EXPECT_EQ(error_of(kSmall + "log: {histograms_every_steps: 10}\n"), "no error");
   EXPECT_EQ(error_of(kSmall + "loss: {kind: mse, pos_weight: 3}\n"),
             "78 c.yaml:7:19: loss.pos_weight counts only with loss.kind: binary");
   EXPECT_EQ(error_of(kSmall + "loss: {kind: binary, class_weights: [1, 2]}\n"),
