@@ -27,7 +27,7 @@ def main(directory):
     texts = pages.PluginTagToContent("text") if "text" in pages.ActivePlugins() else {}
     print(json.dumps({
         "scalars": {tag: [[e.step, e.value] for e in data.Scalars(tag)] for tag in data.Tags()["scalars"]},
-        "histograms": {tag: [[e.step, e.histogram_value._asdict()] for e in data.Histograms(tag)]
+        "histograms": {tag: [[e.step, vars(e.histogram_value)] for e in data.Histograms(tag)]
                        for tag in data.Tags()["histograms"]},
         "kept": {tag: [e.step for e in events] for tag, events in tensors.items()},
         "texts": {tag: [[e.step, e.tensor_proto.string_val[0].decode()] for e in tensors[tag]] for tag in texts},
