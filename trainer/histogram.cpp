@@ -33,7 +33,11 @@ class Buckets {
 
 std::vector<double> make_limits() {
   std::vector<double> positive;
-  for (double limit = 1e-12; limit < 1e20; limit *= 1.1) positive.push_back(limit);
+  double limit = 1e-12;
+  while (limit < 1e20) {
+    positive.push_back(limit);
+    limit *= 1.1;
+  }
   positive.push_back(std::numeric_limits<double>::max());
   std::vector<double> limits;
   std::transform(positive.rbegin(), positive.rend(), std::back_inserter(limits), std::negate<>());
