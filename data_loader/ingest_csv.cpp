@@ -9,6 +9,7 @@
 #include "data_loader/fault_list.h"
 #include "data_loader/gzip_file.h"
 #include "data_loader/ingest.h"
+#include "data_loader/text_encoding.h"
 
 namespace muster {
 namespace {
@@ -19,6 +20,7 @@ constexpr std::size_t kShownFaults = 10;
 struct CsvSpec {
   std::filesystem::path file;
   CsvDialect dialect;
+  std::optional<TextEncoding> encoding;  ///< nothing: UTF-8
   bool header = true;
   bool skip_bad_rows = false;
   CellRules rules;
@@ -49,6 +51,13 @@ CsvSpec parse_spec(const YamlNode& node, const IngestContext& context) {
   if (const YamlNode* quote = node.find("quote")) spec.dialect.quote = one_character(*quote);
   if (const YamlNode* decimal = node.find("decimal")) spec.rules.decimal = one_character(*decimal);
   if (spec.dialect.quote == spec.dialect.delimiter) node.fail_here("delimiter and quote are the same");
+  if (const YamlNode* encoding = node.find("encoding")) {
+    try {
+      spec.encoding.emplace(encoding->as_string());
+    } catch (const Error& error) {
+      encoding->fail_here(error.message());
+    }
+  }
   if (const YamlNode* header = node.find("header")) spec.header = header->as_boolean();
   if (const YamlNode* missing = node.find("missing")) {
     spec.rules.missing.clear();
@@ -126,9 +135,10 @@ class CsvSource : public RowSource {
       header_.assign(reader_->fields().begin(), reader_->fields().end());
       for (std::string& name : header_) {
         name = trim(name);
+        if (spec_.encoding) name = spec_.encoding->to_utf8(name).value_or(name);
         if (utf8_prefix(name) == name.size() && name.find('\0') == std::string::npos) continue;
         throw Error(ErrorCode::kData,
-                    "its header is no UTF-8 text: is it a CSV file? (iconv converts other encodings)",
+                    "its header is no UTF-8 text: is it a CSV file? (`encoding: …` names another encoding)",
                     spec_.file.string());
       }
     }
@@ -176,8 +186,16 @@ class CsvSource : public RowSource {
       if (column_of_field_[i] >= width_)
         return fmt::format("there is no column {} for '{}'", column_of_field_[i] + 1, fields_[i].name);
       const std::size_t bytes = fields_[i].value_bytes();
-      std::string wrong = parse_cell(fields_[i], rules_[i], cells[column_of_field_[i]],
-                                     std::span(columns[i]).subspan(row * bytes, bytes));
+      std::string_view cell = cells[column_of_field_[i]];
+      std::optional<std::string> converted;
+      if (spec_.encoding && fields_[i].is_text()) {
+        converted = spec_.encoding->to_utf8(cell);
+        if (!converted)
+          return fmt::format("{} is no text of the encoding, for '{}'", readable_text(cell), fields_[i].name);
+        cell = *converted;
+      }
+      std::string wrong =
+          parse_cell(fields_[i], rules_[i], cell, std::span(columns[i]).subspan(row * bytes, bytes));
       if (!wrong.empty()) return wrong;
     }
     return "";

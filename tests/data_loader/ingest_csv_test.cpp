@@ -94,6 +94,25 @@ TEST_F(IngestCsv, OtherDialectsAndColumnsByNumber) {
   EXPECT_EQ(column("rooms"), (std::vector<double>{7}));
 }
 
+TEST_F(IngestCsv, TextsOfOtherEncodingsBecomeUtf8) {
+  const std::string contract =
+      "contract:\n  version: 1\n  fields:\n    size: {dtype: int8}\n    town: {dtype: string, length: 8}\n"
+      "  splits: {by: fraction, train: 1}\n";
+  run("gr\xf6\xdf"
+      "e,town\n1,Z\xfcrich\n2,caf\xe9\n",
+      spec("encoding: latin1, columns: {size: größe}", contract));
+  const std::vector<std::byte> towns = read_columns(out()).at("town");
+  const std::string_view text(reinterpret_cast<const char*>(towns.data()), towns.size());
+  EXPECT_EQ(text, std::string_view("Zürich\0café\0\0\0", 16));
+  expect_has(refusal(ErrorCode::kData, "size,town\n1,\x81\n", spec("encoding: windows-1252", contract)),
+             {"t.csv", "1 of 1 rows is wrong"});
+  EXPECT_NE(log_.find("t.csv:2: '\\x81' is no text of the encoding, for 'town'"), std::string::npos) << log_;
+  expect_has(refusal(ErrorCode::kConfig, kTable, spec("encoding: latin77", contract)),
+             {"spec.yaml:3:", "latin77"});
+  expect_has(refusal(ErrorCode::kConfig, kTable, spec("encoding: utf-16", contract)),
+             {"spec.yaml:3:", "ASCII"});
+}
+
 TEST_F(IngestCsv, WrongRowsAreNamedByLineAndCounted) {
   const std::string table = std::string(kTable) + "e,1,x,5,yes\nf,1,2\ng,1,70000,5,yes\n\"h\"i,1,1,1,no\n";
   const std::string all = refusal(ErrorCode::kData, table, spec());
