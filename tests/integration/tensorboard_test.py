@@ -38,7 +38,7 @@ def near(one, other, tolerance):
 
 
 def main():
-    if subprocess.run([PYTHON, "-c", "import tensorboard"], capture_output=True, check=False).returncode != 0 if PYTHON.exists() else True:
+    if not PYTHON.exists() or subprocess.run([PYTHON, "-c", "import tensorboard"], capture_output=True, check=False).returncode:
         print("no TensorBoard in build/deps/python (setup.sh --tests installs it): skipped")
         sys.exit(77)
     with m.Scratch() as scratch:
