@@ -110,6 +110,11 @@ Digest Digest::from_hex(std::string_view hex) {
   return from_big_endian(bytes);
 }
 
+std::uint64_t fnv1a(std::span<const std::byte> bytes, std::uint64_t hash) {
+  for (const std::byte byte : bytes) hash = (hash ^ static_cast<std::uint64_t>(byte)) * 0x100000001b3;
+  return hash;
+}
+
 Digest sample_hash(std::uint64_t partition, std::uint64_t row, std::uint64_t position) {
   const auto run = [&](std::uint64_t start) { return mix(mix(mix(start ^ partition) ^ row) ^ position); };
   return {run(0x9e3779b97f4a7c15U), run(0xd1b54a32d192ed03U)};

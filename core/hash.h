@@ -59,6 +59,10 @@ struct Digest {
   auto operator<=>(const Digest&) const = default;
 };
 
+/// FNV-1a, 64 bits (Fowler, Noll, Vo), going on from `hash`. Its low bits alone are poor: mix them.
+constexpr std::uint64_t kFnvStart = 0xcbf29ce484222325;
+std::uint64_t fnv1a(std::span<const std::byte> bytes, std::uint64_t hash = kFnvStart);
+
 /// The share of one sample in the digest of its step: two independent chains of the SplitMix64 finaliser
 /// (Steele, Lea, Flood 2014) over partition, row and position.
 Digest sample_hash(std::uint64_t partition, std::uint64_t row, std::uint64_t position);

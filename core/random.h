@@ -30,6 +30,7 @@ enum class Purpose : std::uint64_t {
   kIngestShuffle = 8,
   kBootstrap = 9,
   kCategoryHash = 10,
+  kLeakGuard = 11,
 };
 
 /// The key of one stream of random numbers: a 64-bit hash of (seed, purpose, coordinates…).

@@ -15,7 +15,7 @@ std::vector<std::string> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
 /// Length of the longest prefix that is well-formed UTF-8 (Unicode 15, table 3-7).
 std::size_t utf8_prefix(std::string_view text);
-/// In quotes as an error message shows it: cut after 40 bytes, what cannot be read as \\x1f.
+/// In quotes as an error message shows it: cut after 40 bytes, what cannot be read as \x1f.
 std::string readable_text(std::string_view text);
 
 /// The known name nearest to `name` (edit distance at most a third of its length, at least 1), or nothing.

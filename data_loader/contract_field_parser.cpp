@@ -222,9 +222,13 @@ void parse_transform(const YamlNode& node, Field& field) {
     if (i + 1 < field.transform.size() && !factory.map)
       at.fail_here(fmt::format("'{}' can only be the last: what it makes is no number any more, or is fitted",
                                field.transform[i].name));
+    if (i > 0 && factory.reads == TransformFactory::Reads::kRaw)
+      at.fail_here(
+          fmt::format("'{}' takes values as they are: nothing can come before it", field.transform[i].name));
+    if (field.is_text() && !factory.takes_texts)
+      at.fail_here(fmt::format("'{}' is for numbers, this is a text", field.transform[i].name));
     placed(at, [&] {
       if (factory.check) factory.check(field, field.transform[i].options);
-      if (factory.map && field.is_text()) fail(ErrorCode::kConfig, "is for numbers, this is a text");
     });
   }
 }

@@ -14,17 +14,8 @@ std::size_t index_of(const Contract& contract, const Field& field) {
   return static_cast<std::size_t>(&field - contract.fields().data());
 }
 
-/// Whether the last transform gets doubles instead of the field's own column.
-bool mapped_or_imputed(const Field& field) {
-  const TransformFactory& last = transforms().get(field.transform.back().name);
-  if (last.reads == TransformFactory::Reads::kRaw) return false;
-  return last.reads == TransformFactory::Reads::kDoubles || last.map || field.transform.size() > 1 ||
-         field.can_be_missing();
-}
-
 /// What stands for a missing value, after the maps.
 double imputed_value(const Field& field, const FieldSummary& summary) {
-  if (field.is_text()) return 0;
   switch (field.impute.kind) {
     case Imputation::Kind::kMean:
       return summary.numbers.mean;
@@ -51,9 +42,16 @@ LabelScale scale_of(const FieldStatistics& label) {
 
 }  // namespace
 
+bool reads_doubles(const Field& field) {
+  const TransformFactory& last = transforms().get(field.transform.back().name);
+  if (last.reads == TransformFactory::Reads::kRaw) return false;
+  return last.reads == TransformFactory::Reads::kDoubles || last.map || field.transform.size() > 1 ||
+         field.can_be_missing();
+}
+
 Field as_transformed(const Field& field) {
   Field result = field;
-  if (!mapped_or_imputed(field)) return result;
+  if (!reads_doubles(field)) return result;
   result.dtype = DType::kFloat64;
   result.missing_value.reset();
   return result;
@@ -69,7 +67,7 @@ const TransformStep& fitted_step(const Field& field) {
 void FeaturePipeline::State::lay_out(const Contract& contract) {
   for (PipelineInput& input : inputs) {
     input.source = add_source(input.field);
-    if (mapped_or_imputed(input.spec)) input.values.emplace(input.spec);
+    if (reads_doubles(input.spec)) input.values.emplace(input.spec);
   }
   add_numbers();
   add_categories();
@@ -213,8 +211,9 @@ FeaturePipeline FeaturePipeline::fit(const Contract& contract, const std::vector
     }
     const TransformStep& step = fitted_step(field);
     auto transform = transforms().get(step.name).fit(as_transformed(field), step.options, summaries[i]);
-    pipeline.state_->inputs.push_back(
-        {fields[i], field, numbers, imputed_value(field, summaries[i]), std::move(transform)});
+    PipelineInput input{fields[i], field, numbers, 0, std::move(transform)};
+    if (input.imputes()) input.imputed = imputed_value(field, summaries[i]);
+    pipeline.state_->inputs.push_back(std::move(input));
   }
   if (summaries.size() > fields.size()) pipeline.state_->label_scale = scale_of(summaries.back().numbers);
   pipeline.state_->lay_out(contract);

@@ -122,11 +122,14 @@ std::vector<TransformStep> load_steps(const Json& json, const std::string& where
     // Options as the contract's parser would have made them: what a damaged file says must not reach a
     // transform.
     const TransformFactory& factory = transforms().get(steps.back().name);
-    const YamlNode node = YamlNode::parse(to_yaml(steps.back().options), where);
-    const Json checked = read_options(factory.options, node.is_map() ? &node : nullptr);
-    if (checked != steps.back().options)
+    const Result<Json> checked = attempt([&] {
+      const YamlNode node = YamlNode::parse(to_yaml(steps.back().options), where);
+      return read_options(factory.options, node.is_map() ? &node : nullptr);
+    });
+    if (!checked.ok() || checked.value() != steps.back().options)
       throw Error(ErrorCode::kStorage,
-                  fmt::format("the options of transform '{}' are not complete", steps.back().name), where);
+                  fmt::format("the options of transform '{}' are not what it takes", steps.back().name),
+                  where);
   }
   if (steps.empty()) throw Error(ErrorCode::kStorage, "an input has no transforms", where);
   return steps;

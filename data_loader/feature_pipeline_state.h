@@ -14,6 +14,9 @@
 
 namespace muster {
 
+/// Whether the last transform gets doubles, mapped and imputed, instead of the field's own column.
+bool reads_doubles(const Field& field);
+
 /// One input of the pipeline: a field, what was fitted, and where it goes.
 struct PipelineInput {
   std::size_t field = 0;  // in contract.fields()
@@ -28,7 +31,10 @@ struct PipelineInput {
   bool has_ids() const { return transform->ids() > 0; }
   /// Of ids a missing value is one.
   bool has_indicator() const { return spec.missing == Missing::kIndicator && !has_ids(); }
-  bool imputes() const { return spec.missing == Missing::kImpute || has_indicator(); }
+  /// A category looks after its missing values itself.
+  bool imputes() const {
+    return reads_doubles(spec) && (spec.missing == Missing::kImpute || has_indicator());
+  }
 };
 
 /// A tensor and the inputs that fill it.

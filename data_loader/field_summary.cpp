@@ -117,13 +117,14 @@ FieldSummary FieldSummary::merge(const FieldSummary& left, const FieldSummary& r
 }
 
 SummaryNeeds needs_of(const Field& field) {
-  SummaryNeeds needs;
-  if (!field.transform.empty()) needs = transforms().get(field.transform.back().name).needs;
+  if (field.transform.empty()) return {};
+  const TransformFactory& last = transforms().get(field.transform.back().name);
+  SummaryNeeds needs = last.needs;
   const bool imputed = field.missing == Missing::kImpute || field.missing == Missing::kIndicator;
-  if (imputed && field.impute.kind == Imputation::Kind::kMode && field.is_text()) needs.counts = true;
-  if (imputed && !field.is_text())
+  if (imputed && last.reads != TransformFactory::Reads::kRaw) {
     needs.quantiles = needs.quantiles || field.impute.kind == Imputation::Kind::kMedian ||
                       field.impute.kind == Imputation::Kind::kMode;
+  }
   return needs;
 }
 

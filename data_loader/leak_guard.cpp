@@ -25,7 +25,7 @@ constexpr std::size_t kMostClasses = 20;
 constexpr double kPriorRows = 20;  // an interval's rate counts as if so many rows of the average were in it
 
 /// Which half of the rows a row belongs to, so that halves are not neighbours in time.
-bool second_half(std::size_t row) { return (random_key(0, Purpose::kBootstrap, {row}) & 1U) != 0; }
+bool second_half(std::size_t row) { return (random_key(0, Purpose::kLeakGuard, {row}) & 1U) != 0; }
 
 /// Interval or category of each row; missing values have their own.
 std::vector<std::uint32_t> bins_of(const LeakTable::Column& column) {
@@ -85,7 +85,7 @@ std::vector<std::vector<bool>> questions_of(const std::vector<double>& label) {
 }
 
 /// Whether the label is a number rather than one of a few classes.
-bool is_number(const std::vector<double>& label) {
+bool is_number(std::span<const double> label) {
   std::map<double, std::size_t> values;
   for (const double value : label) {
     ++values[value];
@@ -149,10 +149,6 @@ double score_of(const LeakTable::Column& column, const std::vector<std::vector<b
 
 }  // namespace
 
-Json LeakFinding::to_json() const {
-  return {{"kind", kind}, {"fields", fields}, {"score", score}, {"message", message}};
-}
-
 std::vector<FeatureScore> score_features(const LeakTable& table) {
   std::vector<FeatureScore> scores;
   if (table.label.empty()) return scores;
@@ -163,9 +159,9 @@ std::vector<FeatureScore> score_features(const LeakTable& table) {
   return scores;
 }
 
-std::vector<LeakFinding> find_lone_predictors(const LeakTable& table) {
-  const std::vector<FeatureScore> scores = score_features(table);
-  const bool numbers = is_number(table.label);
+std::vector<LeakFinding> find_lone_predictors(std::span<const FeatureScore> scores,
+                                              std::span<const double> label) {
+  const bool numbers = is_number(label);
   std::vector<LeakFinding> findings;
   for (std::size_t i = 0; i < scores.size(); ++i) {
     const bool certain = scores[i].auc >= (numbers ? kCertainOfNumbers : kCertain);
@@ -177,7 +173,6 @@ std::vector<LeakFinding> find_lone_predictors(const LeakTable& table) {
       const double next = k + 1 < scores.size() ? scores[k + 1].auc : 0.5;
       findings.push_back({"predicts_alone",
                           {scores[k].name},
-                          scores[k].auc,
                           fmt::format("'{}' alone tells the label with AUC {:.3f} (the next best feature: "
                                       "{:.3f}): is it known when a prediction is asked for?",
                                       scores[k].name, scores[k].auc, next)});
@@ -287,7 +282,7 @@ std::vector<LeakFinding> find_sums(const LeakTable& table) {
   if (!(share >= kSum)) return {};
   double largest = 0;
   for (const double factor : factors) largest = std::max(largest, std::abs(factor));
-  LeakFinding finding{"sum_with_label", {}, share, ""};
+  LeakFinding finding{"sum_with_label", {}, ""};
   for (std::size_t i = 0; i < factors.size(); ++i) {
     if (std::abs(factors[i]) >= 0.02 * largest) finding.fields.push_back(data.names[i]);
   }
@@ -325,7 +320,6 @@ std::vector<LeakFinding> find_shared(const SplitSide& train, const SplitSide& ot
     findings.push_back(
         {"shared_rows",
          {},
-         static_cast<double>(shared) / static_cast<double>(other.rows.size()),
          fmt::format("{} of {} rows of '{}' are in '{}' too, with the same features and label: drop "
                      "duplicates, or split by a key",
                      human_count(shared), human_count(other.rows.size()), other.split, train.split)});
@@ -337,7 +331,6 @@ std::vector<LeakFinding> find_shared(const SplitSide& train, const SplitSide& ot
     findings.push_back(
         {"shared_keys",
          {key_names[key]},
-         static_cast<double>(both) / static_cast<double>(other.rows.size()),
          fmt::format(
              "{} of {} rows of '{}' have a '{}' that is in '{}' too: `splits: {{by: key, field: {}}}` keeps "
              "each on one side",

@@ -8,8 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "core/json.h"
-
 namespace muster {
 
 /// Rows of the training split, in their order.
@@ -27,9 +25,7 @@ struct LeakTable {
 struct LeakFinding {
   std::string kind;  ///< "predicts_alone", "sum_with_label", "shared_rows", "shared_keys"
   std::vector<std::string> fields;
-  double score = 0;
   std::string message;
-  Json to_json() const;
 };
 
 /// How well one feature alone tells the label: an area under the ROC curve, 0.5 for nothing, 1 for
@@ -45,9 +41,10 @@ struct FeatureScore {
 /// one against the rest, weighted by their rows; others by whether they exceed their median.
 std::vector<FeatureScore> score_features(const LeakTable& table);
 
-/// From score_features: features with at least 0.97 (0.99 where the label is a number), or, where it is one
-/// of a few classes, with at least 0.85 whose distance from 0.5 is at least twice the next best one's.
-std::vector<LeakFinding> find_lone_predictors(const LeakTable& table);
+/// Of score_features' scores: features with at least 0.97 (0.99 where the label is a number), or, where it is
+/// one of a few classes, with at least 0.85 whose distance from 0.5 is at least twice the next best one's.
+std::vector<LeakFinding> find_lone_predictors(std::span<const FeatureScore> scores,
+                                              std::span<const double> label);
 
 /// Whether the label is a sum of number features (with factors) to 99.9 % of its variance, in rows that the
 /// factors were not fitted to: one of them was computed from the others and the label.

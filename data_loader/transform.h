@@ -57,10 +57,13 @@ struct TransformFactory {
   std::function<std::unique_ptr<Transform>(const Field&, const Json& options, const Json& fitted)> load =
       nullptr;
   SummaryNeeds needs = {};
-  /// What `apply` reads: the field's own column as long as nothing maps or imputes it; always, with missing
-  /// values in it; or always doubles, with NaN for what is missing and not imputed.
+  /// What `apply` reads: the field's own column as long as nothing maps or imputes it; always that, with
+  /// missing values in it, so that no map can come first; or always doubles, with NaN for what is missing and
+  /// not imputed.
   enum class Reads { kField, kRaw, kDoubles };
   Reads reads = Reads::kField;
+  bool takes_texts = false;
+  bool categories = false;  ///< values are equal or not: more or less means nothing
   /// Error{kConfig}, without a place, for fields that it is not for.
   std::function<void(const Field&, const Json& options)> check = nullptr;
   std::string help;  ///< one line

@@ -54,8 +54,7 @@ std::unique_ptr<Transform> load(const Field& field, const Json&, const Json& jso
 }
 
 void check(const Field& field, const Json& options) {
-  if (field.is_text() || !field.shape.empty())
-    fail(ErrorCode::kConfig, "'buckets' is for one number per row");
+  if (!field.shape.empty()) fail(ErrorCode::kConfig, "'buckets' is for one number per row");
   const auto count = options.at("count").get<std::uint64_t>();
   if (count < 2 || count > 2048) fail(ErrorCode::kConfig, "2 to 2,048 buckets are possible, not {}", count);
 }

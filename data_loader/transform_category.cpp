@@ -137,6 +137,8 @@ const bool kRegistered = transforms().add(
      .load = load,
      .needs = {.counts = true},
      .reads = TransformFactory::Reads::kRaw,
+     .takes_texts = true,
+     .categories = true,
      .check = check,
      .help = "a text or integer to its number in the training split's vocabulary"});
 

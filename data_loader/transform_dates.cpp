@@ -71,8 +71,7 @@ class Dates : public Transform {
 };
 
 void check(const Field& field, const Json& options) {
-  if (field.is_text() || !field.shape.empty())
-    fail(ErrorCode::kConfig, "'dates' is for one number per row, seconds since 1970");
+  if (!field.shape.empty()) fail(ErrorCode::kConfig, "'dates' is for one number per row, seconds since 1970");
   const auto parts = options.at("parts").get<std::vector<std::string>>();
   const std::vector<std::string> known = {"hour", "weekday", "day", "month", "yearday"};
   if (parts.empty()) fail(ErrorCode::kConfig, "'dates' needs parts; known: {}", join(known, ", "));

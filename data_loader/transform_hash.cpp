@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/hash.h"
 #include "core/random.h"
 #include "data_loader/transform.h"
 
@@ -9,11 +10,8 @@ namespace muster {
 
 namespace {
 
-/// FNV-1a, 64 bits (Fowler, Noll, Vo), then mixed, as its low bits alone are poor.
 std::uint64_t hash_of(std::string_view text, std::uint64_t seed) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return random_key(seed, Purpose::kCategoryHash, {hash});
+  return random_key(seed, Purpose::kCategoryHash, {fnv1a(std::as_bytes(std::span(text)))});
 }
 
 class Hash : public Transform {
@@ -81,6 +79,8 @@ const bool kRegistered = transforms().add(
              .load = [](const Field& field, const Json& options,
                         const Json&) { return std::make_unique<Hash>(field, options); },
              .reads = TransformFactory::Reads::kRaw,
+             .takes_texts = true,
+             .categories = true,
              .check = check,
              .help = "a text or integer to one of a fixed number of ids, by hashing"});
 

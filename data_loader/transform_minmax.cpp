@@ -44,15 +44,10 @@ std::unique_ptr<Transform> load(const Field& field, const Json&, const Json& jso
                                   member<double>(json, "greatest", where));
 }
 
-void refuse_texts(const Field& field, const Json&) {
-  if (field.is_text()) fail(ErrorCode::kConfig, "'minmax' is for numbers, this is a text");
-}
-
 const bool kRegistered =
     transforms().add("minmax", {.options = {},
                                 .fit = fit,
                                 .load = load,
-                                .check = refuse_texts,
                                 .help = "least to 0, greatest to 1, both of the training split"});
 
 }  // namespace

@@ -23,17 +23,12 @@ class None : public Transform {
   std::size_t width_;
 };
 
-void refuse_texts(const Field& field, const Json&) {
-  if (field.is_text()) fail(ErrorCode::kConfig, "'none' is for numbers, this is a text");
-}
-
 const bool kRegistered = transforms().add(
     "none",
     {.options = {},
      .fit = [](const Field& field, const Json&,
                const FieldSummary&) { return std::make_unique<None>(field); },
      .load = [](const Field& field, const Json&, const Json&) { return std::make_unique<None>(field); },
-     .check = refuse_texts,
      .help = "the value as a float"});
 
 }  // namespace

@@ -33,7 +33,7 @@ class Scale : public Transform {
 };
 
 void check(const Field& field, const Json&) {
-  if (!is_float(field.dtype) && !field.is_text() && !field.can_be_missing()) return;
+  if (!is_float(field.dtype) && !field.can_be_missing()) return;
   fail(
       ErrorCode::kConfig,
       "field '{}' is {}: transform 'scale' is for integer types without missing values; use 'standardize' or "
@@ -58,6 +58,7 @@ const bool kRegistered =
     transforms().add("scale", {.options = {},
                                .fit = fit,
                                .load = load,
+                               .reads = TransformFactory::Reads::kRaw,
                                .check = check,
                                .help = "x / the largest value of the integer type: images to [0, 1]"});
 

@@ -36,10 +36,6 @@ class Standardize : public Transform {
   double factor_;
 };
 
-void refuse_texts(const Field& field, const Json&) {
-  if (field.is_text()) fail(ErrorCode::kConfig, "'standardize' is for numbers, this is a text");
-}
-
 std::unique_ptr<Transform> fit(const Field& field, const Json&, const FieldSummary& summary) {
   const FieldStatistics& statistics = summary.numbers;
   // Rounding can leave a constant field with a tiny deviation: the range tells.
@@ -55,12 +51,9 @@ std::unique_ptr<Transform> load(const Field& field, const Json&, const Json& jso
   return std::make_unique<Standardize>(field, member<double>(json, "mean", where), deviation);
 }
 
-const bool kRegistered =
-    transforms().add("standardize", {.options = {},
-                                     .fit = fit,
-                                     .load = load,
-                                     .check = refuse_texts,
-                                     .help = "(x - mean) / deviation of the training split"});
+const bool kRegistered = transforms().add(
+    "standardize",
+    {.options = {}, .fit = fit, .load = load, .help = "(x - mean) / deviation of the training split"});
 
 }  // namespace
 

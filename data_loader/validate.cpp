@@ -85,6 +85,8 @@ class Assembly {
   const Manifest& manifest() const { return manifest_; }
 
   const PartitionScan& totals() const { return totals_; }
+  /// Once: they are a row's worth of memory each.
+  std::map<std::string, std::vector<UniqueValue>> take_unique() { return std::move(totals_.unique); }
 
   /// Once all partitions are there and without fault.
   void seal() {
@@ -287,8 +289,8 @@ void scan_all(const ValidateOptions& options, const Contract& contract, const Pa
   report.dropped_rows = assembly.totals().dropped_rows;
   FaultList faults = assembly.faults();
   check_missing(contract, report, options.directory, faults);
-  for (const auto& [field, values] : assembly.totals().unique)
-    check_unique(contract.field(field), values, survey, faults);
+  for (auto& [field, values] : assembly.take_unique())
+    check_unique(contract.field(field), std::move(values), survey, faults);
   report_faults(faults, options.log, report);
   if (report.fault_count > 0) return;
   assembly.seal();

@@ -76,8 +76,9 @@ std::string describe_plan(const Json& plan) {
   text += fmt::format("\n  memory  {} for batches and blocks on rank 0 (loader.memory bounds it)",
                       human_bytes(plan.at("memory_bytes").get<std::uint64_t>()));
   text += fmt::format(
-      "\n  model   {} parameters: {} with gradients and optimizer state, on each rank; activations "
+      "\n  model   {}{} parameters: {} with gradients and optimizer state, on each rank; activations "
       "come on top",
+      plan.at("parameters_are_least").get<bool>() ? "(before categories are counted) " : "",
       count("parameters"), human_bytes(plan.at("model_memory_bytes").get<std::uint64_t>()));
   return text;
 }

@@ -17,9 +17,9 @@ struct LeakReport {
   std::uint64_t rows = 0;  ///< of the training split that were looked at
 };
 
-/// Collective; the same on every rank and for any number of them. Looks at up to 200,000 rows of `split`,
-/// blocks evenly spread, and as many of `other` ("" for none): do `features` (as data.features) tell the
-/// label? Are rows or keys on both sides? Needs a label.
+/// Collective; the same on every rank and for any number of them. Looks at rows of `split` and of
+/// `other` ("" for none), as many as leak_blocks says: do `features` (as data.features) tell the label? Are
+/// rows or keys on both sides? Needs a label.
 LeakReport check_leaks(Communicator& comm, const Dataset& dataset, const std::string& split,
                        const std::string& other, const std::vector<std::string>& features);
 

@@ -119,6 +119,8 @@ TrainResult dry_run(Communicator& comm, const Config& config, const Dataset& dat
   result.plan["parameters"] = parameter_count(model->module());
   result.plan["model_memory_bytes"] =
       model_memory(parameter_count(model->module()), optimizer_settings(config));
+  // Embeddings grow with vocabularies, which a pass over the data would tell.
+  result.plan["parameters_are_least"] = !pipeline.category_names().empty();
   result.plan["ranks"] = comm.size();
   for (int rank = 0; rank < comm.size(); ++rank) {
     result.plan["lanes_per_rank"].push_back(lanes_of_rank(static_cast<std::uint32_t>(rank),

@@ -16,7 +16,7 @@ file=$raw/flights.csv.gz
 #            them have landed when the first of today leave. Empty on the first day.
 gzip -dc "$file" | tr -d '"' > "$raw/part.csv"
 awk -F, -v OFS=, '
-  function day_number(year, month, d) {  # days since 1970 (Hinnant, chrono-compatible date algorithms)
+  function day_number(year, month, d) {  # days since 1970, with years that begin in March
     if (month <= 2) { year--; month += 12 }
     return 365 * year + int(year / 4) - int(year / 100) + int(year / 400) + int((153 * (month - 3) + 2) / 5) + d - 719469
   }

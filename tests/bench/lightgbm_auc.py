@@ -52,20 +52,20 @@ def main(folder, metrics, seconds):
     start = time.monotonic()
     folder = pathlib.Path(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    pipeline_fields = json.loads(pathlib.Path(metrics).read_text())["checkpoint"]
-    pipeline = json.loads((pathlib.Path(pipeline_fields) / "pipeline.json").read_text())
+    result = json.loads(pathlib.Path(metrics).read_text())
+    pipeline = json.loads((pathlib.Path(result["checkpoint"]) / "pipeline.json").read_text())
     fields = [entry["field"] for entry in pipeline["inputs"]]
     columns = {}
     for name in fields + [pipeline["label"]["field"]]:
         columns[name] = np.concatenate([h5py.File(folder / part["path"])[name][:] for part in manifest["partitions"]])
     splits, names = read_splits(folder / "rows.bin")
     table, categories = [], []
-    for i, entry in enumerate(pipeline["inputs"]):
+    for entry in pipeline["inputs"]:
         column = columns[entry["field"]]
         kinds = [step["name"] for step in entry["transforms"]]
         if column.dtype.kind == "S" or "category" in kinds or "hash" in kinds:
             column = np.unique(column, return_inverse=True)[1]
-            categories.append(i)
+            categories.append(len(table))
         elif "dates" in kinds:  # the same parts of the UTC date as numbers
             column = column.astype(np.int64)
             table += [column % 86400, (column // 86400 + 3) % 7]
@@ -75,12 +75,6 @@ def main(folder, metrics, seconds):
             if "missing_value" in entry:
                 column[column == entry["missing_value"]] = np.nan
         table.append(column)
-    # Where dates made two columns the numbers of later ones move.
-    shift = sum(1 for entry in pipeline["inputs"] if any(s["name"] == "dates" for s in entry["transforms"]))
-    first_date = next((i for i, e in enumerate(pipeline["inputs"]) if any(s["name"] == "dates" for s in e["transforms"])), None)
-    if shift:
-        assert shift == 1, "one field of dates is what this script knows"
-        categories = [c + 1 if c > first_date else c for c in categories]
     x = np.stack(table, 1)
     y = columns[pipeline["label"]["field"]]
     part = {name: splits == i for i, name in enumerate(names)}
@@ -91,8 +85,7 @@ def main(folder, metrics, seconds):
                            callbacks=[lightgbm.early_stopping(50, verbose=False)])
     took = time.monotonic() - start
     score = auc(y[part["test"]], model.predict(x[part["test"]]))
-    ours = json.loads(pathlib.Path(metrics).read_text())["metrics"]["auc"]
-    print(f"{folder.name:16} test AUC: muster {ours:.4f} in {float(seconds):.1f} s, LightGBM {score:.4f} in {took:.1f} s "
+    print(f"{folder.name:16} test AUC: muster {result['metrics']['auc']:.4f} in {float(seconds):.1f} s, LightGBM {score:.4f} in {took:.1f} s "
           f"({model.best_iteration} trees, {len(fields)} fields)")
 
 

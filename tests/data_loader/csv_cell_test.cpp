@@ -130,5 +130,52 @@ TEST(CsvCell, ComplaintsShowTheTextHarmlessly) {
   EXPECT_EQ(utf8_prefix(cut), cut.size());
 }
 
+TEST(CsvCell, YesAndNoWhereOnlyZeroAndOneAreAllowed) {
+  Field field = field_of(DType::kInt8);
+  EXPECT_NE(value_of(field, "yes").find("is no int8"), std::string::npos);
+  field.allowed = {0, 1};
+  for (const char* yes : {"yes", "TRUE", "t", "Y", "1", "1.0"}) EXPECT_EQ(value_of(field, yes), "1") << yes;
+  for (const char* no : {"No", "false", "F", "n", "0"}) EXPECT_EQ(value_of(field, no), "0") << no;
+  EXPECT_NE(value_of(field, "yess").find("is no int8"), std::string::npos);
+}
+
+TEST(CsvCell, AMissingNumberIsWhatStandsForIt) {
+  Field field = field_of(DType::kInt16, Missing::kDrop);
+  field.missing_value = -9;
+  EXPECT_EQ(value_of(field, "NA"), "-9");
+  EXPECT_EQ(value_of(field, "12"), "12");
+  EXPECT_EQ(value_of(field_of(DType::kFloat64, Missing::kImpute), ""), "nan");
+}
+
+TEST(CsvCell, OneWhereTheNumberIsAbove) {
+  Field field = field_of(DType::kInt8, Missing::kDrop);
+  field.missing_value = -1;
+  CellRules rules;
+  rules.above = 15;
+  EXPECT_EQ(value_of(field, "15", rules), "0");
+  EXPECT_EQ(value_of(field, "15.5", rules), "1");
+  EXPECT_EQ(value_of(field, "1301", rules), "1") << "more than the field's own type holds";
+  EXPECT_EQ(value_of(field, "", rules), "-1");
+  EXPECT_NE(value_of(field, "late", rules).find("is no int8"), std::string::npos);
+}
+
+TEST(CsvCell, TextsArePaddedAndNoneIsCut) {
+  Field field = field_of(DType::kString, Missing::kIndicator);
+  field.length = 5;
+  const auto text_of = [&](std::string_view text) {
+    std::array<std::byte, 5> bytes;
+    bytes.fill(std::byte{0xff});
+    const std::string wrong = parse_cell(field, {}, text, bytes);
+    return wrong.empty() ? std::string(reinterpret_cast<const char*>(bytes.data()), 5) : wrong;
+  };
+  EXPECT_EQ(text_of(" ab "), std::string("ab\0\0\0", 5));
+  EXPECT_EQ(text_of("Züri"), "Züri");
+  EXPECT_EQ(text_of("NA"), std::string(5, '\0'));
+  EXPECT_NE(text_of("abcdef").find("longer than the 5 bytes of 'x'"), std::string::npos);
+  EXPECT_NE(text_of(std::string_view("a\0b", 3)).find("zero byte"), std::string::npos);
+  field.missing = Missing::kForbid;
+  EXPECT_EQ(text_of(""), "'x' is missing, which the contract forbids");
+}
+
 }  // namespace
 }  // namespace muster

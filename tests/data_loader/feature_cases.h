@@ -11,18 +11,13 @@
 #include "tests/data_loader/error_of.h"
 #include "tests/data_loader/order_cases.h"
 #include "tests/data_loader/random_columns.h"
+#include "tests/data_loader/statistics_cases.h"
 
 namespace muster::testing {
 
 using Columns = std::vector<std::vector<std::byte>>;  // per contract field
 
 inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-inline std::vector<std::uint32_t> all_rows(std::size_t rows) {
-  std::vector<std::uint32_t> numbers(rows);
-  std::iota(numbers.begin(), numbers.end(), 0U);
-  return numbers;
-}
 
 inline FeaturePipeline fit_to(const Contract& contract, const Columns& columns, std::size_t rows) {
   const auto fields = FeaturePipeline::select(contract, {});

@@ -183,6 +183,57 @@ TEST(PartitionFile, BooleansAreEitherByte) {
   EXPECT_SAYS(error_of([&] { file.check_field(make_field("c", DType::kUInt16)); }), "is enum of int16");
 }
 
+/// A text field.
+Field text_field(const std::string& path, std::uint64_t length) {
+  Field field = make_field(path, DType::kString);
+  field.length = length;
+  return field;
+}
+
+TEST(PartitionFile, TextsHoweverTheyArePadded) {
+  const ScratchDirectory directory;
+  write_foreign(directory / "texts.h5", [&](hid_t file) {
+    for (const auto& [name, padding] :
+         {std::pair{"ended", H5T_STR_NULLTERM}, {"zeros", H5T_STR_NULLPAD}, {"spaces", H5T_STR_SPACEPAD}}) {
+      const hdf5::Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+      H5Tset_size(type.get(), 6);
+      H5Tset_strpad(type.get(), padding);
+      H5Tset_cset(type.get(), H5T_CSET_UTF8);
+      const std::string pad(1, padding == H5T_STR_SPACEPAD ? ' ' : '\0');
+      std::string values;
+      for (std::string value : {"Zürch", "", "ab"}) {  // 6, 0 and 2 bytes; ended by a zero byte at most 5
+        if (padding == H5T_STR_NULLTERM && value.size() == 6) value = "Zuric";
+        while (value.size() < 6) value += pad;
+        values += value;
+      }
+      write_vector(file, name, type.get(), type.get(), values.data(), 3);
+    }
+    const hdf5::Handle variable(H5Tcopy(H5T_C_S1), H5Tclose);
+    H5Tset_size(variable.get(), H5T_VARIABLE);
+    const std::vector<const char*> values = {"", "longer than six", nullptr};
+    write_vector(file, "variable", variable.get(), variable.get(), values.data(), 3);
+  });
+  PartitionFile file(directory / "texts.h5");
+  const auto texts = [&](const std::string& path, std::uint64_t length) {
+    const Field field = text_field(path, length);
+    std::vector<std::byte> bytes(3 * length, std::byte{0xff});
+    file.read_rows(field, 0, 3, bytes);
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  };
+  using std::string_literals::operator""s;
+  EXPECT_EQ(texts("zeros", 6), "Zürch\0\0\0\0\0\0ab\0\0\0\0"s);
+  EXPECT_EQ(texts("spaces", 6), "Zürch\0\0\0\0\0\0ab\0\0\0\0"s);
+  EXPECT_EQ(texts("ended", 7), "Zuric\0\0\0\0\0\0\0\0\0ab\0\0\0\0\0"s);
+  EXPECT_EQ(texts("variable", 16), std::string(16, '\0') + "longer than six\0"s + std::string(16, '\0'));
+  EXPECT_SAYS(error_of([&] { texts("zeros", 5); }), "string of 6 bytes, the contract says at most 5");
+  const Error error = error_of([&] { texts("variable", 14); });
+  EXPECT_EQ(error.code(), ErrorCode::kData);
+  EXPECT_EQ(error.where(), (directory / "texts.h5").string() + ":variable[1]");
+  EXPECT_SAYS(error, "a text of 15 bytes, the contract says at most 14");
+  EXPECT_SAYS(error_of([&] { file.check_field(make_field("variable", DType::kInt8)); }),
+              "is variable-length string");
+}
+
 TEST(PartitionFile, WhatIsNoRowOfNumbersIsNamed) {
   const ScratchDirectory directory;
   write_foreign(directory / "odd.h5", [&](hid_t file) {

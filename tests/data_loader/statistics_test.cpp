@@ -3,26 +3,20 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cmath>
 #include <cstdint>
-#include <numeric>
 
 #include "core/error.h"
 #include "tests/data_loader/order_cases.h"
 #include "tests/data_loader/random_columns.h"
+#include "tests/data_loader/statistics_cases.h"
 
 namespace muster {
 namespace {
 
+using testing::all_rows;
 using testing::column_of;
-
-std::vector<std::uint32_t> all_rows(std::size_t rows) {
-  std::vector<std::uint32_t> numbers(rows);
-  std::iota(numbers.begin(), numbers.end(), 0U);
-  return numbers;
-}
+using testing::expect_same_bits;
 
 /// The textbook's way, in long double.
 FieldStatistics plain(const std::vector<double>& values) {
@@ -56,12 +50,6 @@ void expect_near(const FieldStatistics& got, const FieldStatistics& want, double
   EXPECT_EQ(got.maximum, want.maximum);
   EXPECT_NEAR(got.mean, want.mean, 1e-12 * scale);
   EXPECT_NEAR(got.m2, want.m2, 1e-12 * (want.m2 + scale));
-}
-
-void expect_same_bits(const FieldStatistics& got, const FieldStatistics& want) {
-  using Bits = std::array<std::uint64_t, sizeof(FieldStatistics) / sizeof(std::uint64_t)>;
-  EXPECT_EQ(std::bit_cast<Bits>(got), std::bit_cast<Bits>(want))
-      << got.to_json() << " is not " << want.to_json();
 }
 
 TEST(FieldStatistics, EqualAPlainComputationForEveryType) {

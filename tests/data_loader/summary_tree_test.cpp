@@ -3,33 +3,21 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cmath>
 #include <map>
-#include <numeric>
 #include <string>
 
 #include "core/error.h"
 #include "tests/data_loader/order_cases.h"
 #include "tests/data_loader/random_columns.h"
+#include "tests/data_loader/statistics_cases.h"
 
 namespace muster {
 namespace {
 
+using testing::all_rows;
 using testing::column_of;
-
-std::vector<std::uint32_t> all_rows(std::size_t rows) {
-  std::vector<std::uint32_t> numbers(rows);
-  std::iota(numbers.begin(), numbers.end(), 0U);
-  return numbers;
-}
-
-void expect_same_bits(const FieldStatistics& got, const FieldStatistics& want) {
-  using Bits = std::array<std::uint64_t, sizeof(FieldStatistics) / sizeof(std::uint64_t)>;
-  EXPECT_EQ(std::bit_cast<Bits>(got), std::bit_cast<Bits>(want))
-      << got.to_json() << " is not " << want.to_json();
-}
+using testing::expect_same_bits;
 
 /// Blocks of two fields with random values, empty ones among them.
 struct TreeCase {

@@ -1,12 +1,24 @@
-"""Every transform against its definition in numpy: transform_test.py PROGRAM."""
+"""Every transform against its definition in numpy.
+
+usage: transform_test.py PROGRAM DEPS. Goes on in the Python that setup.sh --tests makes (DEPS/python) where this one has no numpy; where
+that is not there either, exits with 77: skipped.
+"""
 import collections
 import datetime
 import json
 import math
+import os
 import subprocess
 import sys
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    python = os.path.join(sys.argv[2], "python", "bin", "python")
+    if sys.executable == python or not os.path.exists(python):
+        print("skipped: no Python with numpy (setup.sh --tests installs one)")
+        sys.exit(77)
+    os.execv(python, [python, "-B", *sys.argv])
 
 program = sys.argv[1]
 checks = 0
@@ -149,6 +161,10 @@ for dtype, shift in [("int8", 0), ("int64", 0), ("uint64", 3)]:
     first = {w: i + 1 for i, w in enumerate(vocabulary([str(n + shift) for n in numbers], 5))}
     got, _ = ids(f"dtype: {dtype}, transform: category", (numbers + shift).tolist())
     same(f"category of {dtype}", got, [first.get(str(n + shift), 0) for n in numbers])
+many = [i % 5000 for i in range(5000)] + [17, 17, -1]
+first = {w: i + 1 for i, w in enumerate(vocabulary([str(n) for n in many if n >= 0], 1))}
+got, _ = ids("dtype: int32, missing: impute, impute: mode, missing_value: -1, transform: {category: {min_count: 1}}", many)
+same("category of many integers, imputed by mode", got, [first[str(17 if n < 0 else n)] for n in many])
 edges = np.unique([np.quantile(x, i / 8, method="inverted_cdf") for i in range(1, 8)])
 got, size = ids("dtype: float64, transform: {buckets: {count: 8}}", lists["x"])
 same("buckets", got, np.searchsorted(edges, x, side="right"))
@@ -191,7 +207,7 @@ same("label scale", result["label_scale"], [label.mean(), label.std()])
 refused("log of -2", "  x: {dtype: float64, transform: log1p}\n", {"x": [1.0, -2.0]}, "'x'")
 refused("map after fit", "  x: {dtype: float64, transform: [standardize, log1p]}\n", {"x": [1.0]}, "can only be the last")
 refused("category of floats", "  x: {dtype: float64, transform: category}\n", {"x": [1.0]}, "text or integer")
-refused("buckets of texts", "  x: {dtype: string, length: 2, transform: buckets}\n", {"x": ["a"]}, "one number")
+refused("buckets of texts", "  x: {dtype: string, length: 2, transform: buckets}\n", {"x": ["a"]}, "is for numbers")
 refused("clip of nothing", "  x: {dtype: float64, transform: clip}\n", {"x": [1.0]}, "needs `low`")
 refused("clip the wrong way", "  x: {dtype: float64, transform: {clip: {low: 2, high: 1}}}\n", {"x": [1.0]}, "below")
 refused("an unknown option", "  x: {dtype: float64, transform: {clip: {lowest: 2}}}\n", {"x": [1.0]}, "lowest")

@@ -59,55 +59,6 @@ TEST_F(ValidateTest, ReportsRowsSplitsAndLabels) {
   EXPECT_EQ(json["fault_count"], 0);
 }
 
-TEST_F(ValidateTest, DroppedRowsAreCountedAndInNoSplit) {
-  write_contract(kByFraction);
-  std::string contract_text = read_text("contract.yaml");
-  const std::string indicator = "missing: indicator";
-  contract_text.replace(contract_text.find(indicator), indicator.size(), "missing: drop, max_missing: 0.5");
-  const std::string kind = "kind: {dtype: int16, allowed: [1, 2, 3]}";
-  contract_text.replace(contract_text.find(kind), kind.size(),
-                        "kind: {dtype: int16, allowed: [1, 2, 3], missing: drop, missing_value: 2}");
-  write("contract.yaml", contract_text);
-  std::set<std::uint64_t> dropped;
-  std::uint64_t scores = 0;
-  std::uint64_t kinds = 0;
-  for (std::uint64_t p = 0; p < 3; ++p) {
-    const Columns columns = make_columns(70, p * 70);
-    for (std::uint64_t row = 0; row < 70; ++row) {
-      const bool no_score = std::isnan(get<double>(columns, kScore, row));
-      const bool no_kind = get<std::int16_t>(columns, kKind, row) == 2;
-      scores += no_score ? 1 : 0;
-      kinds += no_kind ? 1 : 0;
-      if (no_score || no_kind) dropped.insert(p * 70 + row);
-    }
-    write_partition(fmt::format("part-{}.h5", p), columns, 70);
-  }
-  const ValidateReport report = validate(options());
-  ASSERT_TRUE(report.faults.empty()) << report.faults[0].what();
-  EXPECT_EQ(report.dropped_rows, dropped.size());
-  EXPECT_EQ(report.rows_in_no_split, dropped.size());
-  EXPECT_EQ(report.dropped.at("score"), scores);
-  EXPECT_EQ(report.dropped.at("kind"), kinds);
-  EXPECT_EQ(report.to_json()["rows_dropped"], dropped.size());
-  const Dataset dataset = Dataset::open(directory());
-  std::uint64_t row = 0;
-  for (std::uint32_t block = 0; block < dataset.row_index().blocks().size(); ++block) {
-    std::set<std::uint32_t> kept;
-    for (const char* split : {"train", "validation", "test"}) {
-      for (const std::uint32_t r : dataset.row_index().rows_of(dataset.row_index().split(split), block))
-        kept.insert(r);
-    }
-    for (std::uint32_t r = 0; r < dataset.row_index().blocks()[block].rows; ++r, ++row)
-      EXPECT_EQ(kept.contains(r), !dropped.contains(row)) << row;
-  }
-  contract_text.replace(contract_text.find("max_missing: 0.5"), 16, "max_missing: 0.01");
-  write("contract.yaml", contract_text);
-  const ValidateReport refused = validate(options());
-  ASSERT_EQ(refused.fault_count, 1U);
-  EXPECT_NE(std::string(refused.faults[0].what()).find("'score' is missing in"), std::string::npos)
-      << refused.faults[0].what();
-}
-
 TEST_F(ValidateTest, WhatItWritesIsWhatDatasetOpens) {
   write_contract(kByTime);
   std::vector<Columns> parts;

@@ -24,9 +24,10 @@ def prepared(name, scratch):
     for part in ("examples", "configs"):
         if not (scratch / part).exists():
             shutil.copytree(m.SOURCE / part, scratch / part)
-    if name not in os.listdir(scratch / "examples"):
-        return None
+    m.check((scratch / "examples" / name / "prepare.sh").exists(), f"{name}.yaml has no data here and no examples/{name}/prepare.sh")
     done = subprocess.run(["bash", scratch / "examples" / name / "prepare.sh"], env=environment, capture_output=True, text=True, check=False)
+    if "or set MUSTER_DATA" in done.stderr:  # the file is not there
+        return None
     m.check(done.returncode == 0, f"prepare.sh of {name}: {done.stderr}")
     return scratch / "data" / name
 
@@ -42,10 +43,10 @@ def main():
             dataset = [path for name, path in data.items() if file.stem.startswith(name)]
             if not dataset and "MUSTER_DATA" in os.environ:
                 dataset = [prepared(file.stem, scratch)]
-            if not dataset:
+            if not any(dataset):
                 print(f"{file.name}: not run, its data are not here (MUSTER_DATA)")
                 continue
-            m.check(len(dataset) == 1 and dataset[0], f"no data for {file.name}: add it here")
+            m.check(len(dataset) == 1, f"no data for {file.name}: add it here")
             tried += 1
             result = m.run_json("train", file, "--set", f"data.dataset={dataset[0]}", "--set", f"run.dir={scratch / 'runs'}",
                                 "--set", "train.epochs=~", "--set", "train.steps=12", ranks=2)

@@ -99,7 +99,7 @@ class Table:
         self.header = list(kind.columns)
         self.contract = kind.fields
         self.at = dice.randrange(ROWS)  # the row that is hurt
-        self.cut = 1.0
+        self.share_left = 1.0
 
     def number(self, row, column):
         text = row[self.header.index(column)].replace(",", ".")
@@ -140,19 +140,14 @@ class Table:
             row[self.header.index(column)] = text.replace(".", ",") if "decimal" in self.kind.spec else text
 
     def repeat_rows(self, share):
-        """Rows again, with a key of their own."""
-        key = 0 if self.header[0] != "reading" else self.header.index("reading")
+        """Rows again, with a key (the first column) of their own."""
         for i in range(ROWS - 1, int(ROWS * (1 - share)), -1):
-            own = self.rows[i][key]
-            self.rows[i] = list(self.rows[ROWS - 1 - i])
-            self.rows[i][key] = own
-        times = [row[self.header.index(column)] for row in self.rows for column in self.header if column.endswith("_at")]
-        self.same_time = times  # what was copied keeps its time: it is the same row
+            self.rows[i] = self.rows[i][:1] + self.rows[ROWS - 1 - i][1:]
 
     def cut_table(self, share):
-        self.cut = share
+        self.share_left = share
 
-    def contract_line(self, old, new):
+    def contract_says(self, old, new):
         assert old in self.contract, old
         self.contract = self.contract.replace(old, new)
 
@@ -164,7 +159,7 @@ class Table:
         lines = [self.kind.delimiter.join(map(quoted, row)) for row in [self.header] + self.rows]
         data = ("\n".join(lines) + "\n").encode().replace(rb"\xe9", b"\xe9")
         data = gzip.compress(data) if self.kind.packed else data
-        (folder / "table").write_bytes(data[:int(len(data) * self.cut)])
+        (folder / "table").write_bytes(data[:int(len(data) * self.share_left)])
         (folder / "spec.yaml").write_text(f"""version: 1
 sources:
   - format: csv
@@ -228,10 +223,9 @@ def check_case(number, case, scratch):
     folder = scratch / f"case-{number}"
     folder.mkdir()
     table = Table(SETS[case["set"]], random.Random(number))
-    for name, arguments in case["edit"].items():
-        edit = getattr(table, "contract_line" if name == "contract" else name, None)
-        if edit is not None and name not in ("cut", "kind", "at"):
-            edit(*arguments) if isinstance(arguments, list) else edit(arguments)
+    if case["stage"] not in ("partition", "after"):  # their edits are of the partition
+        for name, arguments in case["edit"].items():
+            getattr(table, name)(*(arguments if isinstance(arguments, list) else [arguments]))
     table.write(folder)
     done = stages(folder, case["stage"], case["edit"])
     what = f"case {number + 1} ({case['set']}: {case['kind']})"

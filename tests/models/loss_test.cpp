@@ -105,6 +105,15 @@ TEST(LossTest, MeanSquaredError) {
   EXPECT_EQ(sums.weight, 3.25);
 }
 
+TEST(LossTest, MeanSquaredErrorIsInUnitsOfTheLabelsDeviation) {
+  const LossSettings settings{LossKind::kMse, 1, {}, 0, 200000, 50000};
+  const Batch batch = labelled(specs_of({}, 0), {250000, 100000, 225000}, {1.0F, 0.25F, 2.0F});
+  const at::Tensor scores = at::tensor({3.0F, -1.0F, 0.0F});
+  const Sums sums = sums_of(loss_sums(scores, whole(batch), settings));
+  EXPECT_NEAR(sums.loss, 4 + 0.25 * 1 + 2 * 0.25, 1e-6);  // labels 1, -2 and 0.5
+  EXPECT_TRUE(at::allclose(predictions(scores, settings), at::tensor({350000.0F, 150000.0F, 200000.0F})));
+}
+
 struct Case {
   LossSettings settings;
   std::int64_t classes = 0;

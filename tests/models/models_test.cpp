@@ -16,6 +16,8 @@ using testing::specs_of;
 const std::vector<TensorSpec> kTable{{"x", TensorSpec::Kind::kFloat32, {5}}};
 const std::vector<TensorSpec> kImage{{"picture", TensorSpec::Kind::kFloat32, {2, 12, 9}}};
 const std::vector<TensorSpec> kFlatImage{{"picture", TensorSpec::Kind::kFloat32, {12, 9}}};
+const std::vector<TensorSpec> kMixed{{"features", TensorSpec::Kind::kFloat32, {5}, {}},
+                                     {"categories", TensorSpec::Kind::kInt64, {2}, {4, 9}}};
 
 ModelContext context_of(const std::string& model, const std::vector<TensorSpec>& inputs, std::int64_t outputs,
                         const Json& changes = Json::object()) {
@@ -82,7 +84,7 @@ TEST(ModelContextTest, FindsInputsAndNamesThemInErrors) {
 }
 
 TEST(MakeModelTest, StartWeightsDependOnTheSeedOnly) {
-  for (const auto& [name, inputs] : {std::pair{"mlp", kTable}, {"convnet", kImage}}) {
+  for (const auto& [name, inputs] : {std::pair{"mlp", kTable}, {"convnet", kImage}, {"tabular", kMixed}}) {
     const ModelContext context = context_of(name, inputs, 4);
     at::manual_seed(1);
     const auto first = weights_of(*make_model(name, context, 5));
@@ -170,6 +172,55 @@ TEST(MlpTest, RefusesWhatItCannotBuild) {
   EXPECT_NE(make(kTable, {{"dropout", 1.0}}).find("dropout"), std::string::npos);
   EXPECT_NE(make({}, Json::object()).find("no inputs"), std::string::npos);
   EXPECT_NE(make({{"ids", TensorSpec::Kind::kInt64, {3}}}, Json::object()).find("'ids'"), std::string::npos);
+}
+
+TEST(TabularTest, ScoresHaveTheRightShape) {
+  for (const Json& changes : {Json::object(), Json{{"blocks", 0}}, Json{{"embedding", 3}}}) {
+    EXPECT_EQ(scores("tabular", kMixed, 4, changes).sizes(), at::IntArrayRef({3, 4}));
+    EXPECT_EQ(scores("tabular", {kMixed[0]}, 1, changes).sizes(), at::IntArrayRef({3}));
+    EXPECT_EQ(scores("tabular", {kMixed[1]}, 1, changes).sizes(), at::IntArrayRef({3}));
+    EXPECT_EQ(scores("tabular", kMixed, 4, changes, 0).sizes(), at::IntArrayRef({0, 4}));
+  }
+}
+
+TEST(TabularTest, EachCategoryHasItsEmbeddingAndAnUnknownOneSaysNothing) {
+  const auto model = make_model("tabular", context_of("tabular", kMixed, 1), 1);
+  const auto weights = model->module().named_parameters();
+  EXPECT_EQ(weights["embedding_0.weight"].sizes(), at::IntArrayRef({4, 3}));  // 1.6 * 4^0.56 = 3.48
+  EXPECT_EQ(weights["embedding_1.weight"].size(0), 9);
+  Batch batch = batch_at(specs_of(kMixed, 4), 4, 0, range(0, 3));
+  const auto score = [&](std::int64_t first, std::int64_t second) {
+    batch.integers(1)[0] = first;
+    batch.integers(1)[1] = second;
+    return model->forward(ModelBatch(batch, 0, 1, false, 1)).item<float>();
+  };
+  EXPECT_NE(score(1, 8), score(2, 8));
+  EXPECT_NE(score(1, 8), score(1, 7));
+  const float unknown = score(0, 8);
+  {
+    const torch::NoGradGuard no_grad;
+    weights["embedding_0.weight"][1].zero_();
+  }
+  EXPECT_EQ(score(1, 8), unknown);
+}
+
+TEST(TabularTest, ARowsScoresDoNotDependOnTheOthers) {
+  const auto model = make_model("tabular", context_of("tabular", kMixed, 4), 1);
+  const Batch batch = batch_at(specs_of(kMixed, 4), 4, 0, range(0, 6));
+  const at::Tensor all = model->forward(ModelBatch(batch, 0, 6, true, 1));
+  EXPECT_TRUE(at::allclose(model->forward(ModelBatch(batch, 2, 3, true, 1)), all.slice(0, 2, 5), 1e-5, 1e-6));
+}
+
+TEST(TabularTest, RefusesWhatItCannotBuild) {
+  const auto make = [](const std::vector<TensorSpec>& inputs, const Json& changes) {
+    return refusal([&] { make_model("tabular", context_of("tabular", inputs, 4, changes), 1); });
+  };
+  EXPECT_NE(make(kMixed, {{"width", 0}}).find("width"), std::string::npos);
+  EXPECT_NE(make(kMixed, {{"blocks", -1}}).find("blocks"), std::string::npos);
+  EXPECT_NE(make(kMixed, {{"dropout", 1.0}}).find("dropout"), std::string::npos);
+  EXPECT_NE(make({}, Json::object()).find("no inputs"), std::string::npos);
+  EXPECT_NE(make({{"tokens", TensorSpec::Kind::kInt64, {3}, {}}}, Json::object()).find("'tokens'"),
+            std::string::npos);
 }
 
 TEST(ConvnetTest, TakesImagesWithAndWithoutChannels) {

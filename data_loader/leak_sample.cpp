@@ -1,0 +1,164 @@
+#include "data_loader/leak_sample.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <memory>
+
+#include "core/hash.h"
+#include "data_loader/feature_pipeline.h"
+#include "data_loader/transform.h"
+
+namespace muster {
+
+namespace {
+
+constexpr std::uint64_t kMostRows = 200'000;
+constexpr std::uint64_t kMostNumberBytes = std::uint64_t{64} << 20;  // of one split, on every rank
+constexpr std::uint64_t kMostReadBytes = std::uint64_t{1} << 30;     // decoded, over all ranks
+
+bool is_category(const Field& field) {
+  return field.is_text() ||
+         (!field.transform.empty() && transforms().get(field.transform.back().name).categories);
+}
+
+/// Of a category's value: equal for equal values, exact as a double, never NaN.
+double category_number(std::span<const std::byte> bytes) {
+  return static_cast<double>((fnv1a(bytes) * 0x9e3779b97f4a7c15) >> 11);
+}
+
+double number_of(const Field& field, std::span<const std::byte> bytes) {
+  constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
+  if (field.is_text()) return bytes.front() == std::byte{0} ? kMissing : category_number(bytes);
+  return visit(field.dtype, [&]<typename T>(T*) {
+    T value;
+    std::memcpy(&value, bytes.data(), sizeof value);
+    if (field.is_missing(value)) return kMissing;
+    return is_category(field) ? category_number(bytes) : static_cast<double>(value);
+  });
+}
+
+/// Makes the numbers of a block's rows, field by field.
+class BlockSampler {
+ public:
+  BlockSampler(const Dataset& dataset, const LeakFields& fields)
+      : dataset_(dataset), fields_(fields), reader_(dataset.make_reader()) {}
+
+  void add(std::uint8_t split, std::uint32_t block, std::vector<std::uint64_t>& out) {
+    rows_ = dataset_.row_index().rows_of(split, block);
+    const std::size_t first = out.size();
+    out.resize(first + rows_.size() * fields_.width(), kFnvStart);
+    into_ = std::span(out).subspan(first);
+    std::size_t place = 2;
+    for (const std::size_t input : fields_.inputs) {
+      read(block, input);
+      hash(input, 1);
+      if (field(input).shape.empty()) put_numbers(input, place++);
+    }
+    read(block, fields_.label);
+    hash(fields_.label, 1);
+    put_numbers(fields_.label, 0);
+    for (const std::size_t key : fields_.keys) {
+      read(block, key);
+      hash(key, place++);
+    }
+  }
+
+ private:
+  const Field& field(std::size_t number) const { return dataset_.contract().fields()[number]; }
+  std::uint64_t& at(std::size_t row, std::size_t place) { return into_[row * fields_.width() + place]; }
+
+  void read(std::uint32_t block, std::size_t number) {
+    column_.resize(dataset_.row_index().blocks()[block].rows * field(number).bytes_per_row());
+    reader_->read(block, number, column_);
+  }
+  std::span<const std::byte> value(std::size_t number, std::size_t row) const {
+    const std::uint64_t bytes = field(number).bytes_per_row();
+    return std::span(column_).subspan(rows_[row] * bytes, bytes);
+  }
+  void hash(std::size_t number, std::size_t place) {
+    for (std::size_t row = 0; row < rows_.size(); ++row)
+      at(row, place) = fnv1a(value(number, row), at(row, place));
+  }
+  void put_numbers(std::size_t number, std::size_t place) {
+    for (std::size_t row = 0; row < rows_.size(); ++row)
+      at(row, place) = std::bit_cast<std::uint64_t>(number_of(field(number), value(number, row)));
+  }
+
+  const Dataset& dataset_;
+  const LeakFields& fields_;
+  std::unique_ptr<BlockReader> reader_;
+  std::vector<std::uint32_t> rows_;
+  std::span<std::uint64_t> into_;
+  std::vector<std::byte> column_;
+};
+
+}  // namespace
+
+LeakFields LeakFields::of(const Contract& contract, const std::vector<std::string>& features) {
+  LeakFields result;
+  result.inputs = FeaturePipeline::select(contract, features);
+  const std::vector<Field>& fields = contract.fields();
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    if (fields[i].role == Role::kLabel) result.label = i;
+    if (fields[i].role == Role::kKey && fields[i].shape.empty()) result.keys.push_back(i);
+  }
+  std::copy_if(result.inputs.begin(), result.inputs.end(), std::back_inserter(result.scalars),
+               [&](std::size_t i) { return fields[i].shape.empty(); });
+  return result;
+}
+
+std::vector<std::uint32_t> leak_blocks(const Dataset& dataset, const LeakFields& fields, std::uint8_t split) {
+  std::uint64_t row_bytes = 0;
+  for (const std::size_t input : fields.inputs)
+    row_bytes += dataset.contract().fields()[input].bytes_per_row();
+  const std::uint64_t most = std::min(
+      {kMostRows, kMostNumberBytes / (sizeof(std::uint64_t) * fields.width()), kMostReadBytes / row_bytes});
+  const std::uint64_t all = dataset.row_index().rows(split);
+  const double share = all <= most ? 1 : static_cast<double>(most) / static_cast<double>(all);
+  const std::vector<std::uint32_t> rows = dataset.row_index().rows_per_block(split);
+  std::vector<std::uint32_t> blocks;
+  double due = 0;  // rows that may be taken by now
+  for (std::uint32_t block = 0; block < rows.size(); ++block) {
+    due += share * rows[block];
+    if (rows[block] == 0 || due < rows[block]) continue;
+    due -= rows[block];
+    blocks.push_back(block);
+  }
+  return blocks;
+}
+
+std::vector<std::uint64_t> read_leak_rows(const Dataset& dataset, const LeakFields& fields,
+                                          std::uint8_t split, std::span<const std::uint32_t> blocks) {
+  BlockSampler sampler(dataset, fields);
+  std::vector<std::uint64_t> rows;
+  for (const std::uint32_t block : blocks) sampler.add(split, block, rows);
+  return rows;
+}
+
+LeakTable leak_table(const Contract& contract, const LeakFields& fields,
+                     std::span<const std::uint64_t> rows) {
+  LeakTable table;
+  for (const std::size_t field : fields.scalars)
+    table.features.push_back({contract.fields()[field].name, is_category(contract.fields()[field]), {}});
+  for (std::size_t first = 0; first < rows.size(); first += fields.width()) {
+    table.label.push_back(std::bit_cast<double>(rows[first]));
+    for (std::size_t i = 0; i < table.features.size(); ++i)
+      table.features[i].values.push_back(std::bit_cast<double>(rows[first + 2 + i]));
+  }
+  return table;
+}
+
+SplitSide split_side(const std::string& split, const LeakFields& fields,
+                     std::span<const std::uint64_t> rows) {
+  SplitSide side{split, {}, std::vector<std::vector<std::uint64_t>>(fields.keys.size())};
+  for (std::size_t first = 0; first < rows.size(); first += fields.width()) {
+    side.rows.push_back(rows[first + 1]);
+    for (std::size_t key = 0; key < fields.keys.size(); ++key)
+      side.keys[key].push_back(rows[first + 2 + fields.scalars.size() + key]);
+  }
+  return side;
+}
+
+}  // namespace muster
