@@ -1,6 +1,6 @@
 #pragma once
-// Which block goes to which rows of which batches: what a BatchStream carries out. Two plans: training and
-// evaluation.
+// Which block goes to which rows of which batches: what a BatchStream carries out. Three plans: training,
+// evaluation and prediction.
 
 #include <cstdint>
 #include <memory>
@@ -60,5 +60,11 @@ std::unique_ptr<BatchPlan> make_training_plan(const RowIndex& index, std::uint8_
 std::unique_ptr<BatchPlan> make_evaluation_plan(const RowIndex& index, std::uint8_t split,
                                                 std::uint32_t micro_batch, std::uint32_t rank,
                                                 std::uint32_t world);
+
+/// Prediction: the same micro-batches as in an evaluation, dealt in rounds so that results can be written in
+/// order as they come: micro-batch m to rank floor(m / run) mod world. `run` >= 1. `index` outlives the plan.
+std::unique_ptr<BatchPlan> make_prediction_plan(const RowIndex& index, std::uint8_t split,
+                                                std::uint32_t micro_batch, std::uint64_t run,
+                                                std::uint32_t rank, std::uint32_t world);
 
 }  // namespace muster

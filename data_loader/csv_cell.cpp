@@ -87,7 +87,14 @@ std::optional<T> parse_value(const Field& field, const CellRules& rules, std::st
   return std::nullopt;
 }
 
-/// A text into its padded place; "" is a missing one.
+/// The value that stands for a missing one in this type.
+template <typename T>
+T missing_as(const Field& field) {
+  return field.missing_value ? static_cast<T>(*field.missing_value) : std::numeric_limits<T>::quiet_NaN();
+}
+
+}  // namespace
+
 std::string put_text(const Field& field, std::string_view text, std::span<std::byte> out) {
   if (text.size() > field.length)
     return fmt::format("{} is longer than the {} bytes of '{}'", readable_text(text), field.length,
@@ -98,14 +105,6 @@ std::string put_text(const Field& field, std::string_view text, std::span<std::b
   std::memcpy(out.data(), text.data(), text.size());
   return "";
 }
-
-/// The value that stands for a missing one in this type.
-template <typename T>
-T missing_as(const Field& field) {
-  return field.missing_value ? static_cast<T>(*field.missing_value) : std::numeric_limits<T>::quiet_NaN();
-}
-
-}  // namespace
 
 std::string parse_cell(const Field& field, const CellRules& rules, std::string_view text,
                        std::span<std::byte> out) {

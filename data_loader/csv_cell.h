@@ -28,4 +28,8 @@ struct CellRules {
 std::string parse_cell(const Field& field, const CellRules& rules, std::string_view text,
                        std::span<std::byte> out);
 
+/// Writes a text as it is, "" being a missing one, padded to field.value_bytes(). Returns what is wrong, or
+/// "".
+std::string put_text(const Field& field, std::string_view text, std::span<std::byte> out);
+
 }  // namespace muster

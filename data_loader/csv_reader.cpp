@@ -48,12 +48,12 @@ std::size_t CsvReader::quoted_record_length() {
   bool field_starts = true;
   bool inside = false;
   std::size_t at = 0;
-  for (; at <= kMostRecordBytes && fill(at + 2) > at; ++at) {
+  for (; at <= kMostRecordBytes && fill(at + 1) > at; ++at) {
     const char c = left()[at];
     if (inside) {
       if (c == '\n') ++next_line_;
       if (c != dialect_.quote) continue;
-      const bool doubled = left().size() > at + 1 && left()[at + 1] == dialect_.quote;
+      const bool doubled = fill(at + 2) > at + 1 && left()[at + 1] == dialect_.quote;
       inside = doubled;
       at += doubled ? 1 : 0;
       continue;
@@ -65,8 +65,10 @@ std::size_t CsvReader::quoted_record_length() {
   return at;
 }
 
+/// Looks beyond a '\n' never: who writes line by line waits for an answer to this one.
 void CsvReader::pass_line_end() {
-  if (fill(2) == 0) return;
+  if (fill(1) == 0) return;
+  if (left().front() == '\r') fill(2);
   begin_ += left().starts_with("\r\n") ? 2 : 1;
   ++next_line_;
 }

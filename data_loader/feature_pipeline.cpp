@@ -64,7 +64,7 @@ const TransformStep& fitted_step(const Field& field) {
 }
 
 /// Decides tensors, columns and sources from the inputs' fields: what fit and from_json share.
-void FeaturePipeline::State::lay_out(const Contract& contract) {
+void FeaturePipeline::State::lay_out_inputs() {
   for (PipelineInput& input : inputs) {
     input.source = add_source(input.field);
     if (reads_doubles(input.spec)) input.values.emplace(input.spec);
@@ -74,6 +74,10 @@ void FeaturePipeline::State::lay_out(const Contract& contract) {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (!inputs[i].spec.shape.empty()) add_array(i);
   }
+}
+
+void FeaturePipeline::State::lay_out(const Contract& contract) {
+  lay_out_inputs();
   add_column(contract, Role::kLabel, label);
   add_column(contract, Role::kWeight, weight);
   if (label) {

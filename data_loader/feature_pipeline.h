@@ -55,6 +55,9 @@ class FeaturePipeline {
   /// Back from to_json, with the same bits. Throws Error{kStorage} for malformed JSON, Error{kConfig} that
   /// names the field when `contract` has it otherwise (dtype, shape, missing, role) or not at all.
   static FeaturePipeline from_json(const Contract& contract, const Json& json, const std::string& where);
+  /// As from_json, of the inputs alone: what scores data that have no label yet. No "label" tensor, every
+  /// weight is 1, and `contract` needs to have the inputs only.
+  static FeaturePipeline for_scoring(const Contract& contract, const Json& json, const std::string& where);
   Json to_json() const;
 
   FeaturePipeline(FeaturePipeline&&) noexcept;

@@ -149,31 +149,65 @@ PipelineInput load_input(const Contract& contract, const Json& json, const std::
   return input;
 }
 
+void check_format(const Json& json, const std::string& where) {
+  const auto format = member<std::string>(json, "format", where);
+  if (format == kFormat) return;
+  throw Error(ErrorCode::kStorage, fmt::format("has format '{}', this version reads '{}'", format, kFormat),
+              where);
+}
+
+LabelScale load_label_scale(const Json& json, const std::string& where) {
+  const Json label = member<Json>(json, "label", where);
+  if (label.is_null()) return {};
+  const LabelScale scale{member<double>(label, "mean", where), member<double>(label, "deviation", where)};
+  if (!(scale.deviation > 0))
+    throw Error(ErrorCode::kStorage, "the label's 'deviation' is not greater than 0", where);
+  return scale;
+}
+
+std::vector<PipelineInput> load_inputs(const Contract& contract, const Json& json, const std::string& where) {
+  std::vector<PipelineInput> inputs;
+  for (const Json& item : member<std::vector<Json>>(json, "inputs", where))
+    inputs.push_back(load_input(contract, item, where));
+  return inputs;
+}
+
+/// `made` are the tensors that `json` says, all or only those that are made of inputs.
+void check_tensors(const std::vector<TensorSpec>& made, const Json& json, bool with_label,
+                   const std::string& where) {
+  Json ours = Json::array();
+  for (const TensorSpec& tensor : made) ours.push_back(describe(tensor));
+  Json theirs = Json::array();
+  for (const Json& tensor : member<std::vector<Json>>(json, "tensors", where)) {
+    if (with_label || !tensor.is_object() || tensor.value("name", Json()) != "label")
+      theirs.push_back(tensor);
+  }
+  if (ours != theirs) throw Error(ErrorCode::kStorage, "'tensors' are not what the inputs make", where);
+}
+
 }  // namespace
 
 FeaturePipeline FeaturePipeline::from_json(const Contract& contract, const Json& json,
                                            const std::string& where) {
-  const auto format = member<std::string>(json, "format", where);
-  if (format != kFormat) {
-    throw Error(ErrorCode::kStorage, fmt::format("has format '{}', this version reads '{}'", format, kFormat),
-                where);
-  }
+  check_format(json, where);
   FeaturePipeline pipeline;
-  for (const Json& item : member<std::vector<Json>>(json, "inputs", where)) {
-    pipeline.state_->inputs.push_back(load_input(contract, item, where));
-  }
+  pipeline.state_->inputs = load_inputs(contract, json, where);
   check_column(contract, Role::kLabel, "label", json, where);
   check_column(contract, Role::kWeight, "weight", json, where);
-  if (const Json& label = json.at("label"); !label.is_null()) {
-    pipeline.state_->label_scale = {member<double>(label, "mean", where),
-                                    member<double>(label, "deviation", where)};
-    if (!(pipeline.state_->label_scale.deviation > 0))
-      throw Error(ErrorCode::kStorage, "the label's 'deviation' is not greater than 0", where);
-  }
+  pipeline.state_->label_scale = load_label_scale(json, where);
   pipeline.state_->lay_out(contract);
-  if (pipeline.to_json().at("tensors") != member<Json>(json, "tensors", where)) {
-    throw Error(ErrorCode::kStorage, "'tensors' are not what the inputs make", where);
-  }
+  check_tensors(pipeline.tensors(), json, true, where);
+  return pipeline;
+}
+
+FeaturePipeline FeaturePipeline::for_scoring(const Contract& contract, const Json& json,
+                                             const std::string& where) {
+  check_format(json, where);
+  FeaturePipeline pipeline;
+  pipeline.state_->inputs = load_inputs(contract, json, where);
+  pipeline.state_->label_scale = load_label_scale(json, where);
+  pipeline.state_->lay_out_inputs();
+  check_tensors(pipeline.tensors(), json, false, where);
   return pipeline;
 }
 

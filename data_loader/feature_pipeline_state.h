@@ -70,6 +70,7 @@ struct FeaturePipeline::State {
     return source_fields.size() - 1;
   }
   void lay_out(const Contract& contract);
+  void lay_out_inputs();
   void add_numbers();
   void add_categories();
   void add_array(std::size_t input);

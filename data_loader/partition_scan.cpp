@@ -9,6 +9,7 @@
 
 #include "data_loader/column_check.h"
 #include "data_loader/field_summary.h"
+#include "data_loader/missing_rows.h"
 #include "data_loader/partition_file.h"
 #include "data_loader/row_index.h"
 #include "data_loader/split_assigner.h"
@@ -119,7 +120,7 @@ class Scanner {
     std::vector<bool> dropped(splits.size(), false);
     for (const Field& field : contract_.fields()) {
       if (!field.can_be_missing()) continue;
-      const std::vector<bool> missing = missing_rows(field, splits.size());
+      const std::vector<bool> missing = missing_rows(field, column(field), splits.size());
       const auto count = static_cast<std::uint64_t>(std::count(missing.begin(), missing.end(), true));
       scan_.missing[field.name] += count;
       if (field.missing != Missing::kDrop) continue;
@@ -135,24 +136,11 @@ class Scanner {
     }
   }
 
-  std::vector<bool> missing_rows(const Field& field, std::size_t rows) {
-    std::vector<bool> missing(rows, false);
-    if (field.is_text()) {
-      for (std::size_t row = 0; row < rows; ++row) missing[row] = text_at(field, column(field), row).empty();
-      return missing;
-    }
-    visit(field.dtype, [&]<typename T>(T*) {
-      const auto* values = reinterpret_cast<const T*>(column(field).data());
-      for (std::size_t row = 0; row < rows; ++row) missing[row] = field.is_missing(values[row]);
-    });
-    return missing;
-  }
-
   void note_unique(std::uint64_t first, std::uint64_t rows) {
     for (const Field& field : contract_.fields()) {
       if (!field.unique) continue;
       std::vector<UniqueValue>& values = scan_.unique[field.name];
-      const std::vector<bool> missing = missing_rows(field, rows);
+      const std::vector<bool> missing = missing_rows(field, column(field), rows);
       for (std::uint64_t row = 0; row < rows; ++row) {
         if (!(field.can_be_missing() && missing[row]))
           values.push_back({key_of(field, row), number_, first + row});

@@ -64,8 +64,13 @@ void Console::progress(const Progress& progress) {
     line(format_progress(progress));
     return;
   }
+  status(format_progress(progress));
+}
+
+void Console::status(std::string_view text) {
+  if (silent_ || !terminal_) return;
   const std::lock_guard lock(output_mutex());
-  print(json_ ? stderr : stdout, "\r" + format_progress(progress) + "\x1b[K");
+  print(json_ ? stderr : stdout, "\r" + std::string(text) + "\x1b[K");
   progress_shown_ = true;
 }
 

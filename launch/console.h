@@ -20,6 +20,8 @@ class Console {
   void line(std::string_view text);
   void warning(std::string_view text);
   void progress(const Progress& progress);
+  /// How far a command is: on a terminal, in place; elsewhere nothing.
+  void status(std::string_view text);
   /// The command's result: `text` for people, or `json` as the last line of stdout.
   void result(const Json& json, std::string_view text);
   LogSink sink();

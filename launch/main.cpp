@@ -78,6 +78,7 @@ int run(int argc, char** argv) {
   add_validate(app, invocation);
   add_train(app, invocation);
   add_evaluate(app, invocation);
+  add_predict(app, invocation);
   add_order(app, invocation);
   add_verify(app, invocation);
   add_explain(app, invocation);

@@ -1,28 +1,16 @@
 #include "trainer/checkpoint_evaluation.h"
 
 #include "trainer/agreement.h"
-#include "trainer/checkpoint_store.h"
 #include "trainer/evaluator.h"
 #include "trainer/model_setup.h"
-#include "trainer/module_state.h"
 #include "trainer/run_plan.h"
+#include "trainer/trained_model.h"
 
 namespace muster {
 
 Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const CheckpointEvaluation& options) {
-  CheckpointContent content;
-  const Json loaded = parse_json(on_rank_zero(comm, "load checkpoint",
-                                              [&] {
-                                                content = load_checkpoint(files, options.checkpoint).value();
-                                                return Json{{"step", content.step},
-                                                            {"config", content.state.at("config")},
-                                                            {"fingerprint", content.state.at("fingerprint")},
-                                                            {"pipeline", content.pipeline}}
-                                                    .dump();
-                                              }),
-                                 "checkpoint", ErrorCode::kBug);
-  const Config config(loaded.at("config"));
-  set_compute_threads(config.unsigned_at("train", "threads"));
+  const TrainedModel trained = load_trained_model(comm, files, options.checkpoint);
+  const Config& config = trained.config;
   const Dataset dataset = together(comm, "open dataset", [&] {
     return options.dataset.empty()
                ? Dataset::open(config.text_at("data", "dataset"), config.text_at("data", "root"))
@@ -32,26 +20,21 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
     options.log(LogLevel::kWarning, warning);
   const std::string fingerprint = dataset.manifest().fingerprint().hex();
   same_everywhere(comm, "dataset", fingerprint);
-  const bool same_data = fingerprint == loaded.at("fingerprint").get<std::string>();
+  const bool same_data = fingerprint == trained.fingerprint;
   together(comm, "same data", [&] {
     if (same_data || !options.dataset.empty()) return 0;
     throw Error(
         ErrorCode::kConfig,
         fmt::format("is not the data of this run any more (fingerprint {}, the run's is {}); --data {} "
                     "evaluates on it all the same",
-                    fingerprint.substr(0, 16), loaded.at("fingerprint").get<std::string>().substr(0, 16),
+                    fingerprint.substr(0, 16), trained.fingerprint.substr(0, 16),
                     dataset.directory().string()),
         dataset.directory().string());
   });
   const FeaturePipeline pipeline = together(comm, "pipeline", [&] {
-    return FeaturePipeline::from_json(dataset.contract(), loaded.at("pipeline"), "pipeline.json");
+    return FeaturePipeline::from_json(dataset.contract(), trained.pipeline, "pipeline.json");
   });
-  const auto model = together(comm, "model", [&] {
-    auto made = make_configured_model(config, dataset.contract(), pipeline);
-    if (comm.rank() == 0) load_module_state(made->module(), content.model);
-    return made;
-  });
-  broadcast_module(model->module(), comm);
+  const auto model = make_trained_model(comm, trained, pipeline);
 
   EvaluateSettings settings;
   settings.split = options.split;
@@ -62,7 +45,7 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
   settings.stream = stream_options(config);
   const auto metrics = evaluate_split(comm, *model, dataset, pipeline, settings, [] { return false; });
   return {{"checkpoint", options.checkpoint.string()},
-          {"step", loaded.at("step")},
+          {"step", trained.step},
           {"split", options.split},
           {"fingerprint", fingerprint},
           {"same_data", same_data},

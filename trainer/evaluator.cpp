@@ -3,11 +3,8 @@
 #include <ATen/Parallel.h>
 #include <torch/torch.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-
 #include "trainer/agreement.h"
+#include "trainer/batch_scores.h"
 #include "trainer/metrics.h"
 
 namespace muster {
@@ -32,21 +29,9 @@ void score(Model& model, const Batch& batch, const EvaluateSettings& settings, M
   const ModelBatch inputs(batch, 0, batch.rows(), false, 0);
   const at::Tensor scores = model.forward(inputs);
   const at::Tensor sums = model.loss(scores, inputs, settings.loss);
-  const at::Tensor predicted = predictions(scores, settings.loss).to(at::kFloat).contiguous();
+  const std::vector<float> predicted = batch_scores(scores, batch, settings.loss, settings.outputs);
   const at::Tensor labels = inputs.label().to(at::kDouble).contiguous();
-  const auto predicted_size = static_cast<std::size_t>(predicted.numel());
-  ensure(predicted_size == batch.rows() * static_cast<std::size_t>(settings.outputs),
-         "the model gives {} scores for {} rows and {} outputs", predicted_size, batch.rows(),
-         settings.outputs);
-  const std::span<const float> values(predicted.data_ptr<float>(), predicted_size);
-  const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
-  if (bad != values.end()) {
-    const auto row =
-        static_cast<std::size_t>(bad - values.begin()) / static_cast<std::size_t>(settings.outputs);
-    const RowId id = batch.ids()[row];
-    fail(ErrorCode::kData, "the model's score of partition {} row {} is not finite", id.partition, id.row);
-  }
-  collector.add(batch.step, values, {labels.data_ptr<double>(), batch.rows()}, sums[0].item<double>(),
+  collector.add(batch.step, predicted, {labels.data_ptr<double>(), batch.rows()}, sums[0].item<double>(),
                 sums[1].item<double>());
 }
 

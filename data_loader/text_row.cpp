@@ -1,0 +1,70 @@
+#include "data_loader/text_row.h"
+
+#include <utility>
+
+#include "core/error.h"
+#include "core/text.h"
+#include "data_loader/column_check.h"
+#include "data_loader/csv_cell.h"
+#include "data_loader/json_row.h"
+#include "data_loader/missing_rows.h"
+
+namespace muster {
+
+std::optional<std::size_t> find_column(std::span<const std::string> header, std::string_view name) {
+  std::optional<std::size_t> found;
+  for (std::size_t i = 0; i < header.size(); ++i) {
+    if (trim(header[i]) != name) continue;
+    if (found) fail(ErrorCode::kData, "the header has two columns '{}'", name);
+    found = i;
+  }
+  return found;
+}
+
+TextRow::TextRow(std::vector<Field> fields) : fields_(std::move(fields)), bytes_(fields_.size()) {
+  for (std::size_t i = 0; i < fields_.size(); ++i) {
+    bytes_[i].resize(fields_[i].bytes_per_row());
+    columns_.emplace_back(bytes_[i]);
+  }
+}
+
+std::string TextRow::take(const Json& object) {
+  static const Json kNull;
+  for (std::size_t i = 0; i < fields_.size(); ++i) {
+    const auto found = object.find(fields_[i].name);
+    const Json& value = found == object.end() ? kNull : *found;
+    if (std::string wrong = put_json_value(fields_[i], value, bytes_[i]); !wrong.empty()) return wrong;
+  }
+  return check();
+}
+
+std::string TextRow::take(std::span<const std::string_view> cells,
+                          std::span<const std::size_t> cell_of_field) {
+  static const CellRules kRules;
+  for (std::size_t i = 0; i < fields_.size(); ++i) {
+    ensure(fields_[i].shape.empty(), "'{}' is an array, and a cell holds one value", fields_[i].name);
+    if (std::string wrong = parse_cell(fields_[i], kRules, cells[cell_of_field[i]], bytes_[i]);
+        !wrong.empty())
+      return wrong;
+  }
+  return check();
+}
+
+std::string TextRow::check() const {
+  FaultList faults(1);
+  for (std::size_t i = 0; i < fields_.size(); ++i) {
+    check_column(fields_[i], columns_[i], 0, "", faults);
+    if (!faults.empty()) return faults.kept().front().message();
+  }
+  return "";
+}
+
+const Field* TextRow::dropped_for() const {
+  for (std::size_t i = 0; i < fields_.size(); ++i) {
+    if (fields_[i].missing == Missing::kDrop && missing_rows(fields_[i], columns_[i], 1)[0])
+      return &fields_[i];
+  }
+  return nullptr;
+}
+
+}  // namespace muster

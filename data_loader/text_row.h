@@ -1,0 +1,44 @@
+#pragma once
+// One row of a contract's fields from a line of text, checked by the contract.
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/json.h"
+#include "data_loader/contract.h"
+
+namespace muster {
+
+/// The place of a name in a CSV header, blanks around names not counted; nothing if it is not there.
+/// Error{kData} if it is there twice.
+std::optional<std::size_t> find_column(std::span<const std::string> header, std::string_view name);
+
+/// Holds the columns of one row. Used by one thread.
+class TextRow {
+ public:
+  explicit TextRow(std::vector<Field> fields);
+
+  const std::vector<Field>& fields() const { return fields_; }
+  /// Takes the row from an object's members, by name (what is absent is missing; others are passed over), or
+  /// from cells: field i from cells[cell_of_field[i]], by the rules of parse_cell. Returns what breaks the
+  /// contract, naming the field, or "": the columns then hold the row.
+  std::string take(const Json& object);
+  std::string take(std::span<const std::string_view> cells, std::span<const std::size_t> cell_of_field);
+
+  /// One row of each field, aligned for any dtype.
+  const std::vector<std::span<const std::byte>>& columns() const { return columns_; }
+  /// The first field that misses its value where the contract says `missing: drop`; nullptr if none does.
+  const Field* dropped_for() const;
+
+ private:
+  std::string check() const;
+  std::vector<Field> fields_;
+  std::vector<std::vector<std::byte>> bytes_;
+  std::vector<std::span<const std::byte>> columns_;
+};
+
+}  // namespace muster

@@ -1,0 +1,140 @@
+#include "trainer/line_scorer.h"
+
+#include <charconv>
+
+#include "core/text.h"
+#include "data_loader/json_row.h"
+#include "data_loader/table_writer.h"
+#include "trainer/prediction.h"
+
+namespace muster {
+namespace {
+
+std::vector<Field> source_fields(const Scorer& scorer, const Contract& contract) {
+  std::vector<Field> fields;
+  for (const std::size_t number : scorer.pipeline().source_fields())
+    fields.push_back(contract.fields()[number]);
+  return fields;
+}
+
+std::vector<Field> key_fields(const Contract& contract) {
+  std::vector<Field> keys;
+  for (const Field& field : contract.fields()) {
+    if (field.role == Role::kKey) keys.push_back(field);
+  }
+  return keys;
+}
+
+/// The double whose shortest text is the float's: 0.1, not 0.10000000149011612.
+double short_double(float value) {
+  const std::string text = fmt::format("{}", value);
+  double result = 0;
+  std::from_chars(text.data(), text.data() + text.size(), result);
+  return result;
+}
+
+}  // namespace
+
+LineScorer::LineScorer(Scorer& scorer, const Contract& contract)
+    : scorer_(scorer),
+      row_(source_fields(scorer, contract)),
+      batch_(scorer.pipeline().tensors(), 1, aligned_allocator()),
+      keys_(key_fields(contract)),
+      scores_(score_fields(scorer)) {
+  batch_.set_rows(1);
+}
+
+std::vector<float> LineScorer::score() {
+  const FeaturePipeline::Target target{0, 0, &batch_};
+  scorer_.pipeline().scatter(row_.columns(), std::span(&target, 1));
+  return scorer_.score(batch_);
+}
+
+/// Why the row at hand has no score, or ""; counts it.
+std::string LineScorer::why_not(const std::string& wrong) {
+  if (!wrong.empty()) {
+    ++refused_;
+    return wrong;
+  }
+  if (const Field* field = row_.dropped_for(); field != nullptr) {
+    ++dropped_;
+    return fmt::format("'{}' is missing: the contract leaves such rows out", field->name);
+  }
+  ++scored_;
+  return "";
+}
+
+std::string LineScorer::begin_csv(std::span<const std::string_view> header) {
+  for (const Field& field : row_.fields()) {
+    if (!field.shape.empty())
+      fail(ErrorCode::kConfig, "'{}' is an array: a cell of CSV holds one value, JSON lines hold arrays",
+           field.name);
+  }
+  const std::vector<std::string> names(header.begin(), header.end());
+  header_cells_ = names.size();
+  for (const Field& field : row_.fields()) {
+    const auto cell = find_column(names, field.name);
+    if (!cell)
+      fail(ErrorCode::kData, "the header has no column '{}'{}", field.name, did_you_mean(field.name, names));
+    cell_of_field_.push_back(*cell);
+  }
+  std::vector<std::string> answers;
+  std::vector<Field> found;
+  for (const Field& key : keys_) {
+    const auto cell = find_column(names, key.name);
+    if (!cell) continue;
+    cells_of_keys_.push_back(*cell);
+    answers.push_back(csv_cell(key.name));
+  }
+  for (const Field& field : scores_) {
+    for (const std::string& name : csv_names(field)) answers.push_back(name);
+  }
+  answers.emplace_back("error");
+  return join(answers, ",");
+}
+
+std::string LineScorer::csv_answer(std::span<const std::string_view> cells, std::span<const float> scores,
+                                   const std::string& error) const {
+  std::vector<std::string> answer;
+  for (const std::size_t cell : cells_of_keys_)
+    answer.push_back(cell < cells.size() ? csv_cell(cells[cell]) : "");
+  const auto columns =
+      scores.empty() ? std::vector<std::vector<std::byte>>(scores_.size()) : score_columns(scorer_, scores);
+  for (std::size_t i = 0; i < scores_.size(); ++i) {
+    const std::uint64_t bytes = scores_[i].value_bytes();
+    for (std::uint64_t k = 0; k < scores_[i].values_per_row(); ++k)
+      answer.push_back(columns[i].empty() ? "" : csv_cell(scores_[i], columns[i].data() + k * bytes));
+  }
+  answer.push_back(csv_cell(error));
+  return join(answer, ",");
+}
+
+std::string LineScorer::answer_csv(std::span<const std::string_view> cells, const std::string& fault) {
+  std::string wrong = fault;
+  if (wrong.empty() && cells.size() != header_cells_)
+    wrong = fmt::format("{} fields where the header has {}", cells.size(), header_cells_);
+  if (wrong.empty()) wrong = row_.take(cells, cell_of_field_);
+  const std::string error = why_not(wrong);
+  return csv_answer(cells, error.empty() ? score() : std::vector<float>(), error);
+}
+
+std::string LineScorer::answer_json(std::string_view line) {
+  const Result<Json> object = parse_json_line(line);
+  const std::string error = why_not(object.ok() ? row_.take(object.value()) : object.error().message());
+  Json answer = Json::object();
+  for (const Field& key : keys_) {
+    if (object.ok() && object.value().contains(key.name)) answer[key.name] = object.value().at(key.name);
+  }
+  if (!error.empty()) {
+    answer["error"] = error;
+    return canonical(answer);
+  }
+  const std::vector<float> scores = score();
+  Json values = Json::array();
+  for (const float value : scores) values.push_back(short_double(value));
+  answer[scores_[0].name] = scores_[0].shape.empty() ? values[0] : values;
+  if (scorer_.kind() != LossKind::kMse) answer["predicted"] = decide(scorer_, scores);
+  return canonical(answer);
+}
+
+}  // namespace muster

@@ -1,0 +1,55 @@
+#pragma once
+// Rows as lines of text, each answered by a line.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data_loader/contract.h"
+#include "data_loader/text_row.h"
+#include "trainer/scorer.h"
+
+namespace muster {
+
+/// Scores one row at a time, so that an answer depends on its line alone. A line that breaks the contract is
+/// answered with what is wrong. Used by one thread; `scorer` and `contract` outlive it.
+class LineScorer {
+ public:
+  /// `contract`: the one that `scorer` was made for.
+  LineScorer(Scorer& scorer, const Contract& contract);
+
+  /// Of CSV, first: which columns the input has. Returns the answers' header. Error{kData} names a column
+  /// that is not there, or is there twice.
+  std::string begin_csv(std::span<const std::string_view> header);
+  /// The cells of a record, or `fault`: why it could not be split.
+  std::string answer_csv(std::span<const std::string_view> cells, const std::string& fault);
+  /// One JSON object. Members that the contract does not know are passed over, absent ones are missing
+  /// values.
+  std::string answer_json(std::string_view line);
+
+  std::uint64_t scored() const { return scored_; }
+  std::uint64_t refused() const { return refused_; }  ///< lines that break the contract
+  std::uint64_t dropped() const { return dropped_; }  ///< rows that a `missing: drop` leaves out
+
+ private:
+  std::vector<float> score();
+  std::string why_not(const std::string& wrong);
+  std::string csv_answer(std::span<const std::string_view> cells, std::span<const float> scores,
+                         const std::string& error) const;
+
+  Scorer& scorer_;
+  TextRow row_;
+  Batch batch_;
+  std::vector<Field> keys_;
+  std::vector<Field> scores_;
+  std::vector<std::size_t> cell_of_field_;
+  std::vector<std::size_t> cells_of_keys_;  ///< of the keys that the header has
+  std::size_t header_cells_ = 0;
+  std::uint64_t scored_ = 0;
+  std::uint64_t refused_ = 0;
+  std::uint64_t dropped_ = 0;
+};
+
+}  // namespace muster

@@ -1,0 +1,35 @@
+#include "trainer/scorer.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "trainer/agreement.h"
+#include "trainer/batch_scores.h"
+#include "trainer/model_setup.h"
+
+namespace muster {
+
+Scorer::Scorer(Communicator& comm, const TrainedModel& trained, const Contract& data)
+    : pipeline_(
+          together(comm, "pipeline",
+                   [&] { return FeaturePipeline::for_scoring(data, trained.pipeline, "pipeline.json"); })),
+      loss_(loss_settings(trained.config, pipeline_)),
+      outputs_(together(comm, "outputs", [&] { return model_outputs(trained.contract, loss_.kind); })),
+      threshold_(trained.config.number_at("evaluate", "threshold")),
+      model_(make_trained_model(comm, trained, pipeline_)) {
+  model_->module().eval();
+}
+
+std::vector<float> Scorer::score(const Batch& batch) {
+  const torch::NoGradGuard no_grad;
+  const ModelBatch inputs(batch, 0, batch.rows(), false, 0);
+  return batch_scores(model_->forward(inputs), batch, loss_, outputs_);
+}
+
+std::int64_t decide(const Scorer& scorer, std::span<const float> scores) {
+  if (scorer.kind() == LossKind::kBinary) return static_cast<double>(scores[0]) >= scorer.threshold() ? 1 : 0;
+  return std::ranges::max_element(scores) - scores.begin();
+}
+
+}  // namespace muster

@@ -1,0 +1,47 @@
+#pragma once
+// A trained model that scores rows of data by the checkpoint's own pipeline. Torch-free header.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data_loader/batch.h"
+#include "data_loader/feature_pipeline.h"
+#include "models/model.h"
+#include "trainer/trained_model.h"
+
+namespace muster {
+
+/// Used by one thread.
+class Scorer {
+ public:
+  /// Collective. `data` is the contract of what shall be scored: it has the inputs as the checkpoint's
+  /// contract has them (Error{kConfig} names the field that it has not, or has otherwise), and needs no
+  /// label. Refused as AgreedError.
+  Scorer(Communicator& comm, const TrainedModel& trained, const Contract& data);
+
+  const FeaturePipeline& pipeline() const { return pipeline_; }
+  LossKind kind() const { return loss_.kind; }
+  /// Numbers per row: classes for cross-entropy, else 1.
+  std::size_t outputs() const { return static_cast<std::size_t>(outputs_); }
+  /// From which probability on a row counts as positive (binary).
+  double threshold() const { return threshold_; }
+
+  /// Of a batch of the pipeline's tensors, row by row: probabilities, or numbers in the label's unit. The
+  /// bits depend on how many rows the batch has. Error{kData} with partition and row for a score that is not
+  /// finite.
+  std::vector<float> score(const Batch& batch);
+
+ private:
+  FeaturePipeline pipeline_;
+  LossSettings loss_;
+  std::int64_t outputs_;
+  double threshold_;
+  std::unique_ptr<Model> model_;
+};
+
+/// What one row's scores say: the class, or 1 where the probability reaches the threshold.
+std::int64_t decide(const Scorer& scorer, std::span<const float> scores);
+
+}  // namespace muster
