@@ -114,7 +114,8 @@ Result<Json> parse_json_line(std::string_view line) {
 }
 
 std::string put_json_value(const Field& field, const Json& value, std::span<std::byte> out) {
-  const bool missing = value.is_null() || (field.is_text() && value == "");
+  const bool missing = value.is_null() ||
+                       (value.is_string() && field.is_text() && value.get_ref<const std::string&>().empty());
   if (missing && field.shape.empty()) return parse_cell(field, {}, "", out);
   if (missing) return fmt::format("'{}' is missing, which the contract forbids", field.name);
   if (!field.is_text()) return put_array(field, 0, value, out);

@@ -29,10 +29,10 @@ TextRow::TextRow(std::vector<Field> fields) : fields_(std::move(fields)), bytes_
 }
 
 std::string TextRow::take(const Json& object) {
-  static const Json kNull;
+  const Json null;
   for (std::size_t i = 0; i < fields_.size(); ++i) {
     const auto found = object.find(fields_[i].name);
-    const Json& value = found == object.end() ? kNull : *found;
+    const Json& value = found == object.end() ? null : *found;
     if (std::string wrong = put_json_value(fields_[i], value, bytes_[i]); !wrong.empty()) return wrong;
   }
   return check();
@@ -40,11 +40,10 @@ std::string TextRow::take(const Json& object) {
 
 std::string TextRow::take(std::span<const std::string_view> cells,
                           std::span<const std::size_t> cell_of_field) {
-  static const CellRules kRules;
+  const CellRules rules;
   for (std::size_t i = 0; i < fields_.size(); ++i) {
     ensure(fields_[i].shape.empty(), "'{}' is an array, and a cell holds one value", fields_[i].name);
-    if (std::string wrong = parse_cell(fields_[i], kRules, cells[cell_of_field[i]], bytes_[i]);
-        !wrong.empty())
+    if (std::string wrong = parse_cell(fields_[i], rules, cells[cell_of_field[i]], bytes_[i]); !wrong.empty())
       return wrong;
   }
   return check();

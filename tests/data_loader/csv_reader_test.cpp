@@ -46,6 +46,20 @@ Seen read_all(const std::string& text, CsvDialect dialect = {}, std::size_t piec
   return seen;
 }
 
+TEST(CsvReader, WaitsForNoMoreThanTheRecord) {
+  const std::string text = "a,b\n\"x\",\"y\"\n1,2\r\n";
+  std::size_t at = 0;
+  CsvReader reader([&](std::span<std::byte> out) -> std::size_t {
+    if (at == text.size()) return 0;
+    out[0] = static_cast<std::byte>(text[at++]);
+    return 1;
+  });
+  for (const char* const rest : {"\"x\",\"y\"\n1,2\r\n", "1,2\r\n", ""}) {
+    ASSERT_TRUE(reader.next());
+    EXPECT_EQ(text.substr(at), rest) << "it read on";
+  }
+}
+
 TEST(CsvReader, SplitsWhatProgramsWrite) {
   EXPECT_EQ(read_all("a,b\n1,2\n").records, (std::vector<Record>{{"a", "b"}, {"1", "2"}}));
   EXPECT_EQ(read_all("a,b\r\n1,2").records, (std::vector<Record>{{"a", "b"}, {"1", "2"}}));

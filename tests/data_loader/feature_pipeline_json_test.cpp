@@ -67,6 +67,36 @@ TEST(FeaturePipeline, RefusesAnotherContractAndNamesTheField) {
                "'y'");
 }
 
+TEST(FeaturePipeline, ScoresWithoutALabelAndItsWeight) {
+  const Contract full = contract_of(kCards);
+  const FeaturePipeline trained = fit_to(full, cards(), 4);
+  const Contract inputs = contract_of(
+      "  image: {dtype: uint8, shape: [2, 2]}\n"
+      "  distance: {dtype: float64, missing: indicator}\n"
+      "  age: {dtype: int16, missing: forbid}\n"
+      "  amount: {dtype: float32}\n");
+  const auto scoring = FeaturePipeline::for_scoring(inputs, trained.to_json(), "pipeline.json");
+  EXPECT_EQ(scoring.tensors().size() + 1, trained.tensors().size());
+  const Columns columns = cards();
+  const Batch before = scatter(trained, columns, all_rows(4));
+  const Batch after = scatter(scoring, {columns[6], columns[2], columns[1], columns[0]}, all_rows(4));
+  for (std::size_t tensor = 0; tensor < scoring.tensors().size(); ++tensor) {
+    ASSERT_EQ(scoring.tensors()[tensor], trained.tensors()[tensor]);
+    EXPECT_EQ(
+        std::memcmp(before.data(tensor), after.data(tensor), 4 * scoring.tensors()[tensor].bytes_per_row()),
+        0);
+  }
+  for (const float weight : after.weights()) EXPECT_EQ(weight, 1);
+  const Contract retyped = contract_of("  amount: {dtype: float64}\n");
+  expect_error(error_of([&] { (void)FeaturePipeline::for_scoring(retyped, trained.to_json(), "p"); }),
+               ErrorCode::kConfig, "'amount' is float32");
+  expect_error(error_of([&] {
+                 (void)FeaturePipeline::for_scoring(contract_of("  x: {dtype: int8}\n"), trained.to_json(),
+                                                    "p");
+               }),
+               ErrorCode::kConfig, "'amount'");
+}
+
 TEST(FeaturePipeline, RefusesMalformedJson) {
   const Contract contract = contract_of(kCards);
   const Json good = fit_to(contract, cards(), 4).to_json();
