@@ -20,6 +20,7 @@ struct Invocation {
 /// Each adds one sub-command; the files are named after them.
 void add_bench(CLI::App& app, Invocation& invocation);
 void add_config(CLI::App& app, Invocation& invocation);
+void add_contract(CLI::App& app, Invocation& invocation);
 void add_evaluate(CLI::App& app, Invocation& invocation);
 void add_explain(CLI::App& app, Invocation& invocation);
 void add_generate(CLI::App& app, Invocation& invocation);

@@ -75,6 +75,7 @@ int run(int argc, char** argv) {
   Invocation invocation;
   add_generate(app, invocation);
   add_ingest(app, invocation);
+  add_contract(app, invocation);
   add_validate(app, invocation);
   add_train(app, invocation);
   add_evaluate(app, invocation);

@@ -1,0 +1,150 @@
+#include "data_loader/column_evidence.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <optional>
+
+#include "core/hash.h"
+#include "core/text.h"
+
+namespace muster {
+namespace {
+
+std::optional<double> read_number(std::string_view text) {
+  double value = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (status != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+bool is_whole(std::string_view text) {
+  std::int64_t value = 0;
+  std::uint64_t large = 0;
+  const char* const last = text.data() + text.size();
+  const auto fits = [last](std::from_chars_result result) {
+    return result.ec == std::errc{} && result.ptr == last;
+  };
+  return fits(std::from_chars(text.data(), last, value)) || fits(std::from_chars(text.data(), last, large));
+}
+
+/// Digits from the first that is not 0, of the mantissa.
+int significant_digits(std::string_view text) {
+  text = text.substr(0, text.find_first_of("eE"));
+  int digits = 0;
+  for (const char c : text) {
+    if (c >= '0' && c <= '9' && (digits > 0 || c != '0')) ++digits;
+  }
+  return digits;
+}
+
+bool is_truth(std::string_view text) {
+  std::string lower(text);
+  std::ranges::transform(lower, lower.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  constexpr std::array<std::string_view, 10> kTruths = {"yes", "no", "true", "false", "t",
+                                                        "f",   "y",  "n",    "0",     "1"};
+  return std::ranges::find(kTruths, lower) != kTruths.end();
+}
+
+}  // namespace
+
+void DistinctHashes::add(std::uint64_t hash) {
+  if (too_many_) return;
+  hashes_.push_back(hash);
+  if (hashes_.size() >= 2 * most_) compact();
+}
+
+void DistinctHashes::compact() {
+  std::sort(hashes_.begin(), hashes_.end());
+  hashes_.erase(std::unique(hashes_.begin(), hashes_.end()), hashes_.end());
+  sorted_ = hashes_.size();
+  if (sorted_ <= most_) return;
+  too_many_ = true;
+  std::vector<std::uint64_t>().swap(hashes_);
+}
+
+std::size_t DistinctHashes::count() {
+  if (!too_many_ && sorted_ < hashes_.size()) compact();
+  return too_many_ ? most_ + 1 : hashes_.size();
+}
+
+ColumnEvidence::ColumnEvidence(std::string name, std::size_t most_distinct, char decimal)
+    : name_(std::move(name)), decimal_(decimal), distinct_(most_distinct) {}
+
+void ColumnEvidence::add(std::string_view cell) {
+  cell = trim(cell);
+  ++cells_;
+  if (std::ranges::find(rules_.missing, cell) != rules_.missing.end()) {
+    ++missing_;
+    return;
+  }
+  longest_ = std::max(longest_, cell.size());
+  valid_utf8_ = valid_utf8_ && utf8_prefix(cell) == cell.size();
+  distinct_.add(fnv1a(std::as_bytes(std::span(cell.data(), cell.size()))));
+  list(cell);
+  truths_ += is_truth(cell) ? 1 : 0;
+  if (add_as_number(cell)) return;
+  if (const auto time = parse_iso_time(cell)) {
+    ++times_;
+    add_number(static_cast<double>(*time));
+  }
+  const auto found = odd_.find(std::string(cell));
+  if (found != odd_.end()) {
+    ++found->second;
+  } else if (odd_.size() < kMostOdd) {
+    odd_.emplace(cell, 1);
+  }
+}
+
+bool ColumnEvidence::add_as_number(std::string_view cell) {
+  std::string with_point(cell);
+  if (decimal_ != '.') {
+    if (cell.find('.') != std::string_view::npos) return false;
+    std::ranges::replace(with_point, decimal_, '.');
+  }
+  const auto number = read_number(with_point);
+  if (!number) return false;
+  ++numbers_;
+  const std::size_t first = cell.find_first_not_of("+-");
+  const std::string_view plain = cell.substr(std::min(first, cell.size()));
+  if (plain.size() > 1 && plain[0] == '0' && plain[1] >= '0' && plain[1] <= '9') ++leading_zeros_;
+  if (is_whole(with_point)) {
+    ++whole_;
+  } else {
+    digits_ = std::max(digits_, significant_digits(with_point));
+  }
+  negative_ += *number < 0 ? 1 : 0;
+  add_number(*number);
+  return true;
+}
+
+void ColumnEvidence::add_number(double value) {
+  if (value < least_) times_least_ = 0;
+  least_ = std::min(least_, value);
+  times_least_ += value == least_ ? 1 : 0;
+  greatest_ = std::max(greatest_, value);
+  ascends_ = ascends_ && value >= last_;
+  last_ = value;
+}
+
+void ColumnEvidence::list(std::string_view cell) {
+  if (too_many_to_list_) return;
+  if (const auto found = listed_.find(cell); found != listed_.end()) {
+    ++found->second;
+    return;
+  }
+  listed_.emplace(cell, 1);
+  if (listed_.size() <= kMostListed) return;
+  too_many_to_list_ = true;
+  listed_.clear();
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> ColumnEvidence::values() const {
+  std::vector<std::pair<std::string, std::uint64_t>> values(listed_.begin(), listed_.end());
+  std::ranges::stable_sort(values, [](const auto& a, const auto& b) { return a.second > b.second; });
+  return values;
+}
+
+}  // namespace muster
