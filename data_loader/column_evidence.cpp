@@ -19,15 +19,15 @@ std::optional<double> read_number(std::string_view text) {
   return value;
 }
 
-bool is_whole(std::string_view text) {
-  std::int64_t value = 0;
-  std::uint64_t large = 0;
+template <typename T>
+bool reads_as(std::string_view text) {
+  T value{};
   const char* const last = text.data() + text.size();
-  const auto fits = [last](std::from_chars_result result) {
-    return result.ec == std::errc{} && result.ptr == last;
-  };
-  return fits(std::from_chars(text.data(), last, value)) || fits(std::from_chars(text.data(), last, large));
+  const auto [end, status] = std::from_chars(text.data(), last, value);
+  return status == std::errc{} && end == last;
 }
+
+bool is_whole(std::string_view text) { return reads_as<std::int64_t>(text) || reads_as<std::uint64_t>(text); }
 
 /// Digits from the first that is not 0, of the mantissa.
 int significant_digits(std::string_view text) {

@@ -38,8 +38,7 @@ bool passes(const Field& before, const Field& after) {
 
 void compare_fields(const Field& before, const Json& a, const Field& after, const Json& b,
                     std::vector<Change>& changes) {
-  static const std::set<std::string> kRead = {"dtype",         "length", "shape", "missing",
-                                              "missing_value", "role",   "unit"};
+  const std::set<std::string> read = {"dtype", "length", "shape", "missing", "missing_value", "role", "unit"};
   std::set<std::string> keys;
   for (const auto& [key, value] : a.items()) keys.insert(key);
   for (const auto& [key, value] : b.items()) keys.insert(key);
@@ -48,7 +47,7 @@ void compare_fields(const Field& before, const Json& a, const Field& after, cons
     const std::string to = shown(b, key);
     if (from == to) continue;
     Change change{before.name, fmt::format("{}: {} → {}", key, from, to)};
-    change.breaks_inputs = is_input(before) && kRead.contains(key);
+    change.breaks_inputs = is_input(before) && read.contains(key);
     if (key == "range" || key == "allowed") change.stricter = !passes(before, after);
     if (key == "missing") change.stricter = after.missing == Missing::kForbid;
     if (key == "max_missing")

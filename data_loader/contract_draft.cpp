@@ -98,7 +98,7 @@ void choose_type(ColumnEvidence& evidence, DraftField& draft, std::optional<DTyp
     field.dtype = DType::kString;
     field.length = with_room(evidence.longest());
     if (evidence.leading_zeros() > 0 && all(evidence.numbers(), evidence))
-      draft.notes.push_back("numbers with leading zeros are names: taken as texts");
+      draft.notes.emplace_back("numbers with leading zeros are names: taken as texts");
     note_almost_numbers(evidence, draft);
   }
 }
@@ -159,7 +159,7 @@ void note_distinct(ColumnEvidence& evidence, DraftField& draft) {
   const std::size_t distinct = evidence.distinct().count();
   const std::uint64_t present = evidence.present();
   if (present == 0) {
-    draft.notes.push_back("DECIDE there is no value at all: leave it out");
+    draft.notes.emplace_back("DECIDE there is no value at all: leave it out");
     return;
   }
   if (distinct == 1) {
@@ -172,7 +172,7 @@ void note_distinct(ColumnEvidence& evidence, DraftField& draft) {
   if (names && distinct == present && present > kFewValues) {
     field.role = Role::kKey;
     field.unique = evidence.missing() == 0;
-    draft.notes.push_back("every value is another one: an identifier");
+    draft.notes.emplace_back("every value is another one: an identifier");
     return;
   }
   if (field.is_text() && 2 * distinct > present && present > kFewValues) {

@@ -290,9 +290,8 @@ class Hdf5Draft {
       ColumnEvidence evidence(layout.path, most);
       for (const fs::path& file : options_.files) read(file, field, evidence);
       draft = draft_field(evidence, name, field.dtype, layout.text_bytes);
-      if (draft.field.minimum && !is_float(field.dtype) && field.missing_value) draft.field.minimum.reset();
     } else {
-      draft.field = field;
+      draft.field = std::move(field);
     }
     const std::string path = layout.path.starts_with('/') ? layout.path.substr(1) : layout.path;
     draft.field.path = path;
