@@ -22,9 +22,8 @@ std::optional<double> read_number(std::string_view text) {
 template <typename T>
 bool reads_as(std::string_view text) {
   T value{};
-  const char* const last = text.data() + text.size();
-  const auto [end, status] = std::from_chars(text.data(), last, value);
-  return status == std::errc{} && end == last;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return status == std::errc{} && end == text.data() + text.size();
 }
 
 bool is_whole(std::string_view text) { return reads_as<std::int64_t>(text) || reads_as<std::uint64_t>(text); }
