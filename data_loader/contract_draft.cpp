@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kFewValues = 20;       // may be listed as `allowed`
 constexpr std::size_t kManyValues = 10'000;  // more than a category has
 constexpr double kRare = 0.05;               // a share that looks like an accident
-constexpr double kMarker = 0.01;             // a value so frequent stands for something
+constexpr std::uint64_t kMarker = 3;         // so often one value occurs by no accident
 constexpr double kMostlyNumbers = 0.9;
 
 std::string percent(std::uint64_t part, std::uint64_t whole) {
@@ -135,22 +135,24 @@ void note_numbers(ColumnEvidence& evidence, DraftField& draft) {
     if (field.missing_value) field.minimum.reset();  // the marker lies below
     return;
   }
-  if (evidence.times_least() == evidence.negative() &&
-      static_cast<double>(evidence.negative()) > kMarker * static_cast<double>(evidence.present())) {
+  const bool rare =
+      static_cast<double>(evidence.negative()) <= kRare * static_cast<double>(evidence.present());
+  const std::string share = percent(evidence.negative(), evidence.present());
+  if (evidence.times_least() == evidence.negative() && evidence.negative() >= kMarker) {
     draft.notes.push_back(
         fmt::format("DECIDE {0} is the only value below 0, {1} times ({2}). Does it mean missing? Then "
-                    "`missing: indicator, missing_value: {0}`",
-                    number_text(evidence.least()), human_count(evidence.negative()),
-                    percent(evidence.negative(), evidence.present())));
-    return;
+                    "`missing: indicator, "
+                    "missing_value: {0}`{3}",
+                    number_text(evidence.least()), human_count(evidence.negative()), share,
+                    rare ? "; till then `range` refuses it" : ""));
+  } else if (rare) {
+    draft.notes.push_back(
+        fmt::format("DECIDE {} of {} are below 0 ({}). Mistakes, or another kind of row? `range` refuses "
+                    "them; without it "
+                    "they pass",
+                    human_count(evidence.negative()), human_count(evidence.present()), share));
   }
-  if (static_cast<double>(evidence.negative()) > kRare * static_cast<double>(evidence.present())) return;
-  field.minimum = 0;
-  draft.notes.push_back(
-      fmt::format("DECIDE {} of {} are below 0 ({}). Mistakes, or another kind of row? `range` refuses them; "
-                  "without it they pass",
-                  human_count(evidence.negative()), human_count(evidence.present()),
-                  percent(evidence.negative(), evidence.present())));
+  if (rare) field.minimum = 0;
 }
 
 /// Identifiers, constants, categories: by how many values differ.

@@ -197,10 +197,17 @@ void MetricCollector::add(std::uint64_t number, std::span<const float> predictio
       }
       const auto best =
           static_cast<std::size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
-      confusion_[static_cast<std::size_t>(labels[row]) * width + best] += 1;
+      const auto label = static_cast<std::size_t>(labels[row]);
+      confusion_[label * width + best] += 1;
+      for (std::size_t k = 0; k < width; ++k) {
+        const double error = scores[k] - (k == label ? 1.0 : 0.0);
+        sums.squared_error += error * error;
+      }
     } else {
       const bool positive = labels[row] > 0.5;
       confusion_[(positive ? 2U : 0U) + (scores[0] >= threshold_ ? 1U : 0U)] += 1;
+      const double error = scores[0] - (positive ? 1.0 : 0.0);
+      sums.squared_error += error * error;
       scores_.push_back(scores[0]);
       positive_.push_back(positive ? 1 : 0);
     }
@@ -261,6 +268,7 @@ Json MetricCollector::finish(Communicator& comm) const {
   std::vector<std::uint64_t> confusion = confusion_;
   if (kind_ != Kind::kNumbers) comm.all_reduce_sum("confusion", std::span(confusion));
   const auto rows = static_cast<double>(total.rows);
+  if (kind_ != Kind::kNumbers) metrics["brier"] = json_number(ratio(total.squared_error, rows));
   switch (kind_) {
     case Kind::kNumbers:
       metrics["rmse"] = json_number(std::sqrt(ratio(total.squared_error, rows)));
@@ -279,7 +287,7 @@ Json MetricCollector::finish(Communicator& comm) const {
 std::string metrics_line(const Json& metrics) {
   // What people compare first, before what it depends on.
   std::vector<std::string> names = {
-      "loss", "auc", "average_precision", "accuracy", "precision", "recall", "f1", "rmse", "mae"};
+      "loss", "auc", "average_precision", "accuracy", "precision", "recall", "f1", "brier", "rmse", "mae"};
   for (const auto& [name, value] : metrics.items()) {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   }
@@ -294,15 +302,16 @@ std::string metrics_line(const Json& metrics) {
 }
 
 std::vector<std::string> comparable_metrics(const std::string& loss) {
-  if (loss == "binary") return {"accuracy", "auc", "average_precision", "f1", "loss", "precision", "recall"};
-  if (loss == "cross_entropy") return {"accuracy", "loss"};
+  if (loss == "binary")
+    return {"accuracy", "auc", "average_precision", "brier", "f1", "loss", "precision", "recall"};
+  if (loss == "cross_entropy") return {"accuracy", "brier", "loss"};
   return {"loss", "mae", "rmse"};
 }
 
 bool larger_is_better(const std::string& metric) {
   const std::vector<std::string> larger = {"auc", "accuracy",  "average_precision",
                                            "f1",  "precision", "recall"};
-  const std::vector<std::string> smaller = {"loss", "rmse", "mae"};
+  const std::vector<std::string> smaller = {"loss", "brier", "rmse", "mae"};
   if (std::find(larger.begin(), larger.end(), metric) != larger.end()) return true;
   if (std::find(smaller.begin(), smaller.end(), metric) != smaller.end()) return false;
   std::vector<std::string> known = larger;

@@ -33,7 +33,7 @@ struct MicroBatchSums {
   std::uint64_t number = 0;
   double loss = 0;
   double weight = 0;
-  double squared_error = 0;
+  double squared_error = 0;  ///< of numbers; of probabilities from 1 and 0 (Brier 1950)
   double absolute_error = 0;
   std::uint64_t rows = 0;
 };
@@ -51,9 +51,9 @@ class MetricCollector {
            double loss_sum, double weight_sum);
 
   /// Collective. All metrics, the same on every rank: "rows", "loss" always; kBinary: "accuracy", "auc",
-  /// "average_precision", "precision", "recall", "f1", "threshold", "confusion" [[TN, FP], [FN, TP]];
-  /// kClasses: "accuracy", "confusion" [label][predicted]; kNumbers: "rmse", "mae". A metric that is not
-  /// defined is the string "NaN".
+  /// "average_precision", "precision", "recall", "f1", "brier", "threshold", "confusion" [[TN, FP], [FN,
+  /// TP]]; kClasses: "accuracy", "brier", "confusion" [label][predicted]; kNumbers: "rmse", "mae". A metric
+  /// that is not defined is the string "NaN".
   Json finish(Communicator& comm) const;
 
  private:
@@ -73,7 +73,7 @@ std::string metrics_line(const Json& metrics);
 std::vector<std::string> comparable_metrics(const std::string& loss);
 
 /// Whether a larger value of the metric is better ("auc", "accuracy", "average_precision", "f1", "precision",
-/// "recall") or a smaller one ("loss", "rmse", "mae"). Error{kConfig} lists the known ones.
+/// "recall") or a smaller one ("loss", "brier", "rmse", "mae"). Error{kConfig} lists the known ones.
 bool larger_is_better(const std::string& metric);
 
 }  // namespace muster

@@ -184,6 +184,7 @@ TEST(MetricCollector, BinaryGivesHandValues) {
     EXPECT_EQ(metrics.at("f1"), 4.0 / 6);
     EXPECT_EQ(metrics.at("auc"), 5.0 / 6);
     EXPECT_EQ(metrics.at("threshold"), 0.5);
+    EXPECT_NEAR(metrics.at("brier").get<double>(), (0.01 + 0.25 + 0.04 + 0.36 + 0.04) / 5, 1e-7);
   }
   EXPECT_EQ(collect(MetricCollector::Kind::kBinary, 1, batches, 1, 0.85).at("confusion"),
             Json::parse("[[2, 0], [2, 1]]"));
@@ -204,7 +205,9 @@ TEST(MetricCollector, ClassesGiveHandValues) {
   const std::vector<MicroBatch> batches = {{{0.1F, 0.7F, 0.2F, 0.5F, 0.5F, 0.0F}, {1, 2}, 1, 2},
                                            {{0, 0, 1, 1, 0, 0}, {2, 0}, 0, 2}};
   for (const int world : {1, 2, 5}) {
-    const Json metrics = collect(MetricCollector::Kind::kClasses, 3, batches, world);
+    Json metrics = collect(MetricCollector::Kind::kClasses, 3, batches, world);
+    EXPECT_NEAR(metrics.at("brier").get<double>(), (0.01 + 0.09 + 0.04 + 0.25 + 0.25 + 1) / 4, 1e-7);
+    metrics.erase("brier");
     // The second row is a tie of classes 0 and 1: the lower one is taken.
     EXPECT_EQ(metrics, Json::parse(R"({"rows": 4, "loss": 0.25, "accuracy": 0.75,
                                        "confusion": [[1, 0, 0], [0, 1, 0], [1, 0, 1]]})"));
