@@ -77,6 +77,7 @@ int run(int argc, char** argv) {
   add_ingest(app, invocation);
   add_contract(app, invocation);
   add_validate(app, invocation);
+  add_profile(app, invocation);
   add_train(app, invocation);
   add_evaluate(app, invocation);
   add_predict(app, invocation);
