@@ -102,7 +102,7 @@ std::string put_text(const Field& field, std::string_view text, std::span<std::b
   if (text.find('\0') != std::string_view::npos)
     return fmt::format("{} holds a zero byte, which ends the texts of '{}'", readable_text(text), field.name);
   std::fill(out.begin(), out.end(), std::byte{0});
-  std::memcpy(out.data(), text.data(), text.size());
+  std::ranges::copy(std::as_bytes(std::span(text.data(), text.size())), out.begin());
   return "";
 }
 
