@@ -1,9 +1,7 @@
 #include "data_loader/column_evidence.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <cmath>
 #include <optional>
 
 #include "core/hash.h"
@@ -12,13 +10,6 @@
 namespace muster {
 namespace {
 
-std::optional<double> read_number(std::string_view text) {
-  double value = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (status != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
-  return value;
-}
-
 template <typename T>
 bool reads_as(std::string_view text) {
   T value{};
@@ -26,7 +17,10 @@ bool reads_as(std::string_view text) {
   return status == std::errc{} && end == text.data() + text.size();
 }
 
-bool is_whole(std::string_view text) { return reads_as<std::int64_t>(text) || reads_as<std::uint64_t>(text); }
+bool is_whole(std::string_view text) {
+  if (text.starts_with('+')) text.remove_prefix(1);
+  return reads_as<std::int64_t>(text) || reads_as<std::uint64_t>(text);
+}
 
 /// Digits from the first that is not 0, of the mantissa.
 int significant_digits(std::string_view text) {
@@ -38,14 +32,7 @@ int significant_digits(std::string_view text) {
   return digits;
 }
 
-bool is_truth(std::string_view text) {
-  std::string lower(text);
-  std::ranges::transform(lower, lower.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  constexpr std::array<std::string_view, 10> kTruths = {"yes", "no", "true", "false", "t",
-                                                        "f",   "y",  "n",    "0",     "1"};
-  return std::ranges::find(kTruths, lower) != kTruths.end();
-}
+bool is_truth(std::string_view text) { return text == "0" || text == "1" || read_truth(text); }
 
 }  // namespace
 
@@ -98,21 +85,16 @@ void ColumnEvidence::add(std::string_view cell) {
 }
 
 bool ColumnEvidence::add_as_number(std::string_view cell) {
-  std::string with_point(cell);
-  if (decimal_ != '.') {
-    if (cell.find('.') != std::string_view::npos) return false;
-    std::ranges::replace(with_point, decimal_, '.');
-  }
-  const auto number = read_number(with_point);
+  const auto number = read_number(cell, decimal_);
   if (!number) return false;
   ++numbers_;
   const std::size_t first = cell.find_first_not_of("+-");
   const std::string_view plain = cell.substr(std::min(first, cell.size()));
   if (plain.size() > 1 && plain[0] == '0' && plain[1] >= '0' && plain[1] <= '9') ++leading_zeros_;
-  if (is_whole(with_point)) {
+  if (is_whole(cell)) {
     ++whole_;
   } else {
-    digits_ = std::max(digits_, significant_digits(with_point));
+    digits_ = std::max(digits_, significant_digits(cell));
   }
   negative_ += *number < 0 ? 1 : 0;
   add_number(*number);

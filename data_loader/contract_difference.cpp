@@ -110,10 +110,10 @@ std::string ContractDifference::text() const {
                                 change.breaks_inputs ? "   (a model that reads it does not fit)"
                                 : change.stricter    ? "   (values can be refused that passed)"
                                                      : ""));
-  lines.emplace_back(
-      fits() ? "a model of A's data fits: predict and evaluate can use B's; a run of A does not go on with B "
-               "(another contract is another dataset)"
-             : "a model of A's data that reads these fields does not fit B's");
+  lines.emplace_back(fits()
+                         ? "a model of A's data fits: predict can use B's; a run of A does not go on with B "
+                           "(another contract is another dataset)"
+                         : "a model of A's data that reads these fields does not fit B's");
   return join(lines, "\n");
 }
 

@@ -20,7 +20,7 @@ struct ContractDifference {
   std::vector<Change> changes;
   bool same_hash = false;  ///< to the bit: a run can go on with it, as far as the contract goes
 
-  bool fits() const;  ///< no change breaks an input: `predict` and `evaluate` can use the data
+  bool fits() const;  ///< no change breaks an input: `predict` can use the data
   Json to_json() const;
   std::string text() const;
 };

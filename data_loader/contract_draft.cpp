@@ -54,8 +54,18 @@ DType number_type(const ColumnEvidence& evidence) {
   if (!all(evidence.whole(), evidence))
     return evidence.digits() > 7 ? DType::kFloat64 : DType::kFloat32;  // a float32 has 24 bits: 7 digits
   if (evidence.greatest() > 9.2e18) return DType::kUInt64;
-  return evidence.least() >= -2147483648.0 && evidence.greatest() <= 2147483647.0 ? DType::kInt32
-                                                                                  : DType::kInt64;
+  return evidence.least() > -2147483648.0 && evidence.greatest() <= 2147483647.0 ? DType::kInt32
+                                                                                 : DType::kInt64;
+}
+
+/// A number of the type that no value of the column is and that a contract can name (at most 2^53 in size);
+/// nothing if there is none.
+std::optional<double> marker_of(const ColumnEvidence& evidence, DType dtype) {
+  constexpr double kLeast = -9007199254740992;
+  if (dtype == DType::kUInt8) return 255;
+  const double below = std::min(evidence.least(), 0.0) - 1;
+  const bool fits = dtype == DType::kInt32 || (dtype == DType::kInt64 && below >= kLeast);
+  return fits ? std::optional(below) : std::nullopt;
 }
 
 std::uint64_t with_room(std::uint64_t length) {
@@ -70,8 +80,7 @@ void note_almost_numbers(ColumnEvidence& evidence, DraftField& draft) {
     return;
   draft.notes.push_back(
       fmt::format("DECIDE {} of {} values ({}) are no numbers: {}{}. Are they another kind of row, or mean "
-                  "missing (`missing:` in "
-                  "the spec)? Taken as texts",
+                  "missing (`missing:` in the spec)? Taken as texts",
                   human_count(others), human_count(evidence.present()), percent(others, evidence.present()),
                   odd_ones(evidence), evidence.odd().size() == ColumnEvidence::kMostOdd ? ", …" : ""));
 }
@@ -94,6 +103,10 @@ void choose_type(ColumnEvidence& evidence, DraftField& draft, std::optional<DTyp
     field.role = Role::kTime;
   } else if (all(evidence.numbers(), evidence) && evidence.leading_zeros() == 0) {
     field.dtype = number_type(evidence);
+    if (evidence.missing() == 0 || is_float(field.dtype) || marker_of(evidence, field.dtype)) return;
+    field.dtype = DType::kString;
+    field.length = with_room(evidence.longest());
+    draft.notes.emplace_back("whole numbers so large that none is left to mean missing: taken as texts");
   } else {
     field.dtype = DType::kString;
     field.length = with_room(evidence.longest());
@@ -108,10 +121,8 @@ void note_missing(ColumnEvidence& evidence, DraftField& draft) {
   Field& field = draft.field;
   const bool feature = field.role == Role::kFeature;
   field.missing = feature ? Missing::kIndicator : Missing::kDrop;
-  if (!feature) field.missing = Missing::kDrop;
   if (!field.is_text() && !is_float(field.dtype)) {
-    const double below = std::min(evidence.least(), 0.0) - 1;
-    field.missing_value = field.dtype == DType::kUInt8 ? 255.0 : std::max(below, -2147483648.0);
+    field.missing_value = marker_of(evidence, field.dtype);
     if (!field.allowed.empty()) field.impute.kind = Imputation::Kind::kMode;
   }
   draft.notes.push_back(
@@ -141,15 +152,13 @@ void note_numbers(ColumnEvidence& evidence, DraftField& draft) {
   if (evidence.times_least() == evidence.negative() && evidence.negative() >= kMarker) {
     draft.notes.push_back(
         fmt::format("DECIDE {0} is the only value below 0, {1} times ({2}). Does it mean missing? Then "
-                    "`missing: indicator, "
-                    "missing_value: {0}`{3}",
+                    "`missing: indicator, missing_value: {0}`{3}",
                     number_text(evidence.least()), human_count(evidence.negative()), share,
                     rare ? "; till then `range` refuses it" : ""));
   } else if (rare) {
     draft.notes.push_back(
         fmt::format("DECIDE {} of {} are below 0 ({}). Mistakes, or another kind of row? `range` refuses "
-                    "them; without it "
-                    "they pass",
+                    "them; without it they pass",
                     human_count(evidence.negative()), human_count(evidence.present()), share));
   }
   if (rare) field.minimum = 0;
@@ -205,8 +214,7 @@ void note_distinct(ColumnEvidence& evidence, DraftField& draft) {
              static_cast<double>(distinct) < 0.05 * static_cast<double>(present) && evidence.least() > 999) {
     draft.notes.push_back(
         fmt::format("DECIDE {} different values, each about {} times, none below 1,000: an amount, a code "
-                    "(`transform: category`), or an "
-                    "identifier (`role: key`)?",
+                    "(`transform: category`), or an identifier (`role: key`)?",
                     human_count(distinct), human_count(present / distinct)));
   }
 }
@@ -321,9 +329,8 @@ DraftField draft_field(ColumnEvidence& evidence, std::string name, std::optional
 std::string draft_text(const ContractDraft& draft) {
   std::string text = fmt::format(
       "# Drafted by `muster contract init` from {} rows of {}.\n"
-      "# It says what was seen, not what is right: decide where a line says DECIDE, then `muster validate` "
-      "holds every\n"
-      "# value to it. What each key means: docs/contract.md.\n",
+      "# It says what was seen, not what is right: decide where a line says DECIDE, then `muster validate`\n"
+      "# holds every value to it. What each key means: docs/contract.md.\n",
       human_count(draft.rows), join(draft.sources, ", "));
   for (const std::string& note : draft.notes) text += "# " + note + "\n";
   text += "version: 1\nfields:\n";

@@ -13,9 +13,7 @@
 #include "core/text.h"
 
 namespace muster {
-namespace {
-
-std::optional<double> parse_number(std::string_view text, char decimal) {
+std::optional<double> read_number(std::string_view text, char decimal) {
   if (text.starts_with('+')) text.remove_prefix(1);
   std::string with_point;
   if (decimal != '.' && text.find(decimal) != std::string_view::npos) {
@@ -29,6 +27,21 @@ std::optional<double> parse_number(std::string_view text, char decimal) {
   if (status != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
   return value;
 }
+
+std::optional<double> read_truth(std::string_view text) {
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  for (const char* word : {"true", "yes", "t", "y"}) {
+    if (lower == word) return 1;
+  }
+  for (const char* word : {"false", "no", "f", "n"}) {
+    if (lower == word) return 0;
+  }
+  return std::nullopt;
+}
+
+namespace {
 
 template <typename T>
 std::optional<T> parse_integer(std::string_view text) {
@@ -48,33 +61,19 @@ std::optional<T> whole(double value) {
   return static_cast<T>(value);
 }
 
-/// What people write for 0 and 1.
-std::optional<double> parse_truth(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  for (const char* word : {"true", "yes", "t", "y"}) {
-    if (lower == word) return 1;
-  }
-  for (const char* word : {"false", "no", "f", "n"}) {
-    if (lower == word) return 0;
-  }
-  return std::nullopt;
-}
-
 template <typename T>
 std::optional<T> parse_value(const Field& field, const CellRules& rules, std::string_view text) {
   const auto named = rules.values.find(text);
   std::optional<double> number;
   if (named != rules.values.end()) number = named->second;
   if constexpr (std::is_floating_point_v<T>) {
-    if (!number) number = parse_number(text, rules.decimal);
+    if (!number) number = read_number(text, rules.decimal);
     if (number && std::abs(*number) <= static_cast<double>(std::numeric_limits<T>::max()))
       return static_cast<T>(*number);
   } else {
     if (!number) {
       if (const auto integer = parse_integer<T>(text)) return integer;
-      number = parse_number(text, rules.decimal);  // 3.0, as programs write integers among missing values
+      number = read_number(text, rules.decimal);  // 3.0, as programs write integers among missing values
     }
     if (number) return whole<T>(*number);
   }
@@ -82,7 +81,7 @@ std::optional<T> parse_value(const Field& field, const CellRules& rules, std::st
     if (const auto time = parse_iso_time(text)) return static_cast<T>(*time);
   }
   if (field.allowed == std::vector<double>{0, 1}) {
-    if (const auto truth = parse_truth(text)) return static_cast<T>(*truth);
+    if (const auto truth = read_truth(text)) return static_cast<T>(*truth);
   }
   return std::nullopt;
 }

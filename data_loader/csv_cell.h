@@ -21,6 +21,11 @@ struct CellRules {
   std::optional<double> above;  ///< the value is 1 where the number is greater than this, else 0
 };
 
+/// A finite number, written with `decimal`; a sign + counts. Nothing if `text` is no such number.
+std::optional<double> read_number(std::string_view text, char decimal);
+/// 1 of yes, true, t, y, 0 of no, false, f, n, in any case; nothing of other texts.
+std::optional<double> read_truth(std::string_view text);
+
 /// Writes the value that `text` (blanks around it do not count) stands for into `out`, field.value_bytes()
 /// bytes. A missing marker becomes NaN, the field's missing_value, or an empty text, where the contract lets
 /// it; times also take ISO dates and times (UTC), fields with `allowed: [0, 1]` yes and no, true and false.

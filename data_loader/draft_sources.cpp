@@ -63,14 +63,22 @@ bool reads_as_value(const std::string& cell, char decimal) {
   return one.numbers() + one.times() > 0;
 }
 
-/// A header names columns: no cell of it is a number or a date, and none is there twice.
+/// A header names columns: no cell of it is a number or a date, or it stands above a column of such.
 bool has_header(const std::vector<Record>& records, char decimal) {
   if (records.empty()) return true;
-  Record names = records.front();
-  for (std::string& name : names) name = trim(name);
-  std::ranges::sort(names);
-  return std::ranges::none_of(names, [&](const auto& name) { return reads_as_value(name, decimal); }) &&
-         std::ranges::adjacent_find(names) == names.end();
+  const Record& first = records.front();
+  if (std::ranges::none_of(first, [&](const auto& cell) { return reads_as_value(cell, decimal); }))
+    return true;
+  const std::vector<std::string> markers = CellRules().missing;
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    const bool missing = std::ranges::find(markers, trim(first[i])) != markers.end();
+    if (missing || reads_as_value(first[i], decimal)) continue;
+    std::size_t values = 0;
+    for (const Record& record : records)
+      values += i < record.size() && reads_as_value(record[i], decimal) ? 1 : 0;
+    if (10 * values >= 9 * (records.size() - 1) && values > 0) return true;
+  }
+  return false;
 }
 
 /// ',' where that makes numbers of more cells of the sample than '.'.
@@ -107,7 +115,8 @@ class CsvDraft {
     ContractDraft& draft = drafted.draft;
     draft.rows = rows_;
     for (ColumnEvidence& column : columns_) {
-      layout_.utf8 = layout_.utf8 && column.valid_utf8();
+      layout_.utf8 =
+          layout_.utf8 && column.valid_utf8() && utf8_prefix(column.name()) == column.name().size();
       draft.fields.push_back(draft_field(column, field_name(column.name(), draft.fields), std::nullopt, 0));
       if (draft.fields.back().field.role != Role::kTime || draft.time) continue;
       draft.time = draft.fields.size() - 1;
@@ -229,11 +238,14 @@ class Hdf5Draft {
     for (const DatasetLayout& layout : layouts_.front()) fields += usable(layout, rows).empty() ? 1 : 0;
     for (const DatasetLayout& layout : layouts_.front()) {
       if (const std::string why = usable(layout, rows); !why.empty()) {
-        draft.notes.push_back(fmt::format("{}: {}, left out", layout.path, why));
+        draft.notes.push_back(fmt::format("{}: {}, left out", readable_text(layout.path), why));
         continue;
       }
       draft.fields.push_back(draft_dataset(layout, draft.fields, options_.memory / 16 / fields));
     }
+    if (draft.rows > kMostHdf5Rows)
+      draft.notes.push_back(fmt::format("Looked at: about {} of these rows, from the start of each file.",
+                                        human_count(kMostHdf5Rows)));
     if (draft.fields.empty())
       throw Error(ErrorCode::kData, "has no dataset that could be a field", options_.files.front().string());
     return drafted;
@@ -267,7 +279,8 @@ class Hdf5Draft {
   }
 
   static std::string usable(const DatasetLayout& layout, std::uint64_t rows) {
-    if (!layout.dtype) return "is of type " + layout.type_name;
+    if (utf8_prefix(layout.path) != layout.path.size()) return "a name that is no UTF-8";
+    if (!layout.dtype) return "of type " + layout.type_name;
     if (!layout.has_filters) return "a filter that is not here";
     if (layout.shape.empty()) return "a single value";
     if (layout.shape[0] != rows || rows == 0)
@@ -347,22 +360,35 @@ Drafted draft_contract(const DraftOptions& options) {
     drafted = CsvDraft(options).draft();
   }
   for (const fs::path& file : options.files) {
-    if (drafted.draft.sources.size() < 3) drafted.draft.sources.push_back(file.filename().string());
+    if (drafted.draft.sources.size() < 3)
+      drafted.draft.sources.push_back(readable_text(file.filename().string()));
   }
   if (options.files.size() > 3)
     drafted.draft.sources.push_back(fmt::format("… ({} files)", options.files.size()));
   return drafted;
 }
 
+namespace {
+
+/// How the spec names a column: by its name where that finds it, else by its number.
+std::string column_text(const Drafted& drafted, std::size_t i) {
+  const std::string& name = drafted.draft.fields[i].column;
+  const auto same = [&](const DraftField& other) { return other.column == name; };
+  const bool found = drafted.csv->header && !name.empty() && utf8_prefix(name) == name.size() &&
+                     std::ranges::count_if(drafted.draft.fields, same) == 1;
+  return found ? Json(name).dump() : std::to_string(i + 1);
+}
+
+}  // namespace
+
 std::string ingest_text(const Drafted& drafted, const std::vector<fs::path>& files,
                         const std::string& contract) {
   const CsvLayout& layout = drafted.csv.value();
   std::string columns;
   for (std::size_t i = 0; i < drafted.draft.fields.size(); ++i) {
-    const DraftField& field = drafted.draft.fields[i];
-    if (layout.header && field.column == field.field.name) continue;
-    columns += fmt::format("      {}: {}\n", field.field.name,
-                           layout.header ? Json(field.column).dump() : std::to_string(i + 1));
+    const std::string& name = drafted.draft.fields[i].field.name;
+    const std::string column = column_text(drafted, i);
+    if (column != Json(name).dump()) columns += fmt::format("      {}: {}\n", name, column);
   }
   std::string text =
       "# Drafted by `muster contract init`: how the files are read (docs/ingest.md).\nversion: 1\nsources:\n";

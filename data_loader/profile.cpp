@@ -66,7 +66,13 @@ std::vector<std::uint64_t> histogram(const QuantileSketch& sketch, const Range& 
   return bins;
 }
 
-Json numbers_json(const FieldSummary& summary, const Range& range) {
+/// Whether different values are different doubles: beyond 2^53 integers are not.
+bool told_apart(const Field& field, const FieldStatistics& numbers) {
+  constexpr double kExact = 9007199254740992;
+  return is_float(field.dtype) || (numbers.minimum >= -kExact && numbers.maximum <= kExact);
+}
+
+Json numbers_json(const Field& field, const FieldSummary& summary, const Range& range) {
   const FieldStatistics& numbers = summary.numbers;
   Json json = Json::object();
   if (numbers.count == 0) return json;
@@ -78,8 +84,9 @@ Json numbers_json(const FieldSummary& summary, const Range& range) {
   Json quantiles = Json::object();
   for (const double share : kShares) quantiles[fmt::format("{}", share)] = sketch.quantile(share);
   json["quantiles"] = std::move(quantiles);
-  json["exact"] = sketch.exact();
-  if (sketch.exact()) {
+  const bool exact = sketch.exact() && told_apart(field, numbers);
+  json["exact"] = exact;
+  if (exact) {
     json["distinct"] = sketch.entries().size();
     json["top"] = top_json(frequent(sketch));
   }
@@ -152,7 +159,7 @@ Json field_json(const Field& field, const Json& role, const std::vector<const Fi
   Json splits = Json::object();
   for (std::size_t s = 0; s < names.size(); ++s) {
     const FieldSummary& summary = *of_split[s];
-    Json json = field.is_text() ? texts_json(summary) : numbers_json(summary, range);
+    Json json = field.is_text() ? texts_json(summary) : numbers_json(field, summary, range);
     json["count"] = summary.numbers.count;
     json["missing"] = summary.numbers.missing;
     if (s > 0 && s + 1 < names.size()) json["distance"] = distance_json(*of_split[0], summary);

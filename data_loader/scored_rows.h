@@ -11,13 +11,9 @@
 
 namespace muster {
 
-/// One byte a row of blocks [first, last): 0, or RowIndex::kNone where a field among `fields` (numbers in
-/// `contract`) with `missing: drop` misses its value. Reads those fields only; throws as `reader`.
-std::vector<std::uint8_t> splits_of_scored_rows(BlockReader& reader, const Contract& contract,
-                                                std::span<const std::size_t> fields, std::uint32_t first,
-                                                std::uint32_t last);
-
-/// An index with one split, "all", from the bytes of all blocks in order.
-RowIndex index_of_scored_rows(const std::vector<Block>& blocks, std::span<const std::uint8_t> splits);
+/// One split, "all": every row but those in which a field among `fields` (numbers in `contract`) with
+/// `missing: drop` misses its value. Reads those fields only; throws as `reader`.
+RowIndex index_scored_rows(BlockReader& reader, const Contract& contract,
+                           std::span<const std::size_t> fields);
 
 }  // namespace muster

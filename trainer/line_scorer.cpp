@@ -44,24 +44,29 @@ LineScorer::LineScorer(Scorer& scorer, const Contract& contract)
   batch_.set_rows(1);
 }
 
-std::vector<float> LineScorer::score() {
-  const FeaturePipeline::Target target{0, 0, &batch_};
-  scorer_.pipeline().scatter(row_.columns(), std::span(&target, 1));
-  return scorer_.score(batch_);
-}
-
-/// Why the row at hand has no score, or ""; counts it.
-std::string LineScorer::why_not(const std::string& wrong) {
-  if (!wrong.empty()) {
+/// Of the row at hand, unless it was `wrong` already; counts it.
+Result<std::vector<float>> LineScorer::score(const std::string& wrong) {
+  const auto refuse = [this](const std::string& why) {
     ++refused_;
-    return wrong;
-  }
+    return Error(ErrorCode::kData, why);
+  };
+  if (!wrong.empty()) return refuse(wrong);
   if (const Field* field = row_.dropped_for(); field != nullptr) {
     ++dropped_;
-    return fmt::format("'{}' is missing: the contract leaves such rows out", field->name);
+    return Error(ErrorCode::kData,
+                 fmt::format("'{}' is missing: the contract leaves such rows out", field->name));
   }
-  ++scored_;
-  return "";
+  Result<std::vector<float>> scores = attempt([&] {
+    const FeaturePipeline::Target target{0, 0, &batch_};
+    scorer_.pipeline().scatter(row_.columns(), std::span(&target, 1));
+    return scorer_.score(batch_);
+  });
+  if (scores.ok()) {
+    ++scored_;
+    return scores;
+  }
+  if (scores.error().code() != ErrorCode::kData) throw Error(scores.error());
+  return refuse(scores.error().message());  // what transforms or the model cannot take is this line's fault
 }
 
 std::string LineScorer::begin_csv(std::span<const std::string_view> header) {
@@ -84,7 +89,7 @@ std::string LineScorer::begin_csv(std::span<const std::string_view> header) {
     const auto cell = find_column(names, key.name);
     if (!cell) continue;
     cells_of_keys_.push_back(*cell);
-    answers.push_back(csv_cell(key.name));
+    answers.push_back(csv_cell(name_beside_scores(key.name)));
   }
   for (const Field& field : scores_) {
     for (const std::string& name : csv_names(field)) answers.push_back(name);
@@ -114,22 +119,25 @@ std::string LineScorer::answer_csv(std::span<const std::string_view> cells, cons
   if (wrong.empty() && cells.size() != header_cells_)
     wrong = fmt::format("{} fields where the header has {}", cells.size(), header_cells_);
   if (wrong.empty()) wrong = row_.take(cells, cell_of_field_);
-  const std::string error = why_not(wrong);
-  return csv_answer(cells, error.empty() ? score() : std::vector<float>(), error);
+  const Result<std::vector<float>> scores = score(wrong);
+  return scores.ok() ? csv_answer(cells, scores.value(), "")
+                     : csv_answer(cells, {}, scores.error().message());
 }
 
 std::string LineScorer::answer_json(std::string_view line) {
   const Result<Json> object = parse_json_line(line);
-  const std::string error = why_not(object.ok() ? row_.take(object.value()) : object.error().message());
+  const Result<std::vector<float>> scored =
+      score(object.ok() ? row_.take(object.value()) : object.error().message());
   Json answer = Json::object();
   for (const Field& key : keys_) {
-    if (object.ok() && object.value().contains(key.name)) answer[key.name] = object.value().at(key.name);
+    if (object.ok() && object.value().contains(key.name))
+      answer[name_beside_scores(key.name)] = object.value().at(key.name);
   }
-  if (!error.empty()) {
-    answer["error"] = error;
+  if (!scored.ok()) {
+    answer["error"] = scored.error().message();
     return canonical(answer);
   }
-  const std::vector<float> scores = score();
+  const std::vector<float>& scores = scored.value();
   Json values = Json::array();
   for (const float value : scores) values.push_back(short_double(value));
   answer[scores_[0].name] = scores_[0].shape.empty() ? values[0] : values;

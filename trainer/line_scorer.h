@@ -34,8 +34,7 @@ class LineScorer {
   std::uint64_t dropped() const { return dropped_; }  ///< rows that a `missing: drop` leaves out
 
  private:
-  std::vector<float> score();
-  std::string why_not(const std::string& wrong);
+  Result<std::vector<float>> score(const std::string& wrong);
   std::string csv_answer(std::span<const std::string_view> cells, std::span<const float> scores,
                          const std::string& error) const;
 

@@ -39,6 +39,11 @@ std::vector<CheckedField> fields_to_check(const Contract& data, const Contract& 
   for (const std::size_t number : pipeline.source_fields()) {
     const Field& there = data.fields()[number];
     Field rules = trained.field(there.name);
+    if (rules.unit != there.unit)
+      throw Error(ErrorCode::kConfig,
+                  fmt::format("field '{}' is in '{}' here and in '{}' in the checkpoint's contract",
+                              there.name, there.unit, rules.unit),
+                  "contract.yaml");
     rules.path = there.path;
     fields.push_back({number, std::move(rules)});
   }
@@ -55,20 +60,16 @@ std::vector<std::size_t> kept_fields(const Contract& contract) {
   return kept;
 }
 
-/// All columns of the file, in order. What the data call as we call ours becomes data.NAME: no field's name
-/// has a dot in it.
+/// All columns of the file, in order.
 std::vector<Field> output_fields(const Contract& contract, const std::vector<std::size_t>& kept,
                                  const Scorer& scorer) {
   std::vector<Field> fields{plain_field("partition", DType::kUInt32), plain_field("row", DType::kUInt64)};
-  const std::vector<Field> scores = score_fields(scorer);
-  std::set<std::string> ours{"partition", "row"};
-  for (const Field& field : scores) ours.insert(field.name);
   for (const std::size_t number : kept) {
     Field field = contract.fields()[number];
-    if (ours.contains(field.name)) field.name = "data." + field.name;
-    field.path = field.name;
+    field.name = field.path = name_beside_scores(field.name);
     fields.push_back(std::move(field));
   }
+  const std::vector<Field> scores = score_fields(scorer);
   fields.insert(fields.end(), scores.begin(), scores.end());
   return fields;
 }
@@ -102,10 +103,7 @@ Work plan_work(const PredictOptions& options, Dataset dataset, const TrainedMode
     split = index.split(options.split);
   } else {
     const auto reader = dataset.make_reader();
-    const auto blocks = static_cast<std::uint32_t>(index.blocks().size());
-    index = index_of_scored_rows(
-        index.blocks(),
-        splits_of_scored_rows(*reader, dataset.contract(), scorer.pipeline().source_fields(), 0, blocks));
+    index = index_scored_rows(*reader, dataset.contract(), scorer.pipeline().source_fields());
   }
   const std::uint64_t rows = index.rows(split);
   if (rows == 0) {
@@ -184,6 +182,11 @@ void refuse_existing(FileSystem& files, const PredictOptions& options) {
 }
 
 }  // namespace
+
+std::string name_beside_scores(const std::string& name) {
+  const std::set<std::string> ours{"partition", "row", "probability", "predicted", "prediction", "error"};
+  return ours.contains(name) ? "data." + name : name;
+}
 
 std::vector<Field> score_fields(const Scorer& scorer) {
   if (scorer.kind() == LossKind::kMse) return {plain_field("prediction", DType::kFloat32)};

@@ -27,6 +27,9 @@ struct PredictOptions {
   std::function<void(std::uint64_t, std::uint64_t)> progress;
 };
 
+/// What an answer calls a field of the data: "data.NAME" where the name is one of an answer's own; no field's
+/// name has a dot in it.
+std::string name_beside_scores(const std::string& name);
 /// The columns that a row's scores make: "probability" and "predicted" (binary, cross-entropy), or
 /// "prediction" in the label's unit.
 std::vector<Field> score_fields(const Scorer& scorer);

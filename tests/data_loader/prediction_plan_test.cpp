@@ -138,11 +138,9 @@ TEST(ScoredRows, LeavesOutWhatADropLeavesOut) {
       {column_of<float>({1, nan, 3, 4, 5}), column_of<char>({'a', 0, 'b', 0, 'c', 0, 0, 0, 'd', 'e'}),
        column_of<std::int8_t>({-1, 1, 1, 1, 1}), column_of<double>({missing, 1, 1, 1, missing})});
   const std::vector<std::size_t> inputs{0, 1, 3};
-  const auto splits = splits_of_scored_rows(*reader, contract, inputs, 0, 2);
-  const auto none = RowIndex::kNone;
-  EXPECT_EQ(splits, (std::vector<std::uint8_t>{0, none, 0, none, 0}));
-  const RowIndex index = index_of_scored_rows(blocks, splits);
+  const RowIndex index = index_scored_rows(*reader, contract, inputs);
   EXPECT_EQ(index.rows(0), 3U);
+  EXPECT_EQ(index.rows_of(0, 0), (std::vector<std::uint32_t>{0, 2}));
   EXPECT_EQ(index.rows_of(0, 1), (std::vector<std::uint32_t>{1}));
 }
 

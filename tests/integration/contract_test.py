@@ -114,6 +114,30 @@ def carries_through(scratch):
     m.check(len(hashes) == 1, f"the same rows whatever the dialect: {hashes}")
 
 
+def awkward_columns(scratch):
+    """What could make a draft that does not parse, or that means a value as missing: it goes through as it is."""
+    table = [["7" if row else "", "", "yes" if row % 2 else "", -2 ** 31 + row % 5 if row % 3 else "", 2 ** 63 + row if row % 3 else "",
+              -9 * 10 ** 18 + row if row % 3 else "", 5 * 10 ** 9 + row if row % 3 else "", f"+{row}"] for row in range(400)]
+    names = ["", "price", "price", "low", "huge", "deep", "2024", "plus"]
+    path = scratch / "awkward.csv"
+    with open(path, "wb") as file:
+        file.write(",".join(names).encode() + ",Gr\xf6\xdfe\n".encode("windows-1252"))
+        for row in table:
+            file.write((",".join(map(str, row)) + ",\xe4\n").encode("windows-1252"))
+    made, data = scratch / "awkward", scratch / "awkward-data"
+    m.run("contract", "init", path, "--out", made)
+    text = (made / "contract.yaml").read_text()
+    for field, says in (("low", "dtype: int64"), ("low", "missing_value: -2147483649"), ("huge", "dtype: string"), ("deep", "dtype: string"),
+                        ("2024", "missing_value: -1"), ("price_2", "missing_value: 255"), ("plus", "dtype: int32"), ("Gr_e", "dtype: string")):
+        m.check(says in line_of(text, field), f"{says} of {field}: {line_of(text, field)}")
+    m.run("ingest", made / "ingest.yaml", "--out", data)
+    m.check(m.run_json("validate", data)["rows"] == 400, "no value is out of the draft")
+    profile = {field["name"]: field["splits"] for field in m.run_json("profile", data)["fields"]}
+    for field, missing in (("low", 134), ("2024", 134), ("price_2", 200), ("huge", 134), ("deep", 134), ("plus", 0), ("column", 1)):
+        found = sum(split["missing"] for split in profile[field].values())
+        m.check(found == missing, f"{field}: {found} missing, {missing} in the file")
+
+
 def from_hdf5(scratch):
     """Partitions without a contract get one that validate takes."""
     m.run("generate", "card-fraud", "--rows", 3000, "--partitions", 2, "--out", scratch / "fraud")
@@ -159,6 +183,7 @@ splits: {by: fraction, train: 0.8, test: 0.2}
              (("allowed: [x, y]", "allowed: [x]"), True, "allowed", "refused that passed"),
              (("  k:", "  n: {dtype: int8}\n  k:"), True, "is new", None),
              (("train: 0.8", "train: 0.7"), True, "splits", None),
+             (("range: [0, 10]", "range: [0, 10], unit: m"), False, "unit", "does not fit"),
              (("", ""), True, None, "the same contract")]
     for (before, after), fits, what, says in cases:
         other = scratch / "after.yaml"
@@ -192,6 +217,7 @@ def main():
     with m.Scratch() as scratch:
         names_what_is_odd(scratch)
         carries_through(scratch)
+        awkward_columns(scratch)
         from_hdf5(scratch)
         refuses(scratch)
         differences(scratch)

@@ -14,11 +14,12 @@ INPUTS = """
   size: {dtype: float32, range: [0, 100], missing: impute}
   shop: {dtype: string, length: 8, transform: {category: {min_count: 5}}}
   plan: {dtype: string, length: 8, allowed: [basic, gold]}
+  weight: {dtype: float64, missing: impute}
   visits: {dtype: int32, missing: drop, missing_value: -1}
 """
 SPLITS = "splits: {by: fraction, seed: 5, stratified: true, train: 0.7, validation: 0.1, test: 0.2}\n"
 LABEL = "  churn: {dtype: uint8, allowed: [0, 1], role: label}\n"
-KEY = "  customer: {dtype: string, length: 12, role: key}\n"
+KEY = "  customer: {dtype: string, length: 12, role: key}\n  predicted: {dtype: int32, role: key}\n"
 SOURCES = "sources:\n  - {format: csv, file: FILE}\n"
 
 
@@ -26,12 +27,12 @@ def make_table(path, rows, seed):
     dice = random.Random(seed)
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["customer", "size", "shop", "plan", "visits", "churn"])
+        writer.writerow(["customer", "predicted", "size", "shop", "plan", "weight", "visits", "churn"])
         for row in range(rows):
             size, visits = dice.uniform(0, 100), dice.randint(0, 30)
             shop, plan = f"s{dice.randint(0, 9)}", dice.choice(["basic", "gold"])
             churn = dice.random() < (0.6 if plan == "basic" else 0.2) * (1 - size / 200) + (0.2 if shop in ("s1", "s2") else 0)
-            writer.writerow([f"c,{row:05}", "" if row % 40 == 7 else f"{size:.3f}", shop, plan,
+            writer.writerow([f"c,{row:05}", row, "" if row % 40 == 7 else f"{size:.3f}", shop, plan, f"{dice.gauss(0, 1):.4f}",
                              "" if row % 50 == 9 else visits, int(churn)])
 
 
@@ -87,6 +88,7 @@ def whole_datasets(scratch, run, data, table):
     result = m.run_json("predict", run, "--data", data, "--out", scratch / "all.csv", ranks=2)
     everything = read_csv(scratch / "all.csv")
     kept = [row for row in table if row["visits"] != ""]
+    m.check([row["data.predicted"] for row in everything] == [row["predicted"] for row in kept], "a key with a name of ours")
     m.check([row["customer"] for row in everything] == [row["customer"] for row in kept], "keys in the data's order")
     m.check(result["rows"] == len(kept) and result["rows_left_out"] == len(table) - len(kept) > 0, f"{result}")
     by_key = {row["customer"]: float(row["probability"]) for row in everything}
@@ -96,6 +98,7 @@ def whole_datasets(scratch, run, data, table):
     m.check("--overwrite" in refused.stderr, refused.stderr)
     m.run("predict", run, "--data", data, "--out", scratch / "all.csv", "--overwrite")
     m.run("predict", run, "--data", data, "--out", scratch / "all.h5")
+    m.run("predict", run, "--data", data, "--out", scratch / "all.h5", "--overwrite")
     m.check((scratch / "all.h5").read_bytes()[:4] == b"\x89HDF", "an HDF5 file")
     refused = m.run("predict", run, "--data", data, "--out", scratch / "all.txt", expect=64)
     m.check(".csv" in refused.stderr, refused.stderr)
@@ -113,7 +116,7 @@ def other_data(scratch, run, table):
             change(row)
         path = scratch / f"{name}.csv"
         with open(path, "w", newline="") as file:
-            writer = csv.DictWriter(file, header or ["plan", "visits", "customer", "shop", "size"], extrasaction="ignore")
+            writer = csv.DictWriter(file, header or ["plan", "visits", "customer", "shop", "size", "weight", "predicted"], extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
         return path
@@ -129,6 +132,7 @@ def other_data(scratch, run, table):
     cases = [("large", set_in_row_17("size", "100.5"), KEY + loose, 65, r"size\[17\]: 100\.5 .*contract"),
              ("unknown", set_in_row_17("plan", "silver"), KEY + loose, 65, r"plan\[17\]: .*silver"),
              ("retyped", lambda row: None, KEY + loose.replace("visits: {dtype: int32", "visits: {dtype: int64"), 78, "'visits' is int32"),
+             ("unit", lambda row: None, KEY + loose.replace("size: {dtype: float32", "size: {unit: km, dtype: float32"), 78, "'size' is in 'km'"),
              ("absent", lambda row: None, KEY + re.sub("  shop:.*\n", "", loose), 78, "'shop'"),
              ("strict", lambda row: row.update({"visits": row["visits"] or "3"}),
               KEY + loose.replace("missing: drop, missing_value: -1", "missing: forbid"), 78, "'visits' is missing where it is -1")]
@@ -149,7 +153,7 @@ def line_by_line(run, table, by_key):
     """CSV and JSON lines, in any order of columns; each answered by itself."""
     sample = table[:60]
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["visits", "note", "plan", "shop", "customer", "size"], restval="x", extrasaction="ignore")
+    writer = csv.DictWriter(text, ["visits", "note", "plan", "weight", "shop", "customer", "size"], restval="x", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(sample)
     done = answer(run, text.getvalue())
@@ -165,17 +169,18 @@ def line_by_line(run, table, by_key):
 
     good = {"customer": "a", "size": 50, "shop": "s1", "plan": "gold", "visits": 3}
     lines = [good, {**good, "size": None}, {**good, "shop": "never seen"[:8]}, {**good, "plan": "silver"},
-             {**good, "size": 101}, {**good, "visits": "3"}, {k: v for k, v in good.items() if k != "plan"}]
+             {**good, "size": 101}, {**good, "visits": "3"}, {k: v for k, v in good.items() if k != "plan"}, {**good, "weight": 1e300, "predicted": 7}]
     done = answer(run, "\n".join(json.dumps(line) for line in lines) + "\nnot json\n\n" + json.dumps(good) + "\n", expect=65)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    m.check(len(answers) == 9, f"an answer for every line that is not blank: {answers}")
-    m.check(all("probability" in answers[i] and answers[i]["customer"] == "a" for i in (0, 1, 2, 8)), f"{answers}")
-    for i, word in ((3, "silver"), (4, "101"), (5, "'visits'"), (6, "'plan'"), (7, "JSON")):
+    m.check(len(answers) == 10, f"an answer for every line that is not blank: {answers}")
+    m.check(all("probability" in answers[i] and answers[i]["customer"] == "a" for i in (0, 1, 2, 9)), f"{answers}")
+    for i, word in ((3, "silver"), (4, "101"), (5, "'visits'"), (6, "'plan'"), (7, "float32"), (8, "JSON")):
         m.check(word in answers[i]["error"] and "probability" not in answers[i], f"{word} in {answers[i]}")
-    m.check(answers[0] == answers[8], "an answer depends on its line alone")
-    m.check("5 refused" in done.stderr, done.stderr)
+    m.check(answers[0] == answers[9], "an answer depends on its line alone")
+    m.check(answers[7]["data.predicted"] == 7 and "predicted" not in answers[7], f"a key with a name of ours: {answers[7]}")
+    m.check("6 refused" in done.stderr, done.stderr)
 
-    for header, says in (("customer,size,shop,plan", "'visits'"), ("size,size,shop,plan,visits", "two columns 'size'")):
+    for header, says in (("customer,size,shop,plan,weight", "'visits'"), ("size,size,shop,plan,weight,visits", "two columns 'size'")):
         m.check(says in answer(run, header + "\n", expect=65).stderr, says)
     m.check("empty" in answer(run, "", expect=65).stderr, "nothing at all")
     m.check("no mpirun" in m.run("predict", run, "--stdin", ranks=2, expect=64).stderr, "one process")

@@ -22,6 +22,7 @@ contract:
     note: {dtype: string, length: 40, missing: impute}
     still: {dtype: float32}
     gone: {dtype: float32, missing: impute}
+    large: {dtype: int64, role: key}
     sold: {dtype: uint8, allowed: [0, 1], role: label}
   splits: {by: time, field: when, train: {until: 2000}, validation: {from: 2100, until: 2600}, test: {from: 9000}}
 """
@@ -70,7 +71,7 @@ def make(scratch):
     dice = random.Random(11)
     rows = [{"when": str(row), "amount": "" if row % 9 == 2 else f"{dice.gauss(10 if row < 2100 else 14, 3):.4f}",
              "units": "" if row % 50 == 1 else str(dice.randint(0, 5)),
-             "note": "" if row % 7 == 0 else dice.choice(HOSTILE + ["plain", "plain"]), "still": "2.5", "gone": "",
+             "note": "" if row % 7 == 0 else dice.choice(HOSTILE + ["plain", "plain"]), "still": "2.5", "gone": "", "large": str(2 ** 60 + row % 2),
              "sold": str(int(dice.random() < 0.3))} for row in range(2700)]
     with open(scratch / "table.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -105,6 +106,7 @@ def main():
             m.check(found["count"] == len(notes) and counts == {note: notes.count(note) for note in set(notes)}, f"notes of {name}: {found}")
             m.check(fields["gone"][name]["count"] == 0 and fields["gone"][name]["missing"] == len(rows), "nothing there")
             m.check(fields["still"][name].get("distinct", 1) == 1, "one value")
+        m.check(fields["large"]["train"]["exact"] is False and "distinct" not in fields["large"]["train"], "no double tells them apart")
         # The largest distance of the distribution functions, by hand.
         a, b = (sorted(float(v) for v in column(splits[name], "amount")) for name in ("train", "validation"))
         far = max(abs(sum(v <= x for v in a) / len(a) - sum(v <= x for v in b) / len(b)) for x in a[::7] + b)
@@ -116,11 +118,11 @@ def main():
         parser.feed(text)
         m.check(not parser.open and "script" not in parser.tags and "http" not in text, f"whole, without scripts and links: {parser.open}")
         m.check(any(HOSTILE[0] in shown for shown in parser.texts), "a hostile text is shown as text")
-        m.check(parser.tags.count("svg") >= 2 and parser.tags.count("h2") == 8, f"pictures and sections: {parser.tags.count('h2')}")
+        m.check(parser.tags.count("svg") >= 2 and parser.tags.count("h2") == 9, f"pictures and sections: {parser.tags.count('h2')}")
         shown = m.run("profile", scratch / "data").stdout
         for says in ("still: always '2.5' in train", "gone: 100 % missing in train", "amount: validation is at a distance"):
             m.check(says in shown and says.split(" in ")[0] in "".join(parser.texts), f"'{says}' in\n{shown}")
-        m.check("contract.yaml" in m.run("profile", scratch, expect=None, ranks=2).stderr, "a folder that is no dataset")
+        m.check("contract.yaml" in m.run("profile", scratch, expect=78, ranks=2).stderr, "a folder that is no dataset")
 
 
 main()
