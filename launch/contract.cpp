@@ -65,13 +65,16 @@ int init(Console& console, DraftOptions options, const std::string& out) {
 Contract contract_at(FileSystem& files, const std::string& path, const LogSink& log) {
   if (fs::is_regular_file(path)) return Contract::load(path);
   if (files.exists(fs::path(path) / "contract.yaml")) return Contract::load(fs::path(path) / "contract.yaml");
+  if (!files.exists(path))
+    throw Error(ErrorCode::kStorage, "is not there: no contract.yaml, dataset, checkpoint or run", path);
   return Contract::load(resolve_checkpoint(files, path, log) / "contract.yaml");
 }
 
 int diff(Console& console, const std::string& before, const std::string& after) {
   const auto files = make_posix_file_system();
-  const ContractDifference difference =
-      compare(contract_at(*files, before, console.sink()), contract_at(*files, after, console.sink()));
+  const Contract a = contract_at(*files, before, console.sink());
+  const Contract b = contract_at(*files, after, console.sink());
+  const ContractDifference difference = compare(a, b);
   console.result(difference.to_json(), difference.text());
   return 0;
 }

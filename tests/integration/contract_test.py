@@ -185,6 +185,8 @@ splits: {by: fraction, train: 0.8, test: 0.2}
              (("train: 0.8", "train: 0.7"), True, "splits", None),
              (("range: [0, 10]", "range: [0, 10], unit: m"), False, "unit", "does not fit"),
              (("", ""), True, None, "the same contract")]
+    refused = m.run("contract", "diff", scratch / "a-gone", scratch / "b-gone", expect=74)
+    m.check("a-gone: is not there" in refused.stderr and "b-gone" not in refused.stderr, refused.stderr)
     for (before, after), fits, what, says in cases:
         other = scratch / "after.yaml"
         other.write_text(text.replace(before, after) if before else "# a comment\n" + text)
