@@ -56,8 +56,8 @@ std::size_t DistinctHashes::count() {
   return too_many_ ? most_ + 1 : hashes_.size();
 }
 
-ColumnEvidence::ColumnEvidence(std::string name, std::size_t most_distinct, char decimal)
-    : name_(std::move(name)), decimal_(decimal), distinct_(most_distinct) {}
+ColumnEvidence::ColumnEvidence(std::string name, std::size_t most_distinct, CellRules rules)
+    : name_(std::move(name)), rules_(std::move(rules)), distinct_(most_distinct) {}
 
 void ColumnEvidence::add(std::string_view cell) {
   cell = trim(cell);
@@ -85,7 +85,7 @@ void ColumnEvidence::add(std::string_view cell) {
 }
 
 bool ColumnEvidence::add_as_number(std::string_view cell) {
-  const auto number = read_number(cell, decimal_);
+  const auto number = read_number(cell, rules_.decimal);
   if (!number) return false;
   ++numbers_;
   const std::size_t first = cell.find_first_not_of("+-");

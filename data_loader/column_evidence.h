@@ -35,10 +35,10 @@ class DistinctHashes {
 /// Facts of a column of texts, a cell at a time. One thread.
 class ColumnEvidence {
  public:
-  /// `most_distinct`: bound of what is counted exactly. `decimal` as in CellRules.
-  explicit ColumnEvidence(std::string name, std::size_t most_distinct, char decimal = '.');
+  /// `most_distinct`: bound of what is counted exactly. Of `rules` the decimal sign and the missing markers.
+  ColumnEvidence(std::string name, std::size_t most_distinct, CellRules rules);
 
-  /// Blanks around a cell do not count; a marker of CellRules' default is a missing value.
+  /// Blanks around a cell do not count; a marker of the rules is a missing value.
   void add(std::string_view cell);
 
   const std::string& name() const { return name_; }
@@ -73,7 +73,6 @@ class ColumnEvidence {
   void list(std::string_view cell);
 
   std::string name_;
-  char decimal_;
   CellRules rules_;
   std::uint64_t cells_ = 0, missing_ = 0, whole_ = 0, numbers_ = 0, times_ = 0, truths_ = 0, negative_ = 0,
                 leading_zeros_ = 0;

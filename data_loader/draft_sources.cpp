@@ -58,7 +58,9 @@ CsvDialect find_dialect(const fs::path& path) {
 }
 
 bool reads_as_value(const std::string& cell, char decimal) {
-  ColumnEvidence one("", 1, decimal);
+  CellRules rules;
+  rules.decimal = decimal;
+  ColumnEvidence one("", 1, rules);
   one.add(cell);
   return one.numbers() + one.times() > 0;
 }
@@ -165,11 +167,13 @@ class CsvDraft {
       if (std::ranges::any_of(cell, is_control))
         throw Error(ErrorCode::kData, "its first line is no text: is it a CSV file?", path.string());
     }
+    CellRules rules;
+    rules.decimal = layout_.decimal;
     const std::uint64_t each = options_.memory / 16 / (cells.size() + 1);
     repeated_ = DistinctHashes(each);
     for (std::size_t i = 0; i < cells.size(); ++i)
       columns_.emplace_back(layout_.header ? std::string(trim(cells[i])) : fmt::format("column {}", i + 1),
-                            each, layout_.decimal);
+                            each, rules);
   }
 
   void check_header(const fs::path& path, std::span<const std::string_view> cells) const {
@@ -233,9 +237,8 @@ class Hdf5Draft {
     Drafted drafted;
     ContractDraft& draft = drafted.draft;
     const std::uint64_t rows = most_common_rows();
-    for (const auto& of_file : layouts_) draft.rows += rows_of(of_file);
-    std::uint64_t fields = 0;
-    for (const DatasetLayout& layout : layouts_.front()) fields += usable(layout, rows).empty() ? 1 : 0;
+    const auto is_field = [rows](const DatasetLayout& layout) { return usable(layout, rows).empty(); };
+    const auto fields = static_cast<std::uint64_t>(std::ranges::count_if(layouts_.front(), is_field));
     for (const DatasetLayout& layout : layouts_.front()) {
       if (const std::string why = usable(layout, rows); !why.empty()) {
         draft.notes.push_back(fmt::format("{}: {}, left out", readable_text(layout.path), why));
@@ -243,11 +246,12 @@ class Hdf5Draft {
       }
       draft.fields.push_back(draft_dataset(layout, draft.fields, options_.memory / 16 / fields));
     }
+    if (draft.fields.empty())
+      throw Error(ErrorCode::kData, "has no dataset that could be a field", options_.files.front().string());
+    count_rows(draft);
     if (draft.rows > kMostHdf5Rows)
       draft.notes.push_back(fmt::format("Looked at: about {} of these rows, from the start of each file.",
                                         human_count(kMostHdf5Rows)));
-    if (draft.fields.empty())
-      throw Error(ErrorCode::kData, "has no dataset that could be a field", options_.files.front().string());
     return drafted;
   }
 
@@ -268,14 +272,14 @@ class Hdf5Draft {
     return rows;
   }
 
-  std::uint64_t rows_of(const std::vector<DatasetLayout>& layouts) const {
-    for (const DatasetLayout& layout : layouts) {
-      const auto& first = layouts_.front();
-      const bool known =
-          std::ranges::any_of(first, [&](const auto& other) { return other.path == layout.path; });
-      if (known && layout.dtype && !layout.shape.empty()) return layout.shape[0];
+  /// Over all files, which must have every field as the first one has it.
+  void count_rows(ContractDraft& draft) const {
+    for (const fs::path& path : options_.files) {
+      PartitionFile file(path);
+      std::uint64_t rows = 0;
+      for (const DraftField& field : draft.fields) rows = file.check_field(field.field);
+      draft.rows += rows;
     }
-    return 0;
   }
 
   static std::string usable(const DatasetLayout& layout, std::uint64_t rows) {
@@ -300,15 +304,15 @@ class Hdf5Draft {
     if (field.is_text() && field.length == 0) field.length = 65536;
     DraftField draft;
     if (field.shape.empty()) {
-      ColumnEvidence evidence(layout.path, most);
+      CellRules rules;
+      rules.missing = {""};  // no text stands for a missing one here, and a NaN is written as nothing
+      ColumnEvidence evidence(layout.path, most, rules);
       for (const fs::path& file : options_.files) read(file, field, evidence);
       draft = draft_field(evidence, name, field.dtype, layout.text_bytes);
     } else {
       draft.field = std::move(field);
     }
-    const std::string path = layout.path.starts_with('/') ? layout.path.substr(1) : layout.path;
-    draft.field.path = path;
-    if (path == name) draft.field.path = draft.field.name;
+    draft.field.path = layout.path.substr(layout.path.find_first_not_of('/'));
     return draft;
   }
 

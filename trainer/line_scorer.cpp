@@ -84,7 +84,6 @@ std::string LineScorer::begin_csv(std::span<const std::string_view> header) {
     cell_of_field_.push_back(*cell);
   }
   std::vector<std::string> answers;
-  std::vector<Field> found;
   for (const Field& key : keys_) {
     const auto cell = find_column(names, key.name);
     if (!cell) continue;

@@ -145,6 +145,10 @@ def from_hdf5(scratch):
     m.run("contract", "init", *parts, "--out", scratch / "from-h5")
     changes = m.run_json("contract", "diff", scratch / "fraud", scratch / "from-h5")["changes"]
     m.check(changes and not any("is gone" in change["change"] or "dtype" in change["change"] for change in changes), f"every field, as stored: {changes}")
+    m.check("from 3,000 rows of" in (scratch / "from-h5" / "contract.yaml").read_text(), "rows of both files")
+    m.run("generate", "tabular", "--rows", 100, "--partitions", 1, "--out", scratch / "other")
+    refused = m.run("contract", "init", parts[0], *(scratch / "other").glob("*.h5"), expect=65)
+    m.check("part-00000.h5" in refused.stderr and "other" in refused.stderr, f"files of different layouts: {refused.stderr}")
     report = m.run_json("validate", scratch / "from-h5", "--root", scratch / "fraud")
     m.check(report["rows"] == 3000, f"{report}")
 
