@@ -18,7 +18,8 @@ struct TensorSpec {
   std::string name;
   Kind kind = Kind::kFloat32;
   std::vector<std::int64_t> shape;
-  std::vector<std::int64_t> ids;  ///< of a tensor of ids: how many each of its columns can have
+  std::vector<std::int64_t>
+      ids;  ///< of a tensor of ids: how many each column can have; one for a whole array
 
   std::size_t values_per_row() const;
   std::size_t bytes_per_row() const { return values_per_row() * (kind == Kind::kFloat32 ? 4 : 8); }

@@ -22,6 +22,14 @@ std::uint64_t Field::values_per_row() const {
 
 std::uint64_t Field::bytes_per_row() const { return values_per_row() * value_bytes(); }
 
+Field Field::stored() const {
+  Field field = *this;
+  if (!window) return field;
+  field.window.reset();
+  field.shape.clear();
+  return field;
+}
+
 const Field* Contract::find(std::string_view name) const {
   const auto found =
       std::find_if(fields_.begin(), fields_.end(), [&](const Field& field) { return field.name == name; });
@@ -40,6 +48,20 @@ const Field* Contract::only(Role role) const {
   const auto found =
       std::find_if(fields_.begin(), fields_.end(), [&](const Field& field) { return field.role == role; });
   return found == fields_.end() ? nullptr : &*found;
+}
+
+std::vector<Field> Contract::stored_fields() const {
+  std::vector<Field> stored;
+  for (const Field& field : fields_) {
+    if (field.window != fields_.front().window)
+      fail(ErrorCode::kConfig,
+           "'{}' and '{}' cannot be written together: where one is windows of tokens, all are, of the same "
+           "length "
+           "and stride",
+           fields_.front().name, field.name);
+    stored.push_back(field.stored());
+  }
+  return stored;
 }
 
 std::vector<std::string> Contract::split_names() const {
@@ -115,7 +137,8 @@ Json field_to_json(const Field& field) {
                {"shape", field.shape},
                {"missing", to_string(field.missing)},
                {"role", kRoles[static_cast<std::size_t>(field.role)]}};
-  if (field.is_text()) json.erase("shape");
+  if (field.is_text() || field.window) json.erase("shape");
+  if (field.window) json["window"] = {{"length", field.window->length}, {"stride", field.window->stride}};
   add_values(json, field);
   return json;
 }

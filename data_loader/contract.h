@@ -16,6 +16,7 @@
 #include "core/json.h"
 #include "core/yaml.h"
 #include "data_loader/dtype.h"
+#include "data_loader/token_window.h"
 
 namespace muster {
 
@@ -40,13 +41,16 @@ struct TransformStep {
   Json options = Json::object();  ///< checked, defaults filled in
 };
 
-/// One field: an HDF5 dataset in every partition whose first dimension is the row.
+/// One field: an HDF5 dataset in every partition whose first dimension is the row, or the token where rows
+/// are windows.
 struct Field {
   std::string name;
   std::string path;  ///< inside the HDF5 file; the name unless given
   DType dtype = DType::kFloat32;
   std::uint64_t length = 0;          ///< bytes of a text; 0 for numbers
   std::vector<std::uint64_t> shape;  ///< beyond the row; empty for one number per row
+  /// The dataset is a stream of tokens, one number each, and rows are windows of it: `shape` is [length + 1].
+  std::optional<TokenWindow> window;
   std::string unit;
   std::optional<double> minimum;  ///< of `range: [min, max]`, both inclusive
   std::optional<double> maximum;
@@ -66,6 +70,8 @@ struct Field {
   std::uint64_t value_bytes() const { return is_text() ? length : size_of(dtype); }
   std::uint64_t values_per_row() const;
   std::uint64_t bytes_per_row() const;
+  /// The field as its dataset stores it: one token per row where rows are windows.
+  Field stored() const;
   /// Whether a number means "missing": NaN, or missing_value.
   template <typename T>
   bool is_missing(T value) const {
@@ -123,6 +129,11 @@ class Contract {
   const Field& field(std::string_view name) const;
   /// The one field of a role, or nullptr; several are refused by parse for label, time and weight.
   const Field* only(Role role) const;
+  /// The fields as partitions store them (Field::stored), for writers. Where one has windows all must have
+  /// the same ones, as rows are tokens then: else Error{kConfig}, without a place.
+  std::vector<Field> stored_fields() const;
+  /// Whether rows are windows of tokens, of the first field at least.
+  bool has_windows() const { return !fields_.empty() && fields_.front().window.has_value(); }
   const std::vector<std::string>& never_features() const { return never_features_; }
   const SplitRule& splits() const { return splits_; }
   std::vector<std::string> split_names() const;

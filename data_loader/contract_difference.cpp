@@ -48,6 +48,8 @@ void compare_fields(const Field& before, const Json& a, const Field& after, cons
     if (from == to) continue;
     Change change{before.name, fmt::format("{}: {} → {}", key, from, to)};
     change.breaks_inputs = is_input(before) && read.contains(key);
+    if (key == "shape" || key == "window")  // another stride makes other rows of the same shape
+      change.breaks_inputs = is_input(before) && before.shape != after.shape;
     if (key == "range" || key == "allowed") change.stricter = !passes(before, after);
     if (key == "missing") change.stricter = after.missing == Missing::kForbid;
     if (key == "max_missing")

@@ -49,6 +49,33 @@ std::vector<std::uint64_t> parse_shape(const YamlNode& node, DType dtype) {
   return shape;
 }
 
+/// Rows that are windows of a stream of tokens.
+void parse_window(const YamlNode& node, Field& field) {
+  const YamlNode* window = node.find("window");
+  if (window == nullptr) return;
+  if (node.find("shape") != nullptr) window->fail_here("a window is [length + 1]: leave `shape` out");
+  if (field.is_text() || is_float(field.dtype))
+    window->fail_here(
+        fmt::format("a window is of tokens, which are integers, not {}", to_string(field.dtype)));
+  if (field.role != Role::kFeature) window->fail_here("only a feature has windows");
+  TokenWindow made;
+  const YamlNode& length = window->require("length");
+  made.length = length.as_unsigned();
+  if (made.length == 0) length.fail_here("a window has at least 1 token and its next one");
+  if (made.length >= kMaxRowBytes / size_of(field.dtype))
+    length.fail_here(fmt::format("a row may have at most {}", human_bytes(kMaxRowBytes)));
+  made.stride = made.length;
+  if (const YamlNode* stride = window->find("stride")) {
+    made.stride = stride->as_unsigned();
+    if (made.stride == 0 || made.stride > made.width())
+      stride->fail_here(fmt::format(
+          "a stride of 1 to {} was expected: beyond length + 1 tokens would be in no row", made.width()));
+  }
+  window->refuse_unread();
+  field.window = made;
+  field.shape = {made.width()};
+}
+
 void check_fits(const YamlNode& node, const Field& field, double value) {
   const bool fits = visit(field.dtype, [&]<typename T>(T*) {
     return value >= static_cast<double>(std::numeric_limits<T>::lowest()) &&
@@ -196,6 +223,7 @@ TransformStep parse_step(const YamlNode& node) {
 
 std::string default_transform(const Field& field) {
   if (field.is_text()) return "category";
+  if (field.window) return "tokens";
   if (field.shape.empty()) return "standardize";
   return field.dtype == DType::kUInt8 ? "scale" : "none";
 }
@@ -274,6 +302,7 @@ Field parse_field(const std::string& name, const YamlNode& node) {
   if (const YamlNode* role = node.find("role")) {
     field.role = static_cast<Role>(choose(*role, "role", {"feature", "label", "time", "key", "weight"}));
   }
+  parse_window(node, field);
   check_role(node, field);
   parse_texts(node, field);
   if (!field.is_text()) parse_values(node, field);

@@ -146,6 +146,22 @@ SplitRule parse_splits(const YamlNode& node, const Contract& contract) {
   return rule;
 }
 
+/// Windows that overlap put the same tokens into several rows: splits must keep them apart.
+void check_overlaps(const YamlNode& splits, const Contract& contract) {
+  if (contract.split_names().size() < 2) return;
+  for (const Field& field : contract.fields()) {
+    const std::uint64_t apart = field.window ? field.window->rows_between_strangers() : 0;
+    const auto* order = std::get_if<OrderSplit>(&contract.splits());
+    if (apart == 0 || (order != nullptr && order->gap_rows >= apart)) continue;
+    const YamlNode* gap = splits.find("gap_rows");
+    (gap != nullptr ? *gap : splits.require("by"))
+        .fail_here(
+            fmt::format("the windows of '{}' overlap, so that rows of two splits would share tokens: `by: "
+                        "order` with `gap_rows: {}` or more keeps them apart",
+                        field.name, apart));
+  }
+}
+
 void check_fields(const YamlNode& node, const std::vector<Field>& fields) {
   for (std::size_t i = 0; i < fields.size(); ++i) {
     const YamlNode& place = node.entries()[i].second;
@@ -189,6 +205,7 @@ Contract Contract::parse(const YamlNode& document) {
     }
   }
   contract.splits_ = parse_splits(document.require("splits"), contract);
+  check_overlaps(document.require("splits"), contract);
   document.refuse_unread();
   return contract;
 }

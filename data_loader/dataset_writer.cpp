@@ -10,10 +10,21 @@ namespace {
 
 constexpr std::uint32_t kMostPartitions = 100'000;  // part-99999.h5 is the last name that sorts right
 
-std::uint64_t bytes_per_row(const Contract& contract) {
+std::uint64_t bytes_per_row(const std::vector<Field>& fields) {
   std::uint64_t bytes = 0;
-  for (const Field& field : contract.fields()) bytes += field.bytes_per_row();
+  for (const Field& field : fields) bytes += field.bytes_per_row();
   return bytes;
+}
+
+/// Rows of a chunk. A training split is seldom less than half of the rows, and it should have the blocks that
+/// make a good shuffle. Of tokens: as many as the windows of such a block start on.
+std::uint32_t chunk_rows(const Contract& contract, std::uint64_t rows) {
+  const std::uint64_t bytes = bytes_per_row(contract.fields());
+  if (!contract.has_windows()) return choose_block_rows(rows / 2, bytes);
+  const TokenWindow& window = *contract.fields().front().window;
+  constexpr std::uint64_t kMostTokens = 1U << 20;
+  return static_cast<std::uint32_t>(
+      std::min(choose_block_rows(window.rows(rows) / 2, bytes) * window.stride, kMostTokens));
 }
 
 /// Refuses what can never fit, before the disk is full. Deflate makes bytes at most 1032 times fewer
@@ -50,7 +61,7 @@ void refuse_existing_dataset(const std::filesystem::path& directory) {
   }
 }
 
-DatasetWriter::DatasetWriter(Plan plan) : plan_(std::move(plan)) {
+DatasetWriter::DatasetWriter(Plan plan) : plan_(std::move(plan)), fields_(plan_.contract.stored_fields()) {
   if (plan_.partitions == 0 || plan_.partitions > kMostPartitions) {
     fail(ErrorCode::kUsage, "{} partitions: give between 1 and {}", plan_.partitions,
          human_count(kMostPartitions));
@@ -58,10 +69,10 @@ DatasetWriter::DatasetWriter(Plan plan) : plan_(std::move(plan)) {
   refuse_existing_dataset(plan_.out);
   const auto files = make_posix_file_system();
   files->make_directories(plan_.out);
-  refuse_what_cannot_fit(plan_.out, plan_.rows, bytes_per_row(plan_.contract), plan_.codec);
-  // A training split is seldom less than half of the rows, and it should have the blocks that make a good
-  // shuffle.
-  block_rows_ = choose_block_rows(plan_.rows / 2, bytes_per_row(plan_.contract));
+  refuse_what_cannot_fit(plan_.out, plan_.rows, bytes_per_row(fields_), plan_.codec);
+  ensure(plan_.partition_rows.empty() || plan_.partition_rows.size() == plan_.partitions,
+         "rows of {} partitions for {}", plan_.partition_rows.size(), plan_.partitions);
+  block_rows_ = chunk_rows(plan_.contract, plan_.rows);
 }
 
 DatasetWriter::~DatasetWriter() {
@@ -75,30 +86,29 @@ std::filesystem::path DatasetWriter::path_of(std::uint32_t partition) const {
 }
 
 std::uint64_t DatasetWriter::rows_at_once() const {
-  return std::clamp<std::uint64_t>((1U << 20) / std::max<std::uint64_t>(1, bytes_per_row(plan_.contract)), 1,
-                                   65536);
+  return std::clamp<std::uint64_t>((1U << 20) / std::max<std::uint64_t>(1, bytes_per_row(fields_)), 1, 65536);
 }
 
 std::uint64_t DatasetWriter::rows_of(std::uint32_t partition) const {
+  if (!plan_.partition_rows.empty()) return plan_.partition_rows[partition];
   return plan_.rows / plan_.partitions + (partition < plan_.rows % plan_.partitions ? 1 : 0);
 }
 
 void DatasetWriter::open_next() {
   if (writer_) writer_->close();
-  writer_.emplace(path_of(opened_), plan_.contract.fields(), block_rows_, plan_.codec);
+  writer_.emplace(path_of(opened_), fields_, block_rows_, plan_.codec);
   rows_left_ = rows_of(opened_++);
 }
 
 void DatasetWriter::append(std::span<const std::span<const std::byte>> columns, std::uint64_t rows) {
-  const std::vector<Field>& fields = plan_.contract.fields();
-  ensure(columns.size() == fields.size(), "{} columns for {} fields", columns.size(), fields.size());
+  ensure(columns.size() == fields_.size(), "{} columns for {} fields", columns.size(), fields_.size());
   ensure(rows <= plan_.rows - rows_written_, "more rows than the {} announced", plan_.rows);
   for (std::uint64_t done = 0; done < rows;) {
     if (rows_left_ == 0) open_next();
     const std::uint64_t take = std::min(rows - done, rows_left_);
     std::vector<std::span<const std::byte>> part;
-    for (std::size_t i = 0; i < fields.size(); ++i) {
-      const std::uint64_t bytes = fields[i].bytes_per_row();
+    for (std::size_t i = 0; i < fields_.size(); ++i) {
+      const std::uint64_t bytes = fields_[i].bytes_per_row();
       part.push_back(columns[i].subspan(done * bytes, take * bytes));
     }
     writer_->append(part, take);

@@ -22,11 +22,12 @@ void refuse_existing_dataset(const std::filesystem::path& directory);
 class DatasetWriter {
  public:
   struct Plan {
-    std::filesystem::path out;  ///< created; must hold no dataset
-    std::string contract_yaml;  ///< written as it is, comments and all
-    Contract contract;          ///< what it says
-    std::uint64_t rows = 0;
+    std::filesystem::path out;     ///< created; must hold no dataset
+    std::string contract_yaml;     ///< written as it is, comments and all
+    Contract contract;             ///< what it says
+    std::uint64_t rows = 0;        ///< as they are stored: tokens, where the contract's rows are windows
     std::uint32_t partitions = 1;  ///< at most 100,000
+    std::vector<std::uint64_t> partition_rows;  ///< of each; empty: dealt evenly
     Codec codec = Codec::kNone;
   };
   explicit DatasetWriter(Plan plan);
@@ -35,7 +36,7 @@ class DatasetWriter {
   DatasetWriter(const DatasetWriter&) = delete;
   DatasetWriter& operator=(const DatasetWriter&) = delete;
 
-  /// Appends rows: columns[i] holds rows × bytes_per_row bytes of the contract's field i.
+  /// Appends rows: columns[i] holds rows × bytes_per_row bytes of the contract's field i, as it is stored.
   void append(std::span<const std::span<const std::byte>> columns, std::uint64_t rows);
   /// After all rows: publishes the last partitions and contract.yaml.
   void finish();
@@ -49,6 +50,7 @@ class DatasetWriter {
   std::uint64_t rows_of(std::uint32_t partition) const;
 
   Plan plan_;
+  std::vector<Field> fields_;  ///< as they are stored
   std::uint32_t block_rows_ = 0;
   std::uint32_t opened_ = 0;     ///< partitions opened so far
   std::uint64_t rows_left_ = 0;  ///< of the open partition

@@ -114,9 +114,9 @@ void FeaturePipeline::State::add_categories() {
   TensorSpec spec{"categories", TensorSpec::Kind::kInt64, {}, {}};
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     PipelineInput& input = inputs[i];
-    if (!input.has_ids()) continue;
-    ensure(input.spec.shape.empty() && input.transform->width() == 1, "field '{}' makes {} ids a row",
-           input.spec.name, input.transform->width());
+    if (!input.has_ids() || !input.spec.shape.empty()) continue;
+    ensure(input.transform->width() == 1, "field '{}' makes {} ids a row", input.spec.name,
+           input.transform->width());
     input.offset = category_names.size();
     categories.inputs.push_back(i);
     category_names.push_back(input.spec.name);
@@ -131,14 +131,17 @@ void FeaturePipeline::State::add_categories() {
 
 void FeaturePipeline::State::add_array(std::size_t input) {
   const Field& field = inputs[input].spec;
-  ensure(!field.can_be_missing() && !inputs[input].has_ids(),
-         "field '{}' is an array, and has missing values or ids", field.name);
+  ensure(!field.can_be_missing(), "field '{}' is an array, and has missing values", field.name);
   const std::size_t width = inputs[input].transform->width();
-  ensure(width == field.values_per_row(), "transform '{}' of field '{}' makes {} floats of {}",
+  ensure(width == field.values_per_row(), "transform '{}' of field '{}' makes {} values of {}",
          field.transform.back().name, field.name, width, field.values_per_row());
-  input_tensors.push_back({tensors.size(), width * sizeof(float), {input}});
-  std::vector<std::int64_t> shape(field.shape.begin(), field.shape.end());
-  tensors.push_back({field.name, TensorSpec::Kind::kFloat32, std::move(shape), {}});
+  TensorSpec spec{field.name, TensorSpec::Kind::kFloat32, {field.shape.begin(), field.shape.end()}, {}};
+  if (inputs[input].has_ids()) {
+    spec.kind = TensorSpec::Kind::kInt64;
+    spec.ids = {inputs[input].transform->ids()};
+  }
+  input_tensors.push_back({tensors.size(), spec.bytes_per_row(), {input}});
+  tensors.push_back(std::move(spec));
 }
 
 void FeaturePipeline::State::add_column(const Contract& contract, Role role,

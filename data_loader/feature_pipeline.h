@@ -36,9 +36,10 @@ struct LabelScale {
 
 /// Makes these batch tensors: "features" (float32 [F]: what the transforms of fields without a shape make, in
 /// order, each followed by its 0/1 indicator when `missing: indicator`), "categories" (int64 [C]: the ids of
-/// those that make ids), one float32 tensor per array field, named like the field, and "label" (int64 for
-/// integer labels, else float32) if the contract has one. A weight field sets the weight of each row (1
-/// without one). Immutable, thread-safe. JSON form: docs/pipeline.md.
+/// those that make ids), one tensor per array field, named like the field (float32, or int64 where its
+/// transform makes ids), and "label" (int64 for integer labels, else float32) if the contract has one. A
+/// weight field sets the weight of each row (1 without one). Immutable, thread-safe. JSON form:
+/// docs/pipeline.md.
 class FeaturePipeline {
  public:
   /// The fields to use, as indices of contract.fields(), ascending: those with a transform (all

@@ -41,7 +41,7 @@ struct GeneratorFactory {
   std::string help;  ///< one line
 };
 
-/// Shipped: card-fraud, images, tabular.
+/// Shipped: card-fraud, images, tabular, tokens.
 inline Registry<GeneratorFactory>& generators() { return Registry<GeneratorFactory>::of_kind("generator"); }
 
 /// Writes `partitions` files part-00000.h5 … and contract.yaml. The same options give the same values,

@@ -13,9 +13,9 @@ namespace {
 
 using Columns = std::vector<std::span<const std::byte>>;
 
-std::uint64_t bytes_per_row(const Contract& contract) {
+std::uint64_t bytes_per_row(const std::vector<Field>& fields) {
   std::uint64_t bytes = 0;
-  for (const Field& field : contract.fields()) bytes += field.bytes_per_row();
+  for (const Field& field : fields) bytes += field.bytes_per_row();
   return bytes;
 }
 
@@ -46,7 +46,7 @@ void read_all(IngestSpec& spec, std::uint64_t rows_at_once, Take&& take) {
 /// The same, in random order: rows are packed into records for the shuffle and unpacked again.
 template <typename Take>
 void read_shuffled(IngestSpec& spec, std::uint64_t rows_at_once, RowShuffle& shuffle, Take&& take) {
-  const std::vector<Field>& fields = spec.contract.fields();
+  const std::vector<Field>& fields = spec.stored;
   std::vector<std::byte> record;
   read_all(spec, rows_at_once, [&](const Columns& columns, std::uint64_t rows) {
     for (std::uint64_t row = 0; row < rows; ++row) {
@@ -82,9 +82,12 @@ void read_shuffled(IngestSpec& spec, std::uint64_t rows_at_once, RowShuffle& shu
 IngestReport ingest(const IngestOptions& options) {
   refuse_existing_dataset(options.out);
   IngestSpec spec = IngestSpec::load(options.spec, options.log);
-  const std::uint64_t row_bytes = bytes_per_row(spec.contract);
-  DatasetWriter writer(
-      {options.out, spec.contract_yaml, spec.contract, spec.rows, spec.partitions, options.codec});
+  const std::uint64_t row_bytes = bytes_per_row(spec.stored);
+  if (options.shuffle_seed && spec.contract.has_windows())
+    fail(ErrorCode::kUsage,
+         "--shuffle would tear the stream of tokens apart, as its rows are windows: training shuffles those");
+  DatasetWriter writer({options.out, spec.contract_yaml, spec.contract, spec.rows, spec.partitions,
+                        spec.partition_rows, options.codec});
   const auto write = [&](const Columns& columns, std::uint64_t rows) { writer.append(columns, rows); };
   if (options.shuffle_seed) {
     RowShuffle shuffle(options.out / "shuffle.tmp", spec.rows, row_bytes, *options.shuffle_seed);
@@ -93,10 +96,11 @@ IngestReport ingest(const IngestOptions& options) {
     read_all(spec, writer.rows_at_once(), write);
   }
   writer.finish();
-  const IngestReport report{spec.rows, spec.partitions, spec.rows * row_bytes};
+  const IngestReport report{spec.rows, spec.contract.has_windows(), spec.partitions, spec.rows * row_bytes};
   options.log(LogLevel::kInfo,
-              fmt::format("ingested {} rows ({}) into {} partitions: {}", human_count(report.rows),
-                          human_bytes(report.bytes), human_count(report.partitions), options.out.string()));
+              fmt::format("ingested {} {} ({}) into {} partitions: {}", human_count(report.rows),
+                          report.tokens ? "tokens" : "rows", human_bytes(report.bytes),
+                          human_count(report.partitions), options.out.string()));
   return report;
 }
 

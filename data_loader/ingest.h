@@ -45,7 +45,7 @@ struct IngestFormat {
   std::string help;
 };
 
-/// Shipped: csv, idx (gzip or not).
+/// Shipped: csv, idx, text (gzip or not).
 inline Registry<IngestFormat>& ingest_formats() { return Registry<IngestFormat>::of_kind("ingest format"); }
 
 struct IngestOptions {
@@ -57,7 +57,8 @@ struct IngestOptions {
 };
 
 struct IngestReport {
-  std::uint64_t rows = 0;
+  std::uint64_t rows = 0;  ///< as stored
+  bool tokens = false;     ///< a row is a token, of which the contract makes windows
   std::uint32_t partitions = 0;
   std::uint64_t bytes = 0;
 };

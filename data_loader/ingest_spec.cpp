@@ -19,11 +19,14 @@ void read_contract(const YamlNode& node, const std::filesystem::path& base, Inge
   if (node.is_map()) {
     spec.contract = Contract::parse(node);
     spec.contract_yaml = spec.contract.to_yaml();
-    return;
+  } else {
+    const std::filesystem::path file = base / node.as_string();
+    spec.contract_yaml = make_posix_file_system()->read_text(file);
+    spec.contract = Contract::parse(YamlNode::parse(spec.contract_yaml, file.string()));
   }
-  const std::filesystem::path file = base / node.as_string();
-  spec.contract_yaml = make_posix_file_system()->read_text(file);
-  spec.contract = Contract::parse(YamlNode::parse(spec.contract_yaml, file.string()));
+  const auto stored = attempt([&] { return spec.contract.stored_fields(); });
+  if (!stored) node.fail_here(stored.error().message());
+  spec.stored = stored.value();
 }
 
 /// Which of the contract's fields gets row numbers; it must be able to hold them.
@@ -41,11 +44,11 @@ std::optional<std::size_t> row_number_field(const YamlNode& document, const Cont
 
 /// Finds the source's column of every field of the contract, and refuses columns that are none.
 std::vector<std::optional<std::size_t>> match(const YamlNode& node, const RowSource& source,
-                                              const Contract& contract,
+                                              const std::vector<Field>& fields,
                                               std::optional<std::size_t> row_number) {
   std::vector<std::optional<std::size_t>> columns;
-  for (std::size_t i = 0; i < contract.fields().size(); ++i) {
-    const Field& field = contract.fields()[i];
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    const Field& field = fields[i];
     if (i == row_number) {
       columns.emplace_back();
       continue;
@@ -65,7 +68,7 @@ std::vector<std::optional<std::size_t>> match(const YamlNode& node, const RowSou
     if (std::find(columns.begin(), columns.end(), i) != columns.end()) continue;
     const std::string& name = source.fields()[i].name;
     std::vector<std::string> names;
-    for (const Field& field : contract.fields()) names.push_back(field.name);
+    for (const Field& field : fields) names.push_back(field.name);
     node.fail_here(fmt::format("gives '{}', which the contract has not{}", name, did_you_mean(name, names)));
   }
   return columns;
@@ -78,7 +81,7 @@ void read_sources(const YamlNode& list, const IngestContext& context, IngestSpec
     if (!format) name.fail_here(format.error().message());
     IngestSpec::Source source{format.value().open(node, context), {}};
     node.refuse_unread();
-    source.column_of_field = match(node, *source.rows, spec.contract, spec.row_number);
+    source.column_of_field = match(node, *source.rows, spec.stored, spec.row_number);
     spec.rows += source.rows->rows();
     spec.sources.push_back(std::move(source));
   }
@@ -115,11 +118,16 @@ IngestSpec IngestSpec::load(const std::filesystem::path& file, const LogSink& lo
   for (const char* key : {"partitions", "rows_per_partition"}) document.find(key);
   document.refuse_unread();  // before files are opened
   IngestContext context{base, {}, log};
-  for (std::size_t i = 0; i < spec.contract.fields().size(); ++i) {
-    if (i != spec.row_number) context.fields.push_back(spec.contract.fields()[i]);
+  for (std::size_t i = 0; i < spec.stored.size(); ++i) {
+    if (i != spec.row_number) context.fields.push_back(spec.stored[i]);
   }
   read_sources(sources, context, spec);
   spec.partitions = count_partitions(document, spec.rows);
+  const bool cut = document.find("partitions") != nullptr || document.find("rows_per_partition") != nullptr;
+  if (spec.contract.has_windows() && !cut) {
+    for (const IngestSpec::Source& source : spec.sources) spec.partition_rows.push_back(source.rows->rows());
+    spec.partitions = static_cast<std::uint32_t>(spec.partition_rows.size());
+  }
   return spec;
 }
 

@@ -48,6 +48,11 @@ herr_t note_dataset(hid_t, const char* name, const H5O_info_t* info, void* names
   return 0;
 }
 
+/// Rows of the field in a dataset that has so many along its first dimension.
+std::uint64_t rows_of(const Field& field, hsize_t stored) {
+  return field.window ? field.window->rows(stored) : stored;
+}
+
 std::string shape_text(std::span<const std::uint64_t> shape) {
   return shape.empty() ? "one number per row" : fmt::format("[{}] per row", fmt::join(shape, ", "));
 }
@@ -184,9 +189,11 @@ struct PartitionFile::State {
                   where(field.path));
     }
     const std::vector<std::uint64_t> shape(dataset.shape.begin() + 1, dataset.shape.end());
-    if (shape != field.shape) {
+    const std::vector<std::uint64_t> expected = field.stored().shape;
+    if (shape != expected) {
       throw Error(ErrorCode::kData,
-                  fmt::format("has {}, the contract says {}", shape_text(shape), shape_text(field.shape)),
+                  fmt::format("has {}, the contract says {}{}", shape_text(shape), shape_text(expected),
+                              field.window ? ": a stream of tokens, of which `window` makes rows" : ""),
                   where(field.path));
     }
     for (const H5Z_filter_t filter : dataset.filters) {
@@ -247,10 +254,24 @@ struct PartitionFile::State {
 
   void read(const Field& field, hsize_t first, hsize_t rows, std::span<std::byte> out) {
     OpenDataset& dataset = check(field);
-    ensure(first <= dataset.shape[0] && rows <= dataset.shape[0] - first &&
-               out.size() == rows * field.bytes_per_row(),
-           "reading rows {} + {} of {} into {} bytes", first, rows, dataset.shape[0], out.size());
+    const std::uint64_t all = rows_of(field, dataset.shape[0]);
+    ensure(first <= all && rows <= all - first && out.size() == rows * field.bytes_per_row(),
+           "reading rows {} + {} of {} into {} bytes", first, rows, all, out.size());
     if (out.empty()) return;
+    if (field.window) {
+      // The tokens go to the end of `out`, where there is room for them: windows take no fewer.
+      const std::uint64_t tokens = field.window->span(rows);
+      read_stored(field, dataset, first * field.window->stride, tokens,
+                  out.last(tokens * size_of(field.dtype)));
+      field.window->spread(out, rows, size_of(field.dtype));
+    } else {
+      read_stored(field, dataset, first, rows, out);
+    }
+  }
+
+  /// Rows as the dataset has them.
+  void read_stored(const Field& field, OpenDataset& dataset, hsize_t first, hsize_t rows,
+                   std::span<std::byte> out) {
     cache_for(dataset, field.path, first, rows);
     std::vector<hsize_t> start(dataset.shape.size(), 0);
     std::vector<hsize_t> count = dataset.shape;
@@ -314,7 +335,7 @@ std::vector<DatasetLayout> PartitionFile::layouts() {
 
 std::uint64_t PartitionFile::check_field(const Field& field) {
   const hdf5::Lock lock;
-  return state_->check(field).shape[0];
+  return rows_of(field, state_->check(field).shape[0]);
 }
 
 std::uint64_t PartitionFile::cache_bytes() const {

@@ -45,12 +45,13 @@ class PartitionFile {
   const std::filesystem::path& path() const;
   /// All datasets in the file, sorted by path.
   std::vector<DatasetLayout> layouts();
-  /// Checks that the field is there with the contract's type and shape; returns its number of rows. Throws
-  /// Error{kData} naming file:dataset, what was expected and what was found.
+  /// Checks that the field is there with the contract's type and shape; returns its number of rows (whole
+  /// windows, where rows are windows). Throws Error{kData} naming file:dataset, what was expected and what
+  /// was found.
   std::uint64_t check_field(const Field& field);
   /// Rows [first_row, first_row + rows), which the field must have, as little-endian values of the contract's
   /// dtype. Checks the field first. Throws Error{kData}, or Error{kStorage} if the system cannot read, with
-  /// `where` = "file:dataset[first..last]".
+  /// `where` = "file:dataset[first..last]" (of windows: the tokens).
   void read_rows(const Field& field, std::uint64_t first_row, std::uint64_t rows, std::span<std::byte> out);
   /// Most bytes of decoded chunks that the library may keep for this file: none as long as reads end at
   /// chunks' ends.
@@ -68,7 +69,8 @@ Codec parse_codec(std::string_view name);
 /// Writes one partition in bounded memory: blocks of rows, all fields, front to back. The file appears under
 /// its name only when `close` has succeeded (temporary name, fsync, rename). The same rows make the same
 /// bytes, however they are cut into appends. Throws Error{kStorage} that names the file and the cause (disk
-/// full, …); after that it only can be destroyed, which removes what was written. Not thread-safe.
+/// full, …); after that it only can be destroyed, which removes what was written. Not thread-safe. Writes
+/// fields as they are stored: no windows.
 class PartitionWriter {
  public:
   /// `block_rows`: rows per HDF5 chunk of every field.

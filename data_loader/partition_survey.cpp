@@ -50,7 +50,7 @@ std::string plain_path(const DatasetLayout& layout) {
 class Surveyor {
  public:
   Surveyor(const Contract& contract, const ValidateOptions& options)
-      : contract_(contract), options_(options), survey_{{}, {}, FaultList(options.max_faults), {}} {}
+      : contract_(contract), options_(options), survey_{{}, {}, FaultList(options.max_faults), {}, {}} {}
 
   PartitionSurvey run(const fs::path& root) && {
     for (const fs::path& file : safe_files(find_partitions(root))) {
@@ -91,6 +91,7 @@ class Surveyor {
     partition.rows = check_fields(file);
     const std::vector<DatasetLayout> layouts = file.layouts();
     note_unknown(layouts, path);
+    note_left_over(layouts, path);
     partition.block_rows = options_.block_rows > 0 ? options_.block_rows : chunk_rows(layouts);
     survey_.partitions.push_back(std::move(partition));
     survey_.files.push_back(path);
@@ -137,7 +138,21 @@ class Surveyor {
     }
   }
 
-  /// Rows of the widest field's chunk, or 0 if they would make a poor block.
+  void note_left_over(const std::vector<DatasetLayout>& layouts, const fs::path& path) {
+    for (const DatasetLayout& layout : layouts) {
+      for (const Field& field : contract_.fields()) {
+        if (!field.window || field.path != plain_path(layout) || layout.shape.empty()) continue;
+        const std::uint64_t tokens = layout.shape.front();
+        survey_.tokens_left_over[field.name] += field.window->left_over(tokens);
+        if (field.window->rows(tokens) > 0) continue;
+        survey_.warnings.push_back(fmt::format("{}:{}: has {} tokens, too few for a window of {}",
+                                               path.string(), field.path, tokens, field.window->width()));
+      }
+    }
+  }
+
+  /// Rows of the widest field's chunk (of tokens: windows that start in one), or 0 if they would make a poor
+  /// block.
   std::uint32_t chunk_rows(const std::vector<DatasetLayout>& layouts) const {
     const auto& fields = contract_.fields();
     const auto widest = std::max_element(fields.begin(), fields.end(), [](const Field& a, const Field& b) {
@@ -145,7 +160,7 @@ class Surveyor {
     });
     for (const DatasetLayout& layout : layouts) {
       if (plain_path(layout) != widest->path || layout.chunk.empty()) continue;
-      const std::uint64_t rows = layout.chunk.front();
+      const std::uint64_t rows = layout.chunk.front() / (widest->window ? widest->window->stride : 1);
       if (rows >= kLeastChunkRows && rows <= kMostChunkRows) return static_cast<std::uint32_t>(rows);
     }
     return 0;

@@ -1,7 +1,9 @@
 #pragma once
 // The first pass of validate: finds the partitions of a folder, lets a child open them, checks their layout.
 
+#include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,8 @@ struct PartitionSurvey {
   std::vector<std::filesystem::path> files;  ///< of the partitions
   FaultList faults;                          ///< if there are any, partitions are missing above
   std::vector<std::string> warnings;
+  /// Tokens after the last whole window of each partition, in no row: their sum, by field with windows.
+  std::map<std::string, std::uint64_t> tokens_left_over;
 };
 
 /// Surveys *.h5 and *.hdf5 in `root` (hidden files and folders apart). Files that the probe could not open

@@ -50,6 +50,7 @@ void check_fields(const std::vector<Field>& fields, std::uint32_t block_rows, co
   for (const Field& field : fields) {
     const std::uint64_t row = field.bytes_per_row();
     ensure(row > 0 && field.shape.size() < H5S_MAX_RANK, "the field '{}' has no room in HDF5", field.name);
+    ensure(!field.window, "windows of '{}' are read, not written: see Field::stored", field.name);
     if (row > std::numeric_limits<std::uint32_t>::max() / block_rows) {
       throw Error(
           ErrorCode::kConfig,

@@ -319,6 +319,7 @@ Json ValidateReport::to_json() const {
                {"rows_dropped", dropped_rows},
                {"dropped_by_field", dropped},
                {"missing_by_field", missing},
+               {"tokens_left_over", tokens_left_over},
                {"bytes", bytes},
                {"partitions", manifest.partitions.size()},
                {"splits", std::move(splits_json)},
@@ -339,6 +340,7 @@ ValidateReport validate(const ValidateOptions& options) {
       survey_partitions(contract, options.root.empty() ? options.directory : options.root, options);
   ValidateReport report;
   report.warnings = std::move(survey.warnings);
+  report.tokens_left_over = std::move(survey.tokens_left_over);
   if (survey.faults.empty()) {
     scan_all(options, contract, survey, report);
   } else {

@@ -42,7 +42,9 @@ struct ValidateReport {
   std::uint64_t dropped_rows = 0;  ///< of these: a value of theirs is missing that `missing: drop` asks for
   std::map<std::string, std::uint64_t> dropped;  ///< by the field it is missing in
   std::map<std::string, std::uint64_t> missing;  ///< missing values of the fields that may miss some
-  std::uint64_t bytes = 0;                       ///< decoded
+  /// Tokens after the last whole window of each partition, in no row, by the field that has windows.
+  std::map<std::string, std::uint64_t> tokens_left_over;
+  std::uint64_t bytes = 0;        ///< decoded
   std::vector<Error> faults;      ///< the first ones, in partition order; empty, or nothing was written
   std::uint64_t fault_count = 0;  ///< of all
   std::map<std::string, std::uint64_t>

@@ -31,8 +31,9 @@ void add_ingest(CLI::App& app, Invocation& invocation) {
       const std::string out = flags->options.out.string();
       console.result(
           {{"rows", report.rows}, {"partitions", report.partitions}, {"bytes", report.bytes}, {"out", out}},
-          fmt::format("{}: {} rows in {} partitions, {}. Next: muster validate {}", out,
-                      human_count(report.rows), report.partitions, human_bytes(report.bytes), out));
+          fmt::format("{}: {} {} in {} partitions, {}. Next: muster validate {}", out,
+                      human_count(report.rows), report.tokens ? "tokens" : "rows", report.partitions,
+                      human_bytes(report.bytes), out));
       return 0;
     };
   });

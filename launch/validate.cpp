@@ -39,6 +39,11 @@ std::string describe(const ValidateReport& report) {
   for (const auto& [field, rows] : report.dropped) {
     if (rows > 0) text += fmt::format("\n  {} of them dropped: '{}' is missing", human_count(rows), field);
   }
+  for (const auto& [field, tokens] : report.tokens_left_over) {
+    if (tokens > 0)
+      text += fmt::format("\n  {} tokens of '{}' come after a partition's last whole window: in no row",
+                          human_count(tokens), field);
+  }
   return text;
 }
 

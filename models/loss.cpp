@@ -88,6 +88,8 @@ RowLosses row_losses(const at::Tensor& scores, const ModelBatch& batch, const Lo
       return cross_entropy(scores, batch, settings);
     case LossKind::kBinary:
       return binary(scores, batch, settings);
+    case LossKind::kNextToken:
+      fail(ErrorCode::kConfig, "loss.kind next_token is for models that predict tokens, like gpt");
     case LossKind::kMse:
       break;
   }
@@ -100,7 +102,8 @@ LossKind parse_loss_kind(const std::string& name) {
   if (name == "cross_entropy") return LossKind::kCrossEntropy;
   if (name == "binary") return LossKind::kBinary;
   if (name == "mse") return LossKind::kMse;
-  const std::vector<std::string> known{"cross_entropy", "binary", "mse"};
+  if (name == "next_token") return LossKind::kNextToken;
+  const std::vector<std::string> known{"cross_entropy", "binary", "mse", "next_token"};
   fail(ErrorCode::kConfig, "there is no loss '{}'{}; known: {}", name, did_you_mean(name, known),
        join(known, ", "));
 }
@@ -112,12 +115,27 @@ at::Tensor loss_sums(const at::Tensor& scores, const ModelBatch& batch, const Lo
       {(rows.losses.to(at::kDouble) * weights).sum(), (rows.class_weights.to(at::kDouble) * weights).sum()});
 }
 
+at::Tensor next_token_sums(const at::Tensor& scores, const at::Tensor& next, const at::Tensor& weights) {
+  const std::int64_t rows = next.size(0);
+  const std::int64_t tokens = next.size(1);
+  ensure(scores.dim() == 3 && scores.size(0) == rows && scores.size(1) == tokens,
+         "next-token scores of {} dimensions for {} rows of {} tokens", scores.dim(), rows, tokens);
+  const at::Tensor losses = at::cross_entropy_loss(scores.reshape({rows * tokens, scores.size(2)}),
+                                                   next.reshape({rows * tokens}), {}, at::Reduction::None)
+                                .reshape({rows, tokens});
+  const at::Tensor row_weights = weights.to(at::kDouble);
+  return at::stack(
+      {(losses.to(at::kDouble).sum(1) * row_weights).sum(), row_weights.sum() * static_cast<double>(tokens)});
+}
+
 at::Tensor predictions(const at::Tensor& scores, const LossSettings& settings) {
   switch (settings.kind) {
     case LossKind::kCrossEntropy:
       return at::softmax(scores, 1, at::kFloat);
     case LossKind::kBinary:
       return at::sigmoid(scores.to(at::kFloat));
+    case LossKind::kNextToken:
+      fail(ErrorCode::kBug, "a model of tokens gives a distribution per token, no prediction per row");
     case LossKind::kMse:
       break;
   }

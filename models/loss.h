@@ -9,7 +9,7 @@
 
 namespace muster {
 
-enum class LossKind { kCrossEntropy, kBinary, kMse };
+enum class LossKind { kCrossEntropy, kBinary, kMse, kNextToken };
 
 struct LossSettings {
   LossKind kind = LossKind::kMse;
@@ -20,14 +20,19 @@ struct LossSettings {
   double label_deviation = 1;         ///< mse: greater than 0
 };
 
-LossKind parse_loss_kind(const std::string& name);  ///< "cross_entropy", "binary", "mse"
+LossKind parse_loss_kind(const std::string& name);  ///< "cross_entropy", "binary", "mse", "next_token"
 
 /// Two float64 values [sum of weighted losses, sum of weights] over the rows, from scores ([rows, classes] or
 /// [rows]). A row's weight is its sample weight × class weight (or pos_weight). Zero rows give zeros that
-/// still carry the graph.
+/// still carry the graph. Not for next_token, which has no label.
 at::Tensor loss_sums(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings);
 
-/// Scores as people and metrics want them: softmax, sigmoid, or in the label's unit. Float32, same shape.
+/// next_token: cross-entropy in nats of scores [rows, tokens, vocabulary] against ids [rows, tokens], as two
+/// float64 values. A token's weight is its row's weight ([rows]), so that their ratio is the mean per token.
+at::Tensor next_token_sums(const at::Tensor& scores, const at::Tensor& next, const at::Tensor& weights);
+
+/// Scores as people and metrics want them: softmax, sigmoid, or in the label's unit. Float32, same shape. Not
+/// for next_token.
 at::Tensor predictions(const at::Tensor& scores, const LossSettings& settings);
 
 }  // namespace muster

@@ -44,6 +44,10 @@ at::Tensor Model::loss(const at::Tensor& scores, const ModelBatch& batch, const 
   return loss_sums(scores, batch, settings);
 }
 
+at::Tensor Model::next_tokens(const ModelBatch&) const {
+  fail(ErrorCode::kBug, "this model predicts no tokens");
+}
+
 std::unique_ptr<Model> make_model(const std::string& name, const ModelContext& context, std::uint64_t seed) {
   const ModelFactory& factory = models().get(name);
   const std::uint64_t key = random_key(seed, Purpose::kStartWeights, {});

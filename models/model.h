@@ -34,6 +34,11 @@ class Model {
   /// Two float64 values: the sum of weighted losses over the rows, and the sum of weights. The first carries
   /// gradients. Override for a loss of your own; the default is the configured one.
   virtual at::Tensor loss(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings);
+  /// Whether this is a model of tokens, for loss.kind next_token: scores are then [rows, tokens, vocabulary].
+  virtual bool predicts_tokens() const { return false; }
+  /// The ids that each score is of: int64 [rows, tokens], by reference to the batch. Only where
+  /// predicts_tokens().
+  virtual at::Tensor next_tokens(const ModelBatch& batch) const;
 };
 
 /// What a factory knows when it makes a model.

@@ -18,13 +18,39 @@ MetricCollector::Kind metric_kind(LossKind kind) {
       return MetricCollector::Kind::kBinary;
     case LossKind::kCrossEntropy:
       return MetricCollector::Kind::kClasses;
+    case LossKind::kNextToken:
+      return MetricCollector::Kind::kTokens;
     case LossKind::kMse:
       break;
   }
   return MetricCollector::Kind::kNumbers;
 }
 
+void score_tokens(Model& model, const Batch& batch, const EvaluateSettings& settings,
+                  MetricCollector& collector) {
+  const torch::NoGradGuard no_grad;
+  const ModelBatch inputs(batch, 0, batch.rows(), false, 0);
+  const at::Tensor scores = model.forward(inputs);
+  const at::Tensor good = at::isfinite(scores).flatten(1).all(1);
+  if (!good.all().item<bool>()) {
+    const auto row = static_cast<std::size_t>(good.logical_not().nonzero()[0][0].item<std::int64_t>());
+    const RowId id = batch.ids()[row];
+    fail(ErrorCode::kData, "the model's score of partition {} row {} is not finite", id.partition, id.row);
+  }
+  const at::Tensor next = model.next_tokens(inputs);
+  const at::Tensor sums = model.loss(scores, inputs, settings.loss);
+  MicroBatchSums made;
+  made.number = batch.step;
+  made.loss = sums[0].item<double>();
+  made.weight = sums[1].item<double>();
+  made.rows = batch.rows();
+  made.tokens = static_cast<std::uint64_t>(next.numel());
+  made.right_tokens = static_cast<std::uint64_t>(scores.argmax(2).eq(next).sum().item<std::int64_t>());
+  collector.add(made);
+}
+
 void score(Model& model, const Batch& batch, const EvaluateSettings& settings, MetricCollector& collector) {
+  if (model.predicts_tokens()) return score_tokens(model, batch, settings, collector);
   const torch::NoGradGuard no_grad;
   const ModelBatch inputs(batch, 0, batch.rows(), false, 0);
   const at::Tensor scores = model.forward(inputs);
@@ -51,6 +77,8 @@ std::string default_metric(LossKind kind) {
       return "auc";
     case LossKind::kCrossEntropy:
       return "accuracy";
+    case LossKind::kNextToken:
+      return "loss";
     case LossKind::kMse:
       break;
   }

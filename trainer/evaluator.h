@@ -33,7 +33,7 @@ std::optional<Json> evaluate_split(Communicator& comm, Model& model, const Datas
 /// Threads that one operator may use on this rank; part of what decides the bits.
 void set_compute_threads(std::uint64_t threads);
 
-/// "auc", "accuracy" or "rmse", by the loss.
+/// "auc", "accuracy", "rmse" or "loss", by the loss.
 std::string default_metric(LossKind kind);
 
 }  // namespace muster

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numbers>
 
 #include "core/error.h"
 #include "core/text.h"
@@ -182,7 +183,11 @@ MetricCollector::MetricCollector(Kind kind, std::int64_t outputs, double thresho
 
 void MetricCollector::add(std::uint64_t number, std::span<const float> predictions,
                           std::span<const double> labels, double loss_sum, double weight_sum) {
-  MicroBatchSums sums{number, loss_sum, weight_sum, 0, 0, labels.size()};
+  MicroBatchSums sums;
+  sums.number = number;
+  sums.loss = loss_sum;
+  sums.weight = weight_sum;
+  sums.rows = labels.size();
   const auto width = static_cast<std::size_t>(outputs_);
   for (std::size_t row = 0; row < labels.size(); ++row) {
     const std::span<const float> scores = predictions.subspan(row * width, width);
@@ -251,6 +256,15 @@ void add_classes(Json& metrics, std::span<const std::uint64_t> confusion, std::s
   metrics["confusion"] = table;
 }
 
+void add_tokens(Json& metrics, const MicroBatchSums& total) {
+  const double loss = ratio(total.loss, total.weight);
+  metrics["tokens"] = total.tokens;
+  metrics["token_accuracy"] =
+      json_number(ratio(static_cast<double>(total.right_tokens), static_cast<double>(total.tokens)));
+  metrics["perplexity"] = json_number(std::exp(loss));
+  metrics["bits_per_token"] = json_number(loss / std::numbers::ln2);
+}
+
 }  // namespace
 
 Json MetricCollector::finish(Communicator& comm) const {
@@ -263,8 +277,14 @@ Json MetricCollector::finish(Communicator& comm) const {
     total.squared_error += part.squared_error;
     total.absolute_error += part.absolute_error;
     total.rows += part.rows;
+    total.tokens += part.tokens;
+    total.right_tokens += part.right_tokens;
   }
   Json metrics = {{"rows", total.rows}, {"loss", json_number(ratio(total.loss, total.weight))}};
+  if (kind_ == Kind::kTokens) {
+    add_tokens(metrics, total);
+    return metrics;
+  }
   std::vector<std::uint64_t> confusion = confusion_;
   if (kind_ != Kind::kNumbers) comm.all_reduce_sum("confusion", std::span(confusion));
   const auto rows = static_cast<double>(total.rows);
@@ -279,6 +299,8 @@ Json MetricCollector::finish(Communicator& comm) const {
       break;
     case Kind::kBinary:
       add_binary(metrics, confusion, threshold_, ranking_metrics(comm, scores_, positive_));
+      break;
+    case Kind::kTokens:
       break;
   }
   return metrics;
@@ -305,13 +327,14 @@ std::vector<std::string> comparable_metrics(const std::string& loss) {
   if (loss == "binary")
     return {"accuracy", "auc", "average_precision", "brier", "f1", "loss", "precision", "recall"};
   if (loss == "cross_entropy") return {"accuracy", "brier", "loss"};
+  if (loss == "next_token") return {"bits_per_token", "loss", "perplexity", "token_accuracy"};
   return {"loss", "mae", "rmse"};
 }
 
 bool larger_is_better(const std::string& metric) {
-  const std::vector<std::string> larger = {"auc", "accuracy",  "average_precision",
-                                           "f1",  "precision", "recall"};
-  const std::vector<std::string> smaller = {"loss", "brier", "rmse", "mae"};
+  const std::vector<std::string> larger = {"auc",       "accuracy", "average_precision", "f1",
+                                           "precision", "recall",   "token_accuracy"};
+  const std::vector<std::string> smaller = {"loss", "brier", "rmse", "mae", "perplexity", "bits_per_token"};
   if (std::find(larger.begin(), larger.end(), metric) != larger.end()) return true;
   if (std::find(smaller.begin(), smaller.end(), metric) != smaller.end()) return false;
   std::vector<std::string> known = larger;

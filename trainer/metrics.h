@@ -36,12 +36,14 @@ struct MicroBatchSums {
   double squared_error = 0;  ///< of numbers; of probabilities from 1 and 0 (Brier 1950)
   double absolute_error = 0;
   std::uint64_t rows = 0;
+  std::uint64_t tokens = 0;        ///< predicted, of a model of tokens
+  std::uint64_t right_tokens = 0;  ///< of these: the token with the greatest score came next
 };
 
 /// Collects one rank's share of an evaluation.
 class MetricCollector {
  public:
-  enum class Kind { kBinary, kClasses, kNumbers };
+  enum class Kind { kBinary, kClasses, kNumbers, kTokens };
   /// `outputs`: classes for kClasses, else 1. `threshold` for kBinary.
   MetricCollector(Kind kind, std::int64_t outputs, double threshold);
 
@@ -50,10 +52,14 @@ class MetricCollector {
   void add(std::uint64_t number, std::span<const float> predictions, std::span<const double> labels,
            double loss_sum, double weight_sum);
 
+  /// One micro-batch of kTokens, whose sums the caller has made: rows, loss, weight, tokens, right_tokens.
+  void add(const MicroBatchSums& sums) { sums_.push_back(sums); }
+
   /// Collective. All metrics, the same on every rank: "rows", "loss" always; kBinary: "accuracy", "auc",
   /// "average_precision", "precision", "recall", "f1", "brier", "threshold", "confusion" [[TN, FP], [FN,
-  /// TP]]; kClasses: "accuracy", "brier", "confusion" [label][predicted]; kNumbers: "rmse", "mae". A metric
-  /// that is not defined is the string "NaN".
+  /// TP]]; kClasses: "accuracy", "brier", "confusion" [label][predicted]; kNumbers: "rmse", "mae"; kTokens:
+  /// "tokens", "token_accuracy", and of the loss (nats per token) "perplexity" = exp(loss) and
+  /// "bits_per_token" = loss / ln 2. A metric that is not defined is the string "NaN".
   Json finish(Communicator& comm) const;
 
  private:
@@ -73,7 +79,8 @@ std::string metrics_line(const Json& metrics);
 std::vector<std::string> comparable_metrics(const std::string& loss);
 
 /// Whether a larger value of the metric is better ("auc", "accuracy", "average_precision", "f1", "precision",
-/// "recall") or a smaller one ("loss", "brier", "rmse", "mae"). Error{kConfig} lists the known ones.
+/// "recall", "token_accuracy") or a smaller one ("loss", "brier", "rmse", "mae", "perplexity",
+/// "bits_per_token"). Error{kConfig} lists the known ones.
 bool larger_is_better(const std::string& metric);
 
 }  // namespace muster

@@ -59,6 +59,7 @@ std::int64_t classes_of(const Field& label) {
 }  // namespace
 
 std::int64_t model_outputs(const Contract& contract, LossKind kind) {
+  if (kind == LossKind::kNextToken) return 1;  // the model knows its vocabulary
   const Field* label = contract.only(Role::kLabel);
   if (label == nullptr)
     fail(ErrorCode::kConfig, "the contract has no field with role label: there is nothing to learn");
@@ -90,7 +91,15 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
     fail(ErrorCode::kConfig, "loss.class_weights has {} weights for {} classes", loss.class_weights.size(),
          context.outputs);
   }
-  return make_model(config.text_at("model", "name"), context, config.unsigned_at("run", "seed"));
+  const std::string name = config.text_at("model", "name");
+  auto model = make_model(name, context, config.unsigned_at("run", "seed"));
+  const bool wants_tokens = loss.kind == LossKind::kNextToken;
+  if (model->predicts_tokens() && !wants_tokens)
+    fail(ErrorCode::kConfig, "the model '{}' predicts tokens: it needs loss.kind next_token", name);
+  if (wants_tokens && !model->predicts_tokens())
+    fail(ErrorCode::kConfig, "the model '{}' predicts no tokens: loss.kind next_token is for models like gpt",
+         name);
+  return model;
 }
 
 std::uint64_t model_memory(std::uint64_t parameters, const OptimizerSettings& optimizer) {

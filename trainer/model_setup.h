@@ -19,7 +19,7 @@ OptimizerSettings optimizer_settings(const Config& config);
 ScheduleSettings schedule_settings(const Config& config);
 
 /// Classes for cross-entropy: from the label's `allowed` (0 … K-1) or `range: [0, K-1]`; 1 for the other
-/// losses. Error{kConfig} names the label and what is missing.
+/// losses, of which next_token needs no label. Error{kConfig} names the label and what is missing.
 std::int64_t model_outputs(const Contract& contract, LossKind kind);
 
 std::unique_ptr<Model> make_configured_model(const Config& config, const Contract& contract,

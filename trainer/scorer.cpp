@@ -15,7 +15,15 @@ Scorer::Scorer(Communicator& comm, const TrainedModel& trained, const Contract& 
           together(comm, "pipeline",
                    [&] { return FeaturePipeline::for_scoring(data, trained.pipeline, "pipeline.json"); })),
       loss_(loss_settings(trained.config, pipeline_)),
-      outputs_(together(comm, "outputs", [&] { return model_outputs(trained.contract, loss_.kind); })),
+      outputs_(
+          together(comm, "outputs",
+                   [&] {
+                     if (loss_.kind == LossKind::kNextToken)
+                       fail(ErrorCode::kConfig,
+                            "a model of tokens gives a distribution per token, which is no score of a row: "
+                            "`muster evaluate` measures it");
+                     return model_outputs(trained.contract, loss_.kind);
+                   })),
       threshold_(trained.config.number_at("evaluate", "threshold")),
       model_(make_trained_model(comm, trained, pipeline_)) {
   model_->module().eval();

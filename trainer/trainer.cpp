@@ -101,7 +101,8 @@ FeaturePipeline make_pipeline(Communicator& comm, const Config& config, const Da
 
 void guard_against_leaks(Communicator& comm, const Config& config, const Dataset& dataset,
                          const LogSink& log) {
-  if (dataset.contract().only(Role::kLabel) == nullptr) return;  // said where the model is made
+  if (dataset.contract().only(Role::kLabel) == nullptr)
+    return;  // where one is needed that is said when the model is made
   const LeakReport report =
       check_leaks(comm, dataset, config.text_at("data", "split"), config.text_at("evaluate", "split"),
                   config.at("data", "features").get<std::vector<std::string>>());
@@ -120,7 +121,8 @@ TrainResult dry_run(Communicator& comm, const Config& config, const Dataset& dat
   result.plan["model_memory_bytes"] =
       model_memory(parameter_count(model->module()), optimizer_settings(config));
   // Embeddings grow with vocabularies, which a pass over the data would tell.
-  result.plan["parameters_are_least"] = !pipeline.category_names().empty();
+  result.plan["parameters_are_least"] =
+      std::ranges::any_of(pipeline.tensors(), [](const TensorSpec& tensor) { return !tensor.ids.empty(); });
   result.plan["ranks"] = comm.size();
   for (int rank = 0; rank < comm.size(); ++rank) {
     result.plan["lanes_per_rank"].push_back(lanes_of_rank(static_cast<std::uint32_t>(rank),

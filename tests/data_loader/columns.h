@@ -28,13 +28,13 @@ inline std::vector<std::filesystem::path> partitions(const std::filesystem::path
   return files;
 }
 
-/// All rows of all partitions, per field, in order.
+/// All rows of all partitions as they are stored, per field, in order.
 inline Columns read_columns(const std::filesystem::path& directory) {
   const Contract contract = Contract::load(directory / "contract.yaml");
   Columns columns;
   for (const std::filesystem::path& path : partitions(directory)) {
     PartitionFile file(path);
-    for (const Field& field : contract.fields()) {
+    for (const Field& field : contract.stored_fields()) {
       const std::uint64_t rows = file.check_field(field);
       std::vector<std::byte> values(rows * field.bytes_per_row());
       file.read_rows(field, 0, rows, values);
@@ -49,7 +49,7 @@ inline std::vector<std::uint64_t> rows_of_partitions(const std::filesystem::path
   const Contract contract = Contract::load(directory / "contract.yaml");
   std::vector<std::uint64_t> rows;
   for (const std::filesystem::path& path : partitions(directory)) {
-    rows.push_back(PartitionFile(path).check_field(contract.fields().front()));
+    rows.push_back(PartitionFile(path).check_field(contract.stored_fields().front()));
   }
   return rows;
 }

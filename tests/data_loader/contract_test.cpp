@@ -104,6 +104,12 @@ std::string with_field(const std::string& field) {
   return "version: 1\nfields:\n  x: " + field + "\nsplits: {by: fraction, train: 1}\n";
 }
 
+std::string with_windows(int length, int stride, const std::string& splits) {
+  return fmt::format(
+      "version: 1\nfields:\n  x: {{dtype: uint8, window: {{length: {}, stride: {}}}}}\nsplits: {}\n", length,
+      stride, splits);
+}
+
 std::string with_splits(const std::string& splits) {
   return "version: 1\nfields:\n  t: {dtype: int64, role: time}\n  x: {dtype: int32}\nsplits:\n" + splits;
 }
@@ -164,6 +170,31 @@ std::vector<Fault> faults() {
       {"TextTwice", with_field("{dtype: string, length: 2, allowed: [a, b, a]}"), "3:33", "given twice"},
       {"TextLabel", with_field("{dtype: string, length: 2, role: label}"), "3:3", "feature or a key"},
       {"TextScaled", with_field("{dtype: string, length: 2, transform: standardize}"), "3:33", "for numbers"},
+      {"WindowShape", with_field("{dtype: uint8, shape: [3], window: {length: 2}}"), "3:33",
+       "leave `shape` out"},
+      {"WindowFloat", with_field("{dtype: float32, window: {length: 2}}"), "3:23", "integers, not float32"},
+      {"WindowText", with_field("{dtype: string, length: 3, window: {length: 2}}"), "3:33", "integers"},
+      {"WindowLabel", with_field("{dtype: uint8, role: label, window: {length: 2}}"), "3:34",
+       "only a feature"},
+      {"WindowLength", with_field("{dtype: uint8, window: {stride: 2}}"), "3:21", "'length' is missing"},
+      {"WindowNoLength", with_field("{dtype: uint8, window: {length: 0}}"), "3:30", "at least 1 token"},
+      {"WindowHuge", with_field("{dtype: int64, window: {length: 134217728}}"), "3:30", "at most 1.0 GiB"},
+      {"WindowNoStride", with_field("{dtype: uint8, window: {length: 4, stride: 0}}"), "3:41", "1 to 5"},
+      {"WindowStride", with_field("{dtype: uint8, window: {length: 4, stride: 6}}"), "3:41", "1 to 5"},
+      {"WindowKey", with_field("{dtype: uint8, window: {length: 4, strid: 2}}"), "3:41",
+       "unknown key 'strid' (did you mean 'stride'?)"},
+      {"WindowMissing", with_field("{dtype: uint8, window: {length: 4}, missing: drop, missing_value: 0}"),
+       "3:42", "has a shape"},
+      {"WindowsOverlap", with_windows(8, 4, "{by: fraction, train: 0.8, test: 0.1}"), "4:10",
+       "windows of 'x' overlap"},
+      {"WindowsNoGap", with_windows(8, 3, "{by: order, train: 0.8, test: 0.1}"), "4:10",
+       "`gap_rows: 2` or more"},
+      {"WindowsSmallGap", with_windows(8, 3, "{by: order, gap_rows: 1, train: 0.8, test: 0.1}"), "4:21",
+       "`gap_rows: 2` or more"},
+      {"TokensOfOne", with_field("{dtype: uint8, transform: tokens}"), "3:21",
+       "windows and arrays of integers"},
+      {"TokensOfFloats", with_field("{dtype: float32, shape: [3], transform: tokens}"), "3:35",
+       "windows and arrays of integers"},
       {"UniqueFloat", with_field("{dtype: float32, unique: true}"), "3:23", "can be unique"},
       {"TransformEmpty", with_field("{dtype: float32, transform: []}"), "3:23", "names no transform"},
       {"TransformRaw", with_field("{dtype: int8, transform: [{clip: {low: 0}}, category]}"), "3:50",
@@ -275,6 +306,57 @@ TEST(ContractTest, IntervalsThatTouchOrKeepTheGapAreFine) {
   EXPECT_NO_THROW(
       parse(with_splits("  by: time\n  field: t\n  gap_seconds: 5\n"
                         "  train: {until: -9223372036854775807}\n  test: {from: 9223372036854775807}\n")));
+}
+
+TEST(ContractTest, WindowsAreRowsOfLengthAndOneMore) {
+  const Contract contract = parse(with_windows(8, 3, "{by: order, gap_rows: 2, train: 0.8, test: 0.1}"));
+  const Field& field = contract.field("x");
+  EXPECT_EQ(field.shape, std::vector<std::uint64_t>{9});
+  EXPECT_EQ(field.window, (TokenWindow{8, 3}));
+  EXPECT_EQ(field.transform.at(0).name, "tokens");
+  EXPECT_TRUE(field.stored().shape.empty());
+  EXPECT_EQ(parse(with_field("{dtype: uint8, window: {length: 8}}")).field("x").window, (TokenWindow{8, 8}));
+}
+
+TEST(ContractTest, WindowsReadBackAndAreInTheHash) {
+  const std::string splits = "{by: order, gap_rows: 9, train: 0.8, test: 0.1}";
+  const Contract contract = parse(with_windows(8, 3, splits));
+  EXPECT_EQ(contract.to_json().at("fields")[0].at("window"), Json::parse(R"({"length": 8, "stride": 3})"));
+  EXPECT_FALSE(contract.to_json().at("fields")[0].contains("shape"));
+  EXPECT_EQ(parse(contract.to_yaml()).hash(), contract.hash());
+  EXPECT_EQ(Contract::from_json(contract.to_json(), "x").hash(), contract.hash());
+  EXPECT_EQ(parse(contract.to_yaml()).field("x").window, contract.field("x").window);
+  EXPECT_NE(parse(with_windows(8, 4, splits)).hash(), contract.hash());
+  EXPECT_NE(parse(with_windows(7, 3, splits)).hash(), contract.hash());
+}
+
+TEST(ContractTest, SplitsWhoseWindowsShareNoTargetAreFine) {
+  const auto fine = [](int length, int stride, const std::string& splits) {
+    EXPECT_NO_THROW(parse(with_windows(length, stride, splits))) << length << " " << stride << " " << splits;
+  };
+  fine(8, 8, "{by: fraction, train: 0.8, test: 0.1}");
+  fine(8, 9, "{by: fraction, train: 0.8, test: 0.1}");
+  fine(8, 1, "{by: fraction, train: 0.8}");  // one split: nothing to keep apart
+  fine(8, 4, "{by: order, gap_rows: 1, train: 0.8, test: 0.1}");
+  fine(8, 1, "{by: order, gap_rows: 7, train: 0.8, test: 0.1}");
+  // The fewest rows in between, by looking at the targets: tokens first + 1 … first + length.
+  for (std::uint64_t length = 1; length <= 9; ++length) {
+    for (std::uint64_t stride = 1; stride <= length + 1; ++stride) {
+      std::uint64_t gap = 0;
+      while ((gap + 1) * stride + 1 <= length) ++gap;
+      EXPECT_EQ((TokenWindow{length, stride}.rows_between_strangers()), gap) << length << " " << stride;
+    }
+  }
+}
+
+TEST(ContractTest, WindowsAreWrittenAloneOrWithTheSameWindows) {
+  const auto fields = [](const std::string& y) {
+    return parse("version: 1\nfields:\n  x: {dtype: uint8, window: {length: 4}}\n  y: " + y +
+                 "\nsplits: {by: fraction, train: 1}\n");
+  };
+  EXPECT_EQ(fields("{dtype: uint16, window: {length: 4}}").stored_fields().size(), 2U);
+  EXPECT_THROW(fields("{dtype: uint16, window: {length: 4, stride: 3}}").stored_fields(), Error);
+  EXPECT_THROW(fields("{dtype: int8, role: label}").stored_fields(), Error);
 }
 
 // ---- round trips ----

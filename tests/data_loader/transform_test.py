@@ -173,6 +173,29 @@ edges = np.unique([np.quantile(there, i / 8, method="inverted_cdf") for i in ran
 got, size = ids("dtype: float64, missing: indicator, transform: [log1p, {buckets: {count: 8}}]", lists["holes"])
 same("buckets of logarithms", got, np.where(np.isnan(holes), 8, np.searchsorted(edges, holes, side="right")))
 assert size == 9
+
+# Tokens: windows are rows of values here, as readers give them.
+def tokens(field, column):
+    result = run(f"  x: {{{field}}}\n", {"x": column.tolist()})
+    assert "error" not in result, result
+    assert max(result["x"]) < result["x.ids"][0] and len(result["x.ids"]) == 1, result["x.ids"]
+    return np.array(result["x"]).reshape(column.shape), result["x.ids"][0]
+
+
+for dtype, low, high, options, least, most in [
+        ("uint8", 0, 256, "{min_count: 1}", 1, 65536), ("int8", -128, 128, "{min_count: 24}", 24, 65536),
+        ("uint16", 65000, 65536, "{max_size: 40}", 1, 40), ("int16", -300, 300, "{}", 1, 65536),
+        ("int32", -2**31, -2**31 + 90, "{min_count: 58, max_size: 30}", 58, 30), ("uint64", 2**64 - 50, 2**64, "{}", 1, 65536)]:
+    stream = random.integers(low, high, (rows, 10), dtype=dtype)
+    first = {w: i + 1 for i, w in enumerate(vocabulary([str(n) for n in stream.flat], least, most))}
+    assert 2 < len(first) <= high - low
+    got, size = tokens(f"dtype: {dtype}, window: {{length: 9}}, transform: {{tokens: {options}}}", stream)
+    same(f"tokens of {dtype}", got, [[first.get(str(n), 0) for n in row] for row in stream])
+    assert size == len(first) + 1
+    if least > 1 or most < 65536:
+        assert (got == 0).any() and (got > 0).any(), "rare tokens share id 0"
+got, _ = tokens("dtype: uint8, shape: [2, 3], transform: tokens", random.integers(0, 9, (rows, 6)))
+assert got.min() == 1, "an array that is no window has tokens too"
 MASK = 2**64 - 1
 
 

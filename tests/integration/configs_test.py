@@ -36,6 +36,8 @@ def main():
     with m.Scratch() as scratch:
         data = {"card-fraud": generated("card-fraud", 20000, scratch / "card-fraud"),
                 "fashion-mnist": generated("images", 6000, scratch / "fashion-mnist")}
+        if "MUSTER_DATA" not in os.environ:
+            data["tiny-shakespeare"] = generated("tokens", 40000, scratch / "tokens")
         configs = sorted((m.SOURCE / "configs").glob("*.yaml"))
         m.check(len(configs) >= 3, f"configurations: {configs}")
         tried = 0
