@@ -12,7 +12,7 @@ class CheckedBlockReader : public BlockReader {
  public:
   CheckedBlockReader(std::unique_ptr<BlockReader> reader, const Contract& contract, BlockHashes expected)
       : reader_(std::move(reader)), expected_(std::move(expected)), place_(contract.fields().size()) {
-    for (const Field& field : contract.fields()) paths_.push_back(field.path);
+    for (const Field& field : contract.fields()) paths_.push_back(field.location());
     const std::vector<std::size_t> by_name = fields_by_name(contract);
     for (std::size_t place = 0; place < by_name.size(); ++place) place_[by_name[place]] = place;
     const std::vector<Block>& blocks = reader_->blocks();

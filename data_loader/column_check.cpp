@@ -75,7 +75,7 @@ void check(const Field& field, std::span<const std::byte> column, std::uint64_t 
     std::memcpy(&value, column.data() + i * sizeof(T), sizeof(T));
     if (rules.hold(value)) continue;
     faults.add(field.name, [&] {
-      const std::string where = fmt::format("{}:{}[{}]", file, field.path, first_row + i / per_row);
+      const std::string where = fmt::format("{}:{}[{}]", file, field.location(), first_row + i / per_row);
       const std::string element = per_row == 1 ? "" : fmt::format("value {} of the row: ", i % per_row);
       return Error(ErrorCode::kData, element + complaint(field, value), where);
     });
@@ -115,7 +115,7 @@ void check_texts(const Field& field, std::span<const std::byte> column, std::uin
     const std::string wrong = complaint_of_text(field, text_at(field, column, row));
     if (wrong.empty()) continue;
     faults.add(field.name, [&] {
-      return Error(ErrorCode::kData, wrong, fmt::format("{}:{}[{}]", file, field.path, first_row + row));
+      return Error(ErrorCode::kData, wrong, fmt::format("{}:{}[{}]", file, field.location(), first_row + row));
     });
   }
 }

@@ -22,6 +22,8 @@ std::uint64_t Field::values_per_row() const {
 
 std::uint64_t Field::bytes_per_row() const { return values_per_row() * value_bytes(); }
 
+std::string Field::location() const { return member.empty() ? path : path + "." + join(member, "."); }
+
 Field Field::stored() const {
   Field field = *this;
   if (!window) return field;
@@ -138,6 +140,8 @@ Json field_to_json(const Field& field) {
                {"missing", to_string(field.missing)},
                {"role", kRoles[static_cast<std::size_t>(field.role)]}};
   if (field.is_text() || field.window) json.erase("shape");
+  if (field.member.size() == 1) json["member"] = field.member.front();
+  if (field.member.size() > 1) json["member"] = field.member;
   if (field.window) json["window"] = {{"length", field.window->length}, {"stride", field.window->stride}};
   add_values(json, field);
   return json;

@@ -45,7 +45,8 @@ struct TransformStep {
 /// are windows.
 struct Field {
   std::string name;
-  std::string path;  ///< inside the HDF5 file; the name unless given
+  std::string path;                 ///< inside the HDF5 file; the name unless given
+  std::vector<std::string> member;  ///< of a compound dataset: the member's name, from the outside in
   DType dtype = DType::kFloat32;
   std::uint64_t length = 0;          ///< bytes of a text; 0 for numbers
   std::vector<std::uint64_t> shape;  ///< beyond the row; empty for one number per row
@@ -70,6 +71,8 @@ struct Field {
   std::uint64_t value_bytes() const { return is_text() ? length : size_of(dtype); }
   std::uint64_t values_per_row() const;
   std::uint64_t bytes_per_row() const;
+  /// Where it is in a file, for messages: "table", of a member "table.mass".
+  std::string location() const;
   /// The field as its dataset stores it: one token per row where rows are windows.
   Field stored() const;
   /// Whether a number means "missing": NaN, or missing_value.
@@ -135,6 +138,9 @@ class Contract {
   /// Whether rows are windows of tokens, of the first field at least.
   bool has_windows() const { return !fields_.empty() && fields_.front().window.has_value(); }
   const std::vector<std::string>& never_features() const { return never_features_; }
+  /// Where the partitions lie, if not beside the contract: paths or patterns with * and ?, relative to the
+  /// data root. No part of to_json and the hash.
+  const std::vector<std::string>& partitions() const { return partitions_; }
   const SplitRule& splits() const { return splits_; }
   std::vector<std::string> split_names() const;
 
@@ -147,6 +153,7 @@ class Contract {
  private:
   std::vector<Field> fields_;
   std::vector<std::string> never_features_;
+  std::vector<std::string> partitions_;
   SplitRule splits_;
 };
 

@@ -234,6 +234,7 @@ std::string field_line(const DraftField& draft) {
   const Field& field = draft.field;
   std::vector<std::string> parts;
   if (field.path != field.name) parts.push_back("path: " + Json(field.path).dump());
+  if (!field.member.empty()) parts.push_back("member: " + Json(field.member).dump());
   parts.push_back(fmt::format("dtype: {}", to_string(field.dtype)));
   if (field.is_text()) parts.push_back(fmt::format("length: {}", field.length));
   if (!field.shape.empty()) parts.push_back(fmt::format("shape: [{}]", fmt::join(field.shape, ", ")));
@@ -333,7 +334,11 @@ std::string draft_text(const ContractDraft& draft) {
       "# holds every value to it. What each key means: docs/contract.md.\n",
       human_count(draft.rows), join(draft.sources, ", "));
   for (const std::string& note : draft.notes) text += "# " + note + "\n";
-  text += "version: 1\nfields:\n";
+  text += "version: 1\n";
+  if (!draft.partitions.empty())
+    text += "# Read where they lie. Patterns do as well: * and ? match names.\npartitions:\n";
+  for (const std::string& file : draft.partitions) text += "  - " + Json(file).dump() + "\n";
+  text += "fields:\n";
   for (const DraftField& field : draft.fields) {
     for (const std::string& note : field.notes) text += "  # " + note + "\n";
     text += field_line(field);

@@ -33,6 +33,19 @@ std::string parse_path(const YamlNode& node) {
   return path.substr(start);
 }
 
+/// One name, or several from the outside in.
+std::vector<std::string> parse_member(const YamlNode& node) {
+  std::vector<std::string> member;
+  if (node.is_list()) {
+    for (const YamlNode& item : node.items()) member.push_back(item.as_string());
+  } else {
+    member.push_back(node.as_string());
+  }
+  const bool named = std::ranges::none_of(member, [](const std::string& name) { return name.empty(); });
+  if (member.empty() || !named) node.fail_here("a member of a compound dataset has a name");
+  return member;
+}
+
 std::vector<std::uint64_t> parse_shape(const YamlNode& node, DType dtype) {
   std::vector<std::uint64_t> shape;
   if (dtype == DType::kString) node.fail_here("a text has no shape: one per row");
@@ -293,6 +306,7 @@ Field parse_field(const std::string& name, const YamlNode& node) {
   field.name = name;
   const YamlNode* path = node.find("path");
   field.path = path != nullptr ? parse_path(*path) : name;
+  if (const YamlNode* member = node.find("member")) field.member = parse_member(*member);
   const YamlNode& dtype = node.require("dtype");
   const bool boolean = dtype.as_string() == "bool";  // as HDF5 and h5py store it
   field.dtype = boolean ? DType::kUInt8 : placed(dtype, [&] { return parse_dtype(dtype.as_string()); });

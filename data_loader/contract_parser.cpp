@@ -166,9 +166,9 @@ void check_fields(const YamlNode& node, const std::vector<Field>& fields) {
   for (std::size_t i = 0; i < fields.size(); ++i) {
     const YamlNode& place = node.entries()[i].second;
     for (std::size_t j = 0; j < i; ++j) {
-      if (fields[i].path == fields[j].path) {
+      if (fields[i].path == fields[j].path && fields[i].member == fields[j].member) {
         place.fail_here(fmt::format("'{}' and '{}' both read the dataset '{}'", fields[j].name,
-                                    fields[i].name, fields[i].path));
+                                    fields[i].name, fields[i].location()));
       }
       if (fields[i].role == fields[j].role && fields[i].role != Role::kFeature &&
           fields[i].role != Role::kKey) {
@@ -203,6 +203,11 @@ Contract Contract::parse(const YamlNode& document) {
         item.fail_here(fmt::format("'{}' is given twice", name));
       names.push_back(name);
     }
+  }
+  if (const YamlNode* partitions = document.find("partitions")) {
+    if (partitions->items().empty())
+      partitions->fail_here("names no file; leave it out where the partitions lie beside the contract");
+    for (const YamlNode& item : partitions->items()) contract.partitions_.push_back(item.as_string());
   }
   contract.splits_ = parse_splits(document.require("splits"), contract);
   check_overlaps(document.require("splits"), contract);

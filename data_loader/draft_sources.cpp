@@ -241,7 +241,7 @@ class Hdf5Draft {
     const auto fields = static_cast<std::uint64_t>(std::ranges::count_if(layouts_.front(), is_field));
     for (const DatasetLayout& layout : layouts_.front()) {
       if (const std::string why = usable(layout, rows); !why.empty()) {
-        draft.notes.push_back(fmt::format("{}: {}, left out", readable_text(layout.path), why));
+        draft.notes.push_back(fmt::format("{}: {}, left out", readable_text(layout.location()), why));
         continue;
       }
       draft.fields.push_back(draft_dataset(layout, draft.fields, options_.memory / 16 / fields));
@@ -249,6 +249,7 @@ class Hdf5Draft {
     if (draft.fields.empty())
       throw Error(ErrorCode::kData, "has no dataset that could be a field", options_.files.front().string());
     count_rows(draft);
+    for (const fs::path& file : options_.files) draft.partitions.push_back(fs::absolute(file).string());
     if (draft.rows > kMostHdf5Rows)
       draft.notes.push_back(fmt::format("Looked at: about {} of these rows, from the start of each file.",
                                         human_count(kMostHdf5Rows)));
@@ -260,7 +261,7 @@ class Hdf5Draft {
   std::uint64_t most_common_rows() const {
     std::map<std::uint64_t, std::size_t> counts;
     for (const DatasetLayout& layout : layouts_.front()) {
-      if (layout.dtype && !layout.shape.empty()) ++counts[layout.shape[0]];
+      if (layout.dtype && !layout.single && !layout.shape.empty()) ++counts[layout.shape[0]];
     }
     std::uint64_t rows = 0;
     std::size_t most = 0;
@@ -283,10 +284,12 @@ class Hdf5Draft {
   }
 
   static std::string usable(const DatasetLayout& layout, std::uint64_t rows) {
-    if (utf8_prefix(layout.path) != layout.path.size()) return "a name that is no UTF-8";
+    const std::string location = layout.location();
+    if (utf8_prefix(location) != location.size()) return "a name that is no UTF-8";
+    if (!layout.refusal.empty()) return layout.refusal;
     if (!layout.dtype) return "of type " + layout.type_name;
-    if (!layout.has_filters) return "a filter that is not here";
-    if (layout.shape.empty()) return "a single value";
+    if (layout.single || layout.shape.empty()) return "a single value";
+    if (layout.dtype == DType::kString && layout.shape.size() > 1) return "several texts per row";
     if (layout.shape[0] != rows || rows == 0)
       return fmt::format("{} rows where others have {}", human_count(layout.shape[0]), human_count(rows));
     return "";
@@ -296,23 +299,25 @@ class Hdf5Draft {
                            std::size_t most) {
     Field field;
     field.path = layout.path;
+    field.member = layout.member;
     field.dtype = *layout.dtype;
     field.length = layout.text_bytes;
     field.shape.assign(layout.shape.begin() + 1, layout.shape.end());
-    const std::string name = field_name(layout.path.substr(layout.path.find_first_not_of('/')), taken);
+    const std::string name = field_name(layout.location(), taken);
     field.name = name;
     if (field.is_text() && field.length == 0) field.length = 65536;
     DraftField draft;
     if (field.shape.empty()) {
       CellRules rules;
       rules.missing = {""};  // no text stands for a missing one here, and a NaN is written as nothing
-      ColumnEvidence evidence(layout.path, most, rules);
+      ColumnEvidence evidence(layout.location(), most, rules);
       for (const fs::path& file : options_.files) read(file, field, evidence);
       draft = draft_field(evidence, name, field.dtype, layout.text_bytes);
     } else {
       draft.field = std::move(field);
     }
-    draft.field.path = layout.path.substr(layout.path.find_first_not_of('/'));
+    draft.field.path = layout.path;
+    draft.field.member = layout.member;
     return draft;
   }
 

@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
+
+#include "core/error.h"
 
 namespace muster::hdf5 {
 namespace {
@@ -23,21 +26,32 @@ std::optional<DType> integer_type(std::size_t size, bool is_signed) {
   }
 }
 
-std::optional<DType> float_type(hid_t type) {
-  if (H5Tequal(type, H5T_IEEE_F32LE) > 0 || H5Tequal(type, H5T_IEEE_F32BE) > 0) return DType::kFloat32;
-  if (H5Tequal(type, H5T_IEEE_F64LE) > 0 || H5Tequal(type, H5T_IEEE_F64BE) > 0) return DType::kFloat64;
-  return std::nullopt;
+/// Of the library's floats: the smallest of ours that holds every value; beyond 64 bits values are rounded.
+DType float_type(hid_t type) {
+  std::size_t sign = 0, exponent_at = 0, exponent = 0, mantissa_at = 0, mantissa = 0;
+  H5Tget_fields(type, &sign, &exponent_at, &exponent, &mantissa_at, &mantissa);
+  return exponent <= 8 && mantissa <= 23 ? DType::kFloat32 : DType::kFloat64;
 }
 
 std::string order_prefix(hid_t type) {
   return H5Tget_size(type) > 1 && H5Tget_order(type) == H5T_ORDER_BE ? "big-endian " : "";
 }
 
+/// Bytes of the smallest integer of ours that holds one of this many bits; more than 8: none does.
+std::size_t holding_bytes(std::size_t bits) {
+  std::size_t bytes = 1;
+  while (bytes * 8 < bits) bytes *= 2;
+  return bytes;
+}
+
 TypeInfo describe_integer(hid_t type) {
   const std::size_t size = H5Tget_size(type);
   const bool is_signed = H5Tget_sign(type) != H5T_SGN_NONE;
-  const std::string name = fmt::format("{}{}int{}", order_prefix(type), is_signed ? "" : "u", size * 8);
-  return {integer_type(size, is_signed), name, false};
+  const bool usual = size == holding_bytes(size * 8);
+  TypeInfo info;
+  info.dtype = integer_type(usual ? size : holding_bytes(H5Tget_precision(type)), is_signed);
+  info.name = fmt::format("{}{}int{}", order_prefix(type), is_signed ? "" : "u", size * 8);
+  return info;
 }
 
 bool has_member(hid_t type, const char* name, signed char expected) {
@@ -47,43 +61,168 @@ bool has_member(hid_t type, const char* name, signed char expected) {
 
 TypeInfo describe_enum(hid_t type) {
   const Handle base(H5Tget_super(type), H5Tclose);
-  const TypeInfo integer = describe_integer(base.get());
-  if (integer.dtype == DType::kInt8 && H5Tget_nmembers(type) == 2 && has_member(type, "FALSE", 0) &&
-      has_member(type, "TRUE", 1)) {
-    return {integer.dtype, "bool", true};
-  }
-  return {integer.dtype, "enum of " + integer.name, false};
+  TypeInfo info = describe_integer(base.get());
+  info.boolean = info.dtype == DType::kInt8 && H5Tget_nmembers(type) == 2 && has_member(type, "FALSE", 0) &&
+                 has_member(type, "TRUE", 1);
+  info.name = info.boolean ? "bool" : "enum of " + info.name;
+  return info;
 }
 
-}  // namespace
+TypeInfo describe_text(hid_t type) {
+  TypeInfo info;
+  info.dtype = DType::kString;
+  const bool variable = H5Tis_variable_str(type) > 0;
+  info.text_bytes = variable ? 0 : H5Tget_size(type);
+  info.name = variable ? "variable-length string" : fmt::format("string of {} bytes", info.text_bytes);
+  return info;
+}
 
-TypeInfo describe_type(hid_t type) {
+/// What the library converts to nothing: its bytes are its value.
+TypeInfo describe_stored(hid_t type, const char* name, bool is_signed) {
+  TypeInfo info;
+  const std::size_t size = H5Tget_size(type);
+  info.dtype = integer_type(size, is_signed);
+  info.name = fmt::format("{}{} of {} bytes", order_prefix(type), name, size);
+  info.reading = Reading::kStored;
+  info.swapped = H5Tget_order(type) == H5T_ORDER_BE;
+  return info;
+}
+
+TypeInfo describe_bits(hid_t type) {
+  TypeInfo info = describe_stored(type, "bit field", false);
+  info.reading = Reading::kBits;
+  return info;
+}
+
+TypeInfo describe_opaque(hid_t type) {
+  TypeInfo info;
+  info.dtype = DType::kUInt8;
+  info.extents = {H5Tget_size(type)};
+  info.name = fmt::format("opaque of {} bytes", info.extents.front());
+  info.reading = Reading::kStored;
+  return info;
+}
+
+TypeInfo no_number(std::string name) {
+  TypeInfo info;
+  info.name = std::move(name);
+  return info;
+}
+
+TypeInfo describe_plain(hid_t type) {
   switch (H5Tget_class(type)) {
     case H5T_INTEGER:
       return describe_integer(type);
-    case H5T_FLOAT:
-      return {float_type(type), fmt::format("{}float{}", order_prefix(type), H5Tget_size(type) * 8), false};
+    case H5T_FLOAT: {
+      TypeInfo info;
+      info.dtype = float_type(type);
+      info.name = fmt::format("{}float{}", order_prefix(type), H5Tget_size(type) * 8);
+      return info;
+    }
     case H5T_ENUM:
       return describe_enum(type);
     case H5T_STRING:
-      if (H5Tis_variable_str(type) > 0) return {DType::kString, "variable-length string", false, 0};
-      return {DType::kString, fmt::format("string of {} bytes", H5Tget_size(type)), false, H5Tget_size(type)};
-    case H5T_COMPOUND:
-      return {{}, "compound", false};
-    case H5T_ARRAY:
-      return {{}, "array", false};
-    case H5T_VLEN:
-      return {{}, "variable-length sequence", false};
-    case H5T_REFERENCE:
-      return {{}, "reference", false};
-    case H5T_OPAQUE:
-      return {{}, "opaque", false};
+      return describe_text(type);
     case H5T_BITFIELD:
-      return {{}, "bitfield", false};
+      return describe_bits(type);
+    case H5T_OPAQUE:
+      return describe_opaque(type);
     case H5T_TIME:
-      return {{}, "time", false};
+      return describe_stored(type, "time", true);
+    case H5T_VLEN:
+      return no_number("variable-length sequence");
+    case H5T_REFERENCE:
+      return no_number("reference");
     default:
-      return {{}, "unknown", false};
+      return no_number("unknown");
+  }
+}
+
+constexpr std::size_t kMostMembers = 4096;
+constexpr std::size_t kMostDepth = 16;
+
+/// Gathers the columns of a type, members inside members too.
+class Columns {
+ public:
+  /// False where there are too many.
+  bool add(hid_t type, const std::vector<std::string>& member, const std::vector<std::uint64_t>& extents) {
+    if (columns_.size() >= kMostMembers || member.size() > kMostDepth || extents.size() > 31) return false;
+    const H5T_class_t kind = H5Tget_class(type);
+    if (kind == H5T_COMPOUND) return add_members(type, member, extents);
+    if (kind == H5T_ARRAY) {
+      std::vector<hsize_t> dimensions(static_cast<std::size_t>(std::max(0, H5Tget_array_ndims(type))));
+      H5Tget_array_dims2(type, dimensions.data());
+      std::vector<std::uint64_t> all = extents;
+      all.insert(all.end(), dimensions.begin(), dimensions.end());
+      return add(Handle(H5Tget_super(type), H5Tclose).get(), member, all);
+    }
+    TypeInfo info = describe_plain(type);
+    info.extents.insert(info.extents.begin(), extents.begin(), extents.end());
+    columns_.push_back({member, std::move(info)});
+    return true;
+  }
+  std::vector<Column> take() { return std::move(columns_); }
+
+ private:
+  bool add_members(hid_t type, const std::vector<std::string>& member,
+                   const std::vector<std::uint64_t>& extents) {
+    for (int i = 0; i < H5Tget_nmembers(type); ++i) {
+      char* const name = H5Tget_member_name(type, static_cast<unsigned>(i));
+      std::vector<std::string> inner = member;
+      inner.emplace_back(name == nullptr ? "" : name);
+      H5free_memory(name);
+      const Handle held(H5Tget_member_type(type, static_cast<unsigned>(i)), H5Tclose);
+      if (!add(held.get(), inner, extents)) return false;
+    }
+    return true;
+  }
+
+  std::vector<Column> columns_;
+};
+
+}  // namespace
+
+std::vector<Column> describe_columns(hid_t type) {
+  Columns columns;
+  if (!columns.add(type, {}, {})) return {{{}, no_number("compound of too many members")}};
+  return columns.take();
+}
+
+Handle column_type(hid_t type, std::span<const std::string> member,
+                   const std::function<Handle(hid_t)>& leaf) {
+  const H5T_class_t kind = H5Tget_class(type);
+  if (kind == H5T_COMPOUND) {
+    ensure(!member.empty(), "a column of a compound without the member's name");
+    const int index = H5Tget_member_index(type, member.front().c_str());
+    const Handle held(H5Tget_member_type(type, static_cast<unsigned>(index)), H5Tclose);
+    const Handle inner = column_type(held.get(), member.subspan(1), leaf);
+    Handle outer(H5Tcreate(H5T_COMPOUND, H5Tget_size(inner.get())), H5Tclose);
+    H5Tinsert(outer.get(), member.front().c_str(), 0, inner.get());
+    return outer;
+  }
+  if (kind == H5T_ARRAY) {
+    std::vector<hsize_t> dimensions(static_cast<std::size_t>(std::max(0, H5Tget_array_ndims(type))));
+    H5Tget_array_dims2(type, dimensions.data());
+    const Handle element(H5Tget_super(type), H5Tclose);
+    const Handle inner = column_type(element.get(), member, leaf);
+    return {H5Tarray_create2(inner.get(), static_cast<unsigned>(dimensions.size()), dimensions.data()),
+            H5Tclose};
+  }
+  return leaf(type);
+}
+
+Handle number_type(hid_t stored, const TypeInfo& info) {
+  if (info.reading == Reading::kStored) return {H5Tcopy(stored), H5Tclose};
+  if (info.reading == Reading::kConverted) return {H5Tcopy(little_endian(*info.dtype)), H5Tclose};
+  switch (size_of(*info.dtype)) {
+    case 1:
+      return {H5Tcopy(H5T_STD_B8LE), H5Tclose};
+    case 2:
+      return {H5Tcopy(H5T_STD_B16LE), H5Tclose};
+    case 4:
+      return {H5Tcopy(H5T_STD_B32LE), H5Tclose};
+    default:
+      return {H5Tcopy(H5T_STD_B64LE), H5Tclose};
   }
 }
 

@@ -81,7 +81,7 @@ void read_shuffled(IngestSpec& spec, std::uint64_t rows_at_once, RowShuffle& shu
 
 IngestReport ingest(const IngestOptions& options) {
   refuse_existing_dataset(options.out);
-  IngestSpec spec = IngestSpec::load(options.spec, options.log);
+  IngestSpec spec = IngestSpec::load(options.spec, options.probe, options.log);
   const std::uint64_t row_bytes = bytes_per_row(spec.stored);
   if (options.shuffle_seed && spec.contract.has_windows())
     fail(ErrorCode::kUsage,

@@ -27,6 +27,8 @@ class RowSource {
   virtual std::uint64_t rows() const = 0;
   /// Fields this source gives, in the order of `read`'s columns.
   virtual const std::vector<Field>& fields() const = 0;
+  /// The files it reads.
+  virtual std::vector<std::filesystem::path> files() const = 0;
   /// Reads the next `rows` rows. Errors name file and offset or row.
   virtual void read(std::uint64_t rows, std::span<std::vector<std::byte>> columns) = 0;
 };
@@ -36,6 +38,7 @@ struct IngestContext {
   std::filesystem::path base;  ///< relative paths are relative to this
   /// The contract's fields that the source shall give, for formats whose files do not tell types.
   std::vector<Field> fields;
+  std::filesystem::path probe;  ///< the program muster-probe; "" = open HDF5 files in this process
   LogSink log = silent_log();
 };
 
@@ -45,12 +48,13 @@ struct IngestFormat {
   std::string help;
 };
 
-/// Shipped: csv, idx, text (gzip or not).
+/// Shipped: csv, idx, text (gzip or not), hdf5.
 inline Registry<IngestFormat>& ingest_formats() { return Registry<IngestFormat>::of_kind("ingest format"); }
 
 struct IngestOptions {
   std::filesystem::path spec;
   std::filesystem::path out;
+  std::filesystem::path probe;  ///< the program muster-probe, for HDF5 files that nobody vouched for
   Codec codec = Codec::kNone;
   std::optional<std::uint64_t> shuffle_seed;  ///< --shuffle: rows in random order
   LogSink log = silent_log();

@@ -111,6 +111,7 @@ class CsvSource : public RowSource {
 
   std::uint64_t rows() const override { return rows_; }
   const std::vector<Field>& fields() const override { return fields_; }
+  std::vector<std::filesystem::path> files() const override { return {spec_.file}; }
 
   void read(std::uint64_t rows, std::span<std::vector<std::byte>> columns) override {
     for (std::size_t i = 0; i < fields_.size(); ++i) columns[i].resize(rows * fields_[i].value_bytes());

@@ -91,6 +91,11 @@ class IdxSource : public RowSource {
 
   std::uint64_t rows() const override { return columns_.front().rows(); }
   const std::vector<Field>& fields() const override { return fields_; }
+  std::vector<std::filesystem::path> files() const override {
+    std::vector<std::filesystem::path> files;
+    for (const IdxColumn& column : columns_) files.emplace_back(column.path());
+    return files;
+  }
 
   void read(std::uint64_t rows, std::span<std::vector<std::byte>> columns) override {
     for (std::size_t i = 0; i < columns_.size(); ++i) columns_[i].read(rows, columns[i]);

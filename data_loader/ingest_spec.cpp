@@ -24,6 +24,15 @@ void read_contract(const YamlNode& node, const std::filesystem::path& base, Inge
     spec.contract_yaml = make_posix_file_system()->read_text(file);
     spec.contract = Contract::parse(YamlNode::parse(spec.contract_yaml, file.string()));
   }
+  if (!spec.contract.partitions().empty())
+    node.fail_here("names partitions that lie elsewhere (`partitions:`): `ingest` makes its own");
+  for (const Field& field : spec.contract.fields()) {
+    if (!field.member.empty())
+      node.fail_here(fmt::format(
+          "'{}' is a member of compound rows, which `ingest` does not write: leave `member` out, and let "
+          "`datasets` of the source say it",
+          field.name));
+  }
   const auto stored = attempt([&] { return spec.contract.stored_fields(); });
   if (!stored) node.fail_here(stored.error().message());
   spec.stored = stored.value();
@@ -106,7 +115,8 @@ std::uint32_t count_partitions(const YamlNode& document, std::uint64_t rows) {
 
 }  // namespace
 
-IngestSpec IngestSpec::load(const std::filesystem::path& file, const LogSink& log) {
+IngestSpec IngestSpec::load(const std::filesystem::path& file, const std::filesystem::path& probe,
+                            const LogSink& log) {
   const YamlNode document = YamlNode::load(file);
   const std::filesystem::path base = file.parent_path();
   const YamlNode& version = document.require("version");
@@ -117,7 +127,7 @@ IngestSpec IngestSpec::load(const std::filesystem::path& file, const LogSink& lo
   const YamlNode& sources = document.require("sources");
   for (const char* key : {"partitions", "rows_per_partition"}) document.find(key);
   document.refuse_unread();  // before files are opened
-  IngestContext context{base, {}, log};
+  IngestContext context{base, {}, probe, log};
   for (std::size_t i = 0; i < spec.stored.size(); ++i) {
     if (i != spec.row_number) context.fields.push_back(spec.stored[i]);
   }

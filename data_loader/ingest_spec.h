@@ -30,7 +30,8 @@ struct IngestSpec {
   std::vector<std::uint64_t> partition_rows;
 
   /// Error{kConfig} with file:line:column for the spec's faults; the sources' own for theirs.
-  static IngestSpec load(const std::filesystem::path& file, const LogSink& log);
+  static IngestSpec load(const std::filesystem::path& file, const std::filesystem::path& probe,
+                         const LogSink& log);
 };
 
 }  // namespace muster

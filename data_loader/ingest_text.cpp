@@ -149,6 +149,7 @@ class TextSource : public RowSource {
 
   std::uint64_t rows() const override { return rows_; }
   const std::vector<Field>& fields() const override { return fields_; }
+  std::vector<std::filesystem::path> files() const override { return {spec_.file}; }
 
   void read(std::uint64_t rows, std::span<std::vector<std::byte>> columns) override {
     columns[0].resize(rows * spec_.field.value_bytes());

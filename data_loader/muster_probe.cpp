@@ -1,7 +1,8 @@
-// muster-probe MEMORY_BYTES SECONDS_PER_FILE DECLARED_BYTES: opens the HDF5 files whose paths come on stdin,
-// each ended by a NUL, and answers "muster-probe ready", then each path with one JSON line on stdout:
-// {"datasets": […]} or {"code": …, "error": …, "where": …}. Started by probe_files; a damaged file may crash
-// or hang it, which is what it is for.
+// muster-probe MEMORY_BYTES SECONDS_PER_FILE DECLARED_BYTES ends|all: opens the HDF5 files whose paths come
+// on stdin, each ended by a NUL, and reads the first and last row of every dataset, or all of them. It
+// answers "muster-probe ready", then each path with one JSON line on stdout: {"datasets": […]} or {"code": …,
+// "error": …, "where": …}. Started by probe_files; a damaged file may crash or hang it, which is what it is
+// for.
 
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -13,6 +14,7 @@
 #include <iostream>
 #include <limits>
 #include <stdexcept>
+#include <utility>
 
 #include "core/json.h"
 #include "data_loader/partition_file.h"
@@ -23,9 +25,6 @@ namespace {
 using muster::DatasetLayout;
 using muster::ErrorCode;
 using muster::Json;
-
-/// Rows larger than this are not read for a try.
-constexpr std::uint64_t kMostRowBytes = std::uint64_t{64} << 20;
 
 // A sanitizer reserves terabytes of address space, so a build with one goes without the limit on it.
 #if defined(__has_feature)  // clang
@@ -68,46 +67,28 @@ std::uint64_t declared_bytes(const DatasetLayout& layout) {
   return bytes;
 }
 
-/// Texts of variable length that are longer are no business of a contract anyway.
-constexpr std::uint64_t kLongestText = std::uint64_t{1} << 24;
-
-/// Reads the first and the last row, so that broken chunk indexes and filters show. A filter that is not here
-/// is no damage.
-void try_rows(muster::PartitionFile& file, const DatasetLayout& layout) {
-  if (!layout.dtype || !layout.has_filters || layout.shape.empty() || layout.shape[0] == 0) return;
-  muster::Field field;
-  field.name = field.path = layout.path;
-  field.dtype = *layout.dtype;
-  if (field.is_text()) field.length = layout.text_bytes > 0 ? layout.text_bytes : kLongestText;
-  field.shape.assign(layout.shape.begin() + 1, layout.shape.end());
-  if (field.bytes_per_row() > kMostRowBytes) return;
-  std::vector<std::byte> row(field.bytes_per_row());
-  file.read_rows(field, 0, 1, row);
-  file.read_rows(field, layout.shape[0] - 1, 1, row);
-}
-
 Json to_json(const DatasetLayout& layout) {
-  Json json{{"path", layout.path},
-            {"type", layout.type_name},
-            {"shape", layout.shape},
-            {"chunk", layout.chunk},
-            {"filters", layout.filters},
-            {"has_filters", layout.has_filters},
-            {"text_bytes", layout.text_bytes}};
+  Json json{{"path", layout.path},       {"member", layout.member}, {"type", layout.type_name},
+            {"shape", layout.shape},     {"chunk", layout.chunk},   {"filters", layout.filters},
+            {"refusal", layout.refusal}, {"single", layout.single}, {"text_bytes", layout.text_bytes}};
   if (layout.dtype) json["dtype"] = std::string(muster::to_string(*layout.dtype));
   return json;
 }
 
-Json probe(const std::string& path, std::uint64_t most_declared) {
+Json probe(const std::string& path, const muster::ProbeLimits& limits) {
   try {
     muster::PartitionFile file(path);
     Json datasets = Json::array();
+    std::string tried;
     for (const DatasetLayout& layout : file.layouts()) {
-      if (declared_bytes(layout) > most_declared) {
-        throw muster::Error(ErrorCode::kData, fmt::format("declares more than {} bytes", most_declared),
-                            path + ":" + layout.path);
+      if (declared_bytes(layout) > limits.declared_bytes) {
+        throw muster::Error(ErrorCode::kData,
+                            fmt::format("declares more than {} bytes", limits.declared_bytes),
+                            path + ":" + layout.location());
       }
-      try_rows(file, layout);
+      // Once for all members of a compound dataset.
+      if (layout.refusal.empty() && layout.path != std::exchange(tried, layout.path))
+        file.try_rows(layout.path, limits.every_row);
       datasets.push_back(to_json(layout));
     }
     return {{"datasets", std::move(datasets)}};
@@ -126,7 +107,7 @@ int serve(const muster::ProbeLimits& limits) {
   std::cout << "muster-probe ready\n" << std::flush;
   for (std::string path; std::getline(std::cin, path, '\0');) {
     set_alarm(limits.seconds_per_file);
-    const Json answer = probe(path, limits.declared_bytes);
+    const Json answer = probe(path, limits);
     std::cout << answer.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n' << std::flush;
     set_alarm(0);
   }
@@ -137,9 +118,11 @@ int serve(const muster::ProbeLimits& limits) {
 
 int main(int argc, char** argv) {
   try {
-    if (argc != 4)
-      throw std::invalid_argument("usage: muster-probe MEMORY_BYTES SECONDS_PER_FILE DECLARED_BYTES");
-    return serve({std::stoull(argv[1]), std::stod(argv[2]), std::stoull(argv[3])});
+    const std::string rows = argc == 5 ? argv[4] : "";
+    if (rows != "ends" && rows != "all")
+      throw std::invalid_argument(
+          "usage: muster-probe MEMORY_BYTES SECONDS_PER_FILE DECLARED_BYTES ends|all");
+    return serve({std::stoull(argv[1]), std::stod(argv[2]), std::stoull(argv[3]), rows == "all"});
   } catch (const std::exception& error) {
     std::cerr << "muster-probe: " << error.what() << '\n';
     return static_cast<int>(ErrorCode::kUsage);

@@ -6,37 +6,20 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <map>
 
 #include "core/text.h"
+#include "data_loader/hdf5_dataset.h"
 #include "data_loader/hdf5_handle.h"
+#include "data_loader/hdf5_reference.h"
 #include "data_loader/hdf5_signature.h"
-#include "data_loader/hdf5_type.h"
 
 namespace muster {
 namespace {
 
-/// Most bytes of decoded chunks kept per dataset, and only for reads that do not end at chunks' ends.
-constexpr std::uint64_t kChunkCache = std::uint64_t{1} << 20;
-
-/// An open dataset and what never changes about it.
-struct OpenDataset {
-  hdf5::Handle dataset;
-  hdf5::TypeInfo type;
-  H5T_cset_t characters = H5T_CSET_ASCII;
-  H5S_class_t space = H5S_NO_CLASS;
-  std::vector<hsize_t> shape;
-  std::vector<hsize_t> chunk;
-  std::vector<H5Z_filter_t> filters;
-  bool caches_chunks = false;
-};
-
-[[noreturn]] void fail_reading(const std::string& message, const std::string& where) {
-  const hdf5::Failure failure = hdf5::last_failure();
-  throw Error(failure.error_number != 0 ? ErrorCode::kStorage : ErrorCode::kData,
-              fmt::format("{}: {}", message, failure.message), where);
-}
+/// Of rows that are read for a try: the most bytes of one, and about how many at once.
+constexpr std::uint64_t kMostTriedBytes = std::uint64_t{64} << 20;
+constexpr std::uint64_t kTriedAtOnce = std::uint64_t{8} << 20;
 
 herr_t note_dataset(hid_t, const char* name, const H5O_info_t* info, void* names) {
   if (info->type != H5O_TYPE_DATASET) return 0;
@@ -44,6 +27,21 @@ herr_t note_dataset(hid_t, const char* name, const H5O_info_t* info, void* names
     static_cast<std::vector<std::string>*>(names)->emplace_back(name);
   } catch (...) {
     return -1;  // an exception must not pass through the library's frames
+  }
+  return 0;
+}
+
+struct Link {
+  std::string name;
+  bool external = false;
+};
+
+herr_t note_link(hid_t, const char* name, const H5L_info_t* info, void* links) {
+  if (info->type != H5L_TYPE_SOFT && info->type != H5L_TYPE_EXTERNAL) return 0;
+  try {
+    static_cast<std::vector<Link>*>(links)->push_back({name, info->type == H5L_TYPE_EXTERNAL});
+  } catch (...) {
+    return -1;
   }
   return 0;
 }
@@ -57,13 +55,31 @@ std::string shape_text(std::span<const std::uint64_t> shape) {
   return shape.empty() ? "one number per row" : fmt::format("[{}] per row", fmt::join(shape, ", "));
 }
 
+DatasetLayout layout_of(const hdf5::Dataset& dataset, const hdf5::Column& column) {
+  DatasetLayout layout;
+  layout.path = dataset.path();
+  layout.member = column.member;
+  layout.dtype = column.type.dtype;
+  layout.type_name = column.type.name;
+  layout.text_bytes = column.type.text_bytes;
+  layout.single = dataset.shape().empty();
+  layout.shape.assign(dataset.shape().begin(), dataset.shape().end());
+  layout.shape.insert(layout.shape.end(), column.type.extents.begin(), column.type.extents.end());
+  layout.chunk.assign(dataset.chunk().begin(), dataset.chunk().end());
+  for (const H5Z_filter_t filter : dataset.filters()) layout.filters.push_back(hdf5::filter_name(filter));
+  layout.refusal = dataset.refusal();
+  return layout;
+}
+
 }  // namespace
+
+std::string DatasetLayout::location() const { return member.empty() ? path : path + "." + join(member, "."); }
 
 struct PartitionFile::State {
   std::filesystem::path path;
   hdf5::Handle file;
   std::uint64_t size = 0;  ///< of the file when it was opened
-  std::map<std::string, OpenDataset> datasets;
+  std::map<std::string, hdf5::Dataset> datasets;
 
   ~State() {
     const hdf5::Lock lock;
@@ -76,7 +92,6 @@ struct PartitionFile::State {
   void open() {
     const hdf5::Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
     const bool fine = H5Pset_fapl_sec2(access.get()) >= 0 &&
-                      H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG) >= 0 &&
                       H5Pset_file_locking(access.get(), true, true) >= 0;  // where the file system has locks
     ensure(fine, "libhdf5 refuses the file's properties");
     file = hdf5::Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose);
@@ -117,185 +132,159 @@ struct PartitionFile::State {
   std::vector<std::string> dataset_names() {
     std::vector<std::string> names;
     if (H5Ovisit2(file.get(), H5_INDEX_NAME, H5_ITER_NATIVE, note_dataset, &names, H5O_INFO_BASIC) < 0) {
-      fail_reading("cannot list the datasets (damaged?)", path.string());
+      hdf5::fail_reading("cannot list the datasets (damaged?)", path.string());
     }
     std::sort(names.begin(), names.end());
     return names;
   }
 
-  hdf5::Handle open_handle(const std::string& name, bool caches_chunks) {
+  /// What is reached by links only: datasets of other files, and links that lead nowhere.
+  std::vector<DatasetLayout> links() {
+    std::vector<Link> found;
+    if (H5Lvisit(file.get(), H5_INDEX_NAME, H5_ITER_NATIVE, note_link, &found) < 0)
+      hdf5::fail_reading("cannot list the links (damaged?)", path.string());
+    std::vector<DatasetLayout> layouts;
+    for (const Link& link : found) {
+      const Result<std::vector<DatasetLayout>> led = attempt([&] { return follow(link); });
+      if (led.ok()) {
+        layouts.insert(layouts.end(), led.value().begin(), led.value().end());
+        continue;
+      }
+      DatasetLayout nowhere;
+      nowhere.path = link.name;
+      nowhere.type_name = "link";
+      nowhere.refusal = led.error().message();
+      layouts.push_back(std::move(nowhere));
+    }
+    return layouts;
+  }
+
+  std::vector<DatasetLayout> follow(const Link& link) {
+    std::string reason;
     const hdf5::Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose);
-    H5Pset_chunk_cache(access.get(), 521, caches_chunks ? kChunkCache : 0, 1.0);
-    hdf5::Handle dataset(H5Dopen2(file.get(), name.c_str(), access.get()), H5Dclose);
-    if (!dataset.valid())
-      fail_reading("cannot open the dataset", where(name));  // before a good call clears the reason
-    return dataset;
+    hdf5::confine_references(access.get(), reason);
+    hdf5::Handle object(H5Oopen(file.get(), link.name.c_str(), access.get()), H5Oclose);
+    if (!object.valid() && !reason.empty()) fail(ErrorCode::kData, "{}", reason);
+    if (!object.valid())
+      fail(ErrorCode::kData, "is a link that leads nowhere: {}", hdf5::last_failure().message);
+    if (!link.external || H5Iget_type(object.get()) != H5I_DATASET) return {};  // listed where it is
+    object.reset();  // opened again with other properties
+    const hdf5::Dataset dataset(file.get(), path, link.name);
+    std::vector<DatasetLayout> layouts;
+    for (const hdf5::Column& column : dataset.columns()) layouts.push_back(layout_of(dataset, column));
+    return layouts;
   }
 
-  OpenDataset describe(const std::string& name) {
-    OpenDataset opened;
-    opened.dataset = open_handle(name, false);
-    const hdf5::Handle type(H5Dget_type(opened.dataset.get()), H5Tclose);
-    const hdf5::Handle space(H5Dget_space(opened.dataset.get()), H5Sclose);
-    const hdf5::Handle properties(H5Dget_create_plist(opened.dataset.get()), H5Pclose);
-    if (!type.valid() || !space.valid() || !properties.valid())
-      fail_reading("cannot describe the dataset", where(name));
-    opened.type = hdf5::describe_type(type.get());
-    if (opened.type.dtype == DType::kString) opened.characters = H5Tget_cset(type.get());
-    opened.space = H5Sget_simple_extent_type(space.get());
-    opened.shape.resize(static_cast<std::size_t>(std::max(0, H5Sget_simple_extent_ndims(space.get()))));
-    H5Sget_simple_extent_dims(space.get(), opened.shape.data(), nullptr);
-    if (H5Pget_layout(properties.get()) == H5D_CHUNKED) {
-      opened.chunk.resize(opened.shape.size());
-      H5Pget_chunk(properties.get(), static_cast<int>(opened.chunk.size()), opened.chunk.data());
-    }
-    for (int i = 0; i < H5Pget_nfilters(properties.get()); ++i) {
-      unsigned flags = 0, config = 0;
-      std::size_t values = 0;
-      opened.filters.push_back(H5Pget_filter2(properties.get(), static_cast<unsigned>(i), &flags, &values,
-                                              nullptr, 0, nullptr, &config));
-    }
-    return opened;
+  /// Whether the path leads to something; Error{kData} where an external link on it must not be followed.
+  bool leads_somewhere(const std::string& name) {
+    std::string reason;
+    const hdf5::Handle access(H5Pcreate(H5P_LINK_ACCESS), H5Pclose);
+    hdf5::confine_references(access.get(), reason);
+    const bool there = H5Oexists_by_name(file.get(), name.c_str(), access.get()) > 0;
+    if (!there && !reason.empty()) throw Error(ErrorCode::kData, reason, where(name));
+    return there;
   }
 
-  OpenDataset& find(const std::string& name) {
+  hdf5::Dataset& find(const std::string& name) {
     const auto known = datasets.find(name);
     if (known != datasets.end()) return known->second;
-    if (H5Oexists_by_name(file.get(), name.c_str(), H5P_DEFAULT) <= 0) {
+    if (!leads_somewhere(name)) {
       const std::vector<std::string> names = dataset_names();
       throw Error(ErrorCode::kData,
                   fmt::format("there is no dataset '{}'{}; the file has: {}", name, did_you_mean(name, names),
                               names.empty() ? "none" : join(names, ", ")),
                   path.string());
     }
-    return datasets.emplace(name, describe(name)).first->second;
+    return datasets.emplace(name, hdf5::Dataset(file.get(), path, name)).first->second;
   }
 
-  OpenDataset& check(const Field& field) {
-    OpenDataset& dataset = find(field.path);
-    const hdf5::TypeInfo& type = dataset.type;
+  const hdf5::Column& column(const hdf5::Dataset& dataset, const Field& field) {
+    if (const hdf5::Column* found = dataset.find(field.member)) return *found;
+    std::vector<std::string> names;
+    for (const hdf5::Column& c : dataset.columns()) names.push_back(join(c.member, "."));
+    const bool compound = !dataset.columns().front().member.empty();
+    const std::string wanted = join(field.member, ".");
+    if (!compound)
+      throw Error(ErrorCode::kData,
+                  fmt::format("is {}, the contract says that it is compound with a member '{}'",
+                              dataset.columns().front().type.name, wanted),
+                  where(field.path));
+    throw Error(ErrorCode::kData,
+                wanted.empty() ? fmt::format("is compound: `member` says which one of {}", join(names, ", "))
+                               : fmt::format("has no member '{}'{}; it has: {}", wanted,
+                                             did_you_mean(wanted, names), join(names, ", ")),
+                where(field.path));
+  }
+
+  hdf5::Dataset& check(const Field& field) {
+    hdf5::Dataset& dataset = find(field.path);
+    const std::string at = where(field.location());
+    const hdf5::TypeInfo& type = column(dataset, field).type;
     if (type.dtype != field.dtype && !(type.boolean && field.dtype == DType::kUInt8)) {
       throw Error(ErrorCode::kData,
-                  fmt::format("is {}, the contract says {}", type.name, to_string(field.dtype)),
-                  where(field.path));
+                  fmt::format("is {}, the contract says {}", type.name, to_string(field.dtype)), at);
     }
     if (field.is_text() && type.text_bytes > field.length) {
       throw Error(ErrorCode::kData,
-                  fmt::format("is a {}, the contract says at most {}", type.name, field.length),
-                  where(field.path));
+                  fmt::format("is a {}, the contract says at most {}", type.name, field.length), at);
     }
-    if (dataset.shape.empty()) {
-      throw Error(ErrorCode::kData, "has no rows: it is a single value, the contract wants a row per sample",
-                  where(field.path));
+    if (dataset.shape().empty()) {
+      throw Error(ErrorCode::kData,
+                  dataset.is_null()
+                      ? "has no values at all"
+                      : "has no rows: it is a single value, the contract wants a row per sample",
+                  at);
     }
-    const std::vector<std::uint64_t> shape(dataset.shape.begin() + 1, dataset.shape.end());
+    std::vector<std::uint64_t> shape(dataset.shape().begin() + 1, dataset.shape().end());
+    shape.insert(shape.end(), type.extents.begin(), type.extents.end());
     const std::vector<std::uint64_t> expected = field.stored().shape;
     if (shape != expected) {
       throw Error(ErrorCode::kData,
                   fmt::format("has {}, the contract says {}{}", shape_text(shape), shape_text(expected),
                               field.window ? ": a stream of tokens, of which `window` makes rows" : ""),
-                  where(field.path));
+                  at);
     }
-    for (const H5Z_filter_t filter : dataset.filters) {
-      if (H5Zfilter_avail(filter) > 0) continue;
-      throw Error(
-          ErrorCode::kData,
-          fmt::format(
-              "is compressed with {} (HDF5 filter {}), which {} lacks here: put its plugin into a folder "
-              "that HDF5_PLUGIN_PATH names, or rewrite the file with gzip",
-              hdf5::filter_name(filter), filter, hdf5::library_version()),
-          where(field.path));
-    }
+    if (!dataset.refusal().empty()) throw Error(ErrorCode::kData, dataset.refusal(), at);
     return dataset;
   }
 
-  /// Opens the dataset again with a chunk cache if these rows end inside chunks, whose other rows are likely
-  /// next.
-  void cache_for(OpenDataset& dataset, const std::string& name, hsize_t first, hsize_t rows) {
-    if (dataset.caches_chunks || dataset.chunk.empty()) return;
-    const hsize_t chunk_rows = dataset.chunk[0];
-    const bool whole =
-        first % chunk_rows == 0 && (rows % chunk_rows == 0 || first + rows == dataset.shape[0]);
-    if (whole) return;
-    dataset.dataset.reset();  // while it is open, opening it again would share its cache
-    dataset.dataset = open_handle(name, true);
-    dataset.caches_chunks = true;
-  }
-
-  /// Texts that the library allocates one by one, into their padded places.
-  void read_variable_texts(const Field& field, const OpenDataset& dataset, hid_t target, hid_t source,
-                           hsize_t first, std::span<std::byte> out) {
-    std::vector<char*> texts(out.size() / field.length, nullptr);
-    const hdf5::Handle type = hdf5::text_type(H5T_VARIABLE, dataset.characters);
-    const bool fine = H5Dread(dataset.dataset.get(), type.get(), target, source, H5P_DEFAULT,
-                              static_cast<void*>(texts.data())) >= 0;
-    const std::string failure = fine ? "" : hdf5::last_failure().message;
-    std::optional<std::size_t> too_long;
-    for (std::size_t i = 0; i < texts.size() && fine; ++i) {
-      const std::size_t length = texts[i] == nullptr ? 0 : std::strlen(texts[i]);
-      if (length > field.length) {
-        too_long = i;
-        break;
-      }
-      const auto place = out.subspan(i * field.length, field.length);
-      std::fill(place.begin(), place.end(), std::byte{0});
-      if (length > 0) std::memcpy(place.data(), texts[i], length);
-    }
-    const std::size_t longest = too_long ? std::strlen(texts[*too_long]) : 0;
-    H5Dvlen_reclaim(type.get(), target, H5P_DEFAULT, static_cast<void*>(texts.data()));
-    if (!fine)
-      throw Error(ErrorCode::kData, "cannot read these rows: " + failure,
-                  fmt::format("{}[{}..]", where(field.path), first));
-    if (too_long)
-      throw Error(ErrorCode::kData,
-                  fmt::format("is a text of {} bytes, the contract says at most {}", longest, field.length),
-                  fmt::format("{}[{}]", where(field.path), first + *too_long / field.values_per_row()));
-  }
-
   void read(const Field& field, hsize_t first, hsize_t rows, std::span<std::byte> out) {
-    OpenDataset& dataset = check(field);
-    const std::uint64_t all = rows_of(field, dataset.shape[0]);
+    hdf5::Dataset& dataset = check(field);
+    const std::uint64_t all = rows_of(field, dataset.shape()[0]);
     ensure(first <= all && rows <= all - first && out.size() == rows * field.bytes_per_row(),
            "reading rows {} + {} of {} into {} bytes", first, rows, all, out.size());
     if (out.empty()) return;
     if (field.window) {
       // The tokens go to the end of `out`, where there is room for them: windows take no fewer.
       const std::uint64_t tokens = field.window->span(rows);
-      read_stored(field, dataset, first * field.window->stride, tokens,
-                  out.last(tokens * size_of(field.dtype)));
+      dataset.read(field, first * field.window->stride, tokens, out.last(tokens * size_of(field.dtype)));
       field.window->spread(out, rows, size_of(field.dtype));
     } else {
-      read_stored(field, dataset, first, rows, out);
+      dataset.read(field, first, rows, out);
     }
+    check_size(fmt::format("{}[{}..{}]", where(field.location()), first, first + rows - 1));
   }
 
-  /// Rows as the dataset has them.
-  void read_stored(const Field& field, OpenDataset& dataset, hsize_t first, hsize_t rows,
-                   std::span<std::byte> out) {
-    cache_for(dataset, field.path, first, rows);
-    std::vector<hsize_t> start(dataset.shape.size(), 0);
-    std::vector<hsize_t> count = dataset.shape;
-    start[0] = first;
-    count[0] = rows;
-    const int rank = static_cast<int>(count.size());
-    const hdf5::Handle target(H5Screate_simple(rank, count.data(), nullptr), H5Sclose);
-    const hdf5::Handle source(H5Screate_simple(rank, dataset.shape.data(), nullptr), H5Sclose);
-    H5Sselect_hyperslab(source.get(), H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr);
-    const std::string at = fmt::format("{}[{}..{}]", where(field.path), first, first + rows - 1);
-    const bool variable = field.is_text() && dataset.type.text_bytes == 0;
-    if (variable) {
-      read_variable_texts(field, dataset, target.get(), source.get(), first, out);
-    } else {
-      const hdf5::Handle text =
-          field.is_text() ? hdf5::text_type(field.length, dataset.characters) : hdf5::Handle();
-      const hid_t type = field.is_text() ? text.get() : hdf5::little_endian(field.dtype);
-      if (H5Dread(dataset.dataset.get(), type, target.get(), source.get(), H5P_DEFAULT, out.data()) < 0)
-        fail_reading("cannot read these rows", at);
+  void check_size(const std::string& at) {
+    const std::uint64_t now = current_size();
+    if (now >= size) return;
+    throw Error(ErrorCode::kData,
+                fmt::format("the file shrank from {} to {} bytes while it was open", size, now), at);
+  }
+
+  void try_rows(const std::string& name, bool all) {
+    hdf5::Dataset& dataset = find(name);
+    if (!dataset.refusal().empty()) return;
+    const hsize_t rows = dataset.shape().empty() ? 1 : dataset.shape()[0];
+    const std::uint64_t row_bytes = dataset.stored_row_bytes();
+    if (row_bytes > kMostTriedBytes || rows == 0) return;
+    hsize_t piece = all ? std::max<std::uint64_t>(1, kTriedAtOnce / row_bytes) : 1;
+    if (all && !dataset.chunk().empty()) piece = (piece / dataset.chunk()[0] + 1) * dataset.chunk()[0];
+    for (hsize_t first = 0; first < rows; first += piece) {
+      if (!all && first > 0) first = rows - 1;
+      dataset.try_rows(first, std::min(piece, rows - first));
     }
-    if (const std::uint64_t now = current_size(); now < size) {
-      throw Error(ErrorCode::kData,
-                  fmt::format("the file shrank from {} to {} bytes while it was open", size, now), at);
-    }
+    check_size(where(name));
   }
 };
 
@@ -316,33 +305,38 @@ std::vector<DatasetLayout> PartitionFile::layouts() {
   const hdf5::Lock lock;
   std::vector<DatasetLayout> layouts;
   for (const std::string& name : state_->dataset_names()) {
-    const OpenDataset dataset = state_->describe(name);
-    DatasetLayout layout;
-    layout.path = name;
-    layout.dtype = dataset.type.dtype;
-    layout.type_name = dataset.type.name;
-    layout.text_bytes = dataset.type.text_bytes;
-    layout.shape.assign(dataset.shape.begin(), dataset.shape.end());
-    layout.chunk.assign(dataset.chunk.begin(), dataset.chunk.end());
-    for (const H5Z_filter_t filter : dataset.filters) {
-      layout.filters.push_back(hdf5::filter_name(filter));
-      layout.has_filters = layout.has_filters && H5Zfilter_avail(filter) > 0;
-    }
-    layouts.push_back(std::move(layout));
+    const hdf5::Dataset dataset(state_->file.get(), state_->path, name);
+    for (const hdf5::Column& column : dataset.columns()) layouts.push_back(layout_of(dataset, column));
   }
+  const std::vector<DatasetLayout> linked = state_->links();
+  layouts.insert(layouts.end(), linked.begin(), linked.end());
   return layouts;
+}
+
+DatasetLayout PartitionFile::layout(const std::string& path, const std::vector<std::string>& member) {
+  const hdf5::Lock lock;
+  Field field;
+  field.path = path;
+  field.member = member;
+  const hdf5::Dataset& dataset = state_->find(path);
+  return layout_of(dataset, state_->column(dataset, field));
 }
 
 std::uint64_t PartitionFile::check_field(const Field& field) {
   const hdf5::Lock lock;
-  return rows_of(field, state_->check(field).shape[0]);
+  return rows_of(field, state_->check(field).shape()[0]);
 }
 
 std::uint64_t PartitionFile::cache_bytes() const {
   const hdf5::Lock lock;
   const auto caching =
-      std::ranges::count_if(state_->datasets, [](const auto& d) { return d.second.caches_chunks; });
-  return static_cast<std::uint64_t>(caching) * kChunkCache;
+      std::ranges::count_if(state_->datasets, [](const auto& d) { return d.second.caches_chunks(); });
+  return static_cast<std::uint64_t>(caching) * hdf5::Dataset::kChunkCache;
+}
+
+void PartitionFile::try_rows(const std::string& dataset, bool all) {
+  const hdf5::Lock lock;
+  state_->try_rows(dataset, all);
 }
 
 void PartitionFile::read_rows(const Field& field, std::uint64_t first_row, std::uint64_t rows,

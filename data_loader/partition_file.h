@@ -17,21 +17,26 @@
 
 namespace muster {
 
-/// What a file says about one HDF5 dataset.
+/// What a file says about one HDF5 dataset, or one member of a compound one.
 struct DatasetLayout {
   std::string path;
-  std::optional<DType>
-      dtype;  ///< nothing if it is no plain number or text (compound, …); big-endian types count
-  std::string type_name;         ///< for messages: "string", "compound", "big-endian float32", …
-  std::uint64_t text_bytes = 0;  ///< of a text of fixed size; 0: variable
-  std::vector<std::uint64_t> shape;
-  std::vector<std::uint64_t> chunk;  ///< empty if contiguous
+  std::vector<std::string> member;   ///< names from the outside in; empty unless the dataset is compound
+  std::optional<DType> dtype;        ///< what a field of it must have; nothing if it is no number or text
+  std::string type_name;             ///< for messages: "string", "reference", "big-endian float32", …
+  std::uint64_t text_bytes = 0;      ///< of a text of fixed size; 0: variable
+  bool single = false;               ///< one value, no rows
+  std::vector<std::uint64_t> shape;  ///< of array types the extents of an element come last
+  std::vector<std::uint64_t> chunk;  ///< empty if contiguous; without an element's extents
   std::vector<std::string> filters;  ///< "deflate", "shuffle", …
-  bool has_filters = true;           ///< false if the library here lacks one of them: its rows cannot be read
+  std::string refusal;               ///< why its rows cannot be read here, or "": a filter that is missing,
+                                     ///< another file that is missing or outside the folder, a dead link
+
+  /// "table", of a member "table.mass".
+  std::string location() const;
 };
 
-/// An open partition, read-only. Thread-safe, one call at a time. Files that a dataset refers to (external
-/// storage, virtual datasets) are read too.
+/// An open partition, read-only. Thread-safe, one call at a time. Files that it refers to (external storage,
+/// virtual datasets, external links) are read too, if they lie in its folder or below.
 class PartitionFile {
  public:
   /// Throws Error{kData} with the file and what it seems to be instead (HTML page, git-lfs pointer,
@@ -43,8 +48,11 @@ class PartitionFile {
   PartitionFile& operator=(PartitionFile&&) noexcept;
 
   const std::filesystem::path& path() const;
-  /// All datasets in the file, sorted by path.
+  /// All datasets in the file, sorted by path, one entry for each member of compound ones; then what links
+  /// lead to in other files, and links that lead nowhere.
   std::vector<DatasetLayout> layouts();
+  /// Of one dataset, or a member of it. Error{kData} if it is not there.
+  DatasetLayout layout(const std::string& path, const std::vector<std::string>& member);
   /// Checks that the field is there with the contract's type and shape; returns its number of rows (whole
   /// windows, where rows are windows). Throws Error{kData} naming file:dataset, what was expected and what
   /// was found.
@@ -53,6 +61,9 @@ class PartitionFile {
   /// dtype. Checks the field first. Throws Error{kData}, or Error{kStorage} if the system cannot read, with
   /// `where` = "file:dataset[first..last]" (of windows: the tokens).
   void read_rows(const Field& field, std::uint64_t first_row, std::uint64_t rows, std::span<std::byte> out);
+  /// Reads the first and the last row of a dataset of any type, or all of them, to see whether it can be
+  /// read: Error as read_rows. Nothing is done with one that has a refusal, or rows of more than 64 MiB.
+  void try_rows(const std::string& dataset, bool all);
   /// Most bytes of decoded chunks that the library may keep for this file: none as long as reads end at
   /// chunks' ends.
   std::uint64_t cache_bytes() const;

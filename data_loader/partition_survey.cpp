@@ -7,6 +7,7 @@
 #include <set>
 
 #include "data_loader/partition_file.h"
+#include "data_loader/partition_list.h"
 #include "data_loader/probe.h"
 
 namespace muster {
@@ -19,32 +20,10 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kLeastChunkRows = 16;
 constexpr std::uint64_t kMostChunkRows = 65536;
 
-std::vector<fs::path> find_partitions(const fs::path& root) {
-  std::error_code failure;
-  std::vector<fs::path> files;
-  fs::directory_iterator at(root, failure);
-  for (const fs::directory_iterator end; !failure && at != end; at.increment(failure)) {
-    const fs::path& path = at->path();
-    const bool named = path.extension() == ".h5" || path.extension() == ".hdf5";
-    std::error_code dangling;  // a link to nothing is no directory: opening it says what is wrong
-    const bool hidden = path.filename().string().front() == '.';
-    if (named && !hidden && !fs::is_directory(path, dangling)) files.push_back(path);
-  }
-  if (failure)
-    throw Error(ErrorCode::kStorage, fmt::format("cannot be listed ({})", failure.message()), root.string());
-  if (files.empty()) {
-    throw Error(ErrorCode::kData,
-                "has no partition (*.h5, *.hdf5); `muster generate` and `muster ingest` make some",
-                root.string());
-  }
-  std::sort(files.begin(), files.end(),
-            [](const fs::path& a, const fs::path& b) { return a.filename() < b.filename(); });
-  return files;
-}
-
-/// A dataset's path as contracts spell it.
-std::string plain_path(const DatasetLayout& layout) {
-  return layout.path.substr(std::min(layout.path.find_first_not_of('/'), layout.path.size()));
+/// Whether a field reads this. Contracts spell paths without a leading '/'.
+bool is_of(const Field& field, const DatasetLayout& layout) {
+  const std::size_t start = std::min(layout.path.find_first_not_of('/'), layout.path.size());
+  return std::string_view(layout.path).substr(start) == field.path && layout.member == field.member;
 }
 
 class Surveyor {
@@ -53,9 +32,9 @@ class Surveyor {
       : contract_(contract), options_(options), survey_{{}, {}, FaultList(options.max_faults), {}, {}} {}
 
   PartitionSurvey run(const fs::path& root) && {
-    for (const fs::path& file : safe_files(find_partitions(root))) {
+    for (const ListedPartition& listed : safe_files(list_partitions(contract_, root))) {
       try {
-        open(file);
+        open(listed);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kData) throw;
         survey_.faults.add(error);
@@ -67,13 +46,15 @@ class Surveyor {
 
  private:
   /// The files that a child could open; the others become faults.
-  std::vector<fs::path> safe_files(const std::vector<fs::path>& files) {
-    if (options_.probe.empty()) return files;
+  std::vector<ListedPartition> safe_files(const std::vector<ListedPartition>& listed) {
+    if (options_.probe.empty()) return listed;
+    std::vector<fs::path> files;
+    for (const ListedPartition& partition : listed) files.push_back(partition.file);
     const auto probed = probe_files(options_.probe, files);
-    std::vector<fs::path> safe;
+    std::vector<ListedPartition> safe;
     for (std::size_t i = 0; i < files.size(); ++i) {
       if (probed[i].ok()) {
-        safe.push_back(files[i]);
+        safe.push_back(listed[i]);
       } else if (probed[i].error().code() == ErrorCode::kData) {
         survey_.faults.add(probed[i].error());
       } else {
@@ -83,11 +64,12 @@ class Surveyor {
     return safe;
   }
 
-  void open(const fs::path& path) {
+  void open(const ListedPartition& listed) {
+    const fs::path& path = listed.file;
     PartitionFile file(path);
     Partition partition;
-    partition.name = path.filename().string();
-    partition.path = partition.name;
+    partition.name = listed.name;
+    partition.path = listed.path;
     partition.rows = check_fields(file);
     const std::vector<DatasetLayout> layouts = file.layouts();
     note_unknown(layouts, path);
@@ -121,17 +103,16 @@ class Surveyor {
       if (count == most) continue;
       survey_.faults.add(Error(ErrorCode::kData,
                                fmt::format("has {} rows, other fields have {}", count, most),
-                               fmt::format("{}:{}", file.path().string(), field->path)));
+                               fmt::format("{}:{}", file.path().string(), field->location())));
     }
     return most;
   }
 
   void note_unknown(const std::vector<DatasetLayout>& layouts, const fs::path& path) {
     for (const DatasetLayout& layout : layouts) {
-      const std::string name = plain_path(layout);
       const auto& fields = contract_.fields();
-      if (std::any_of(fields.begin(), fields.end(), [&](const Field& field) { return field.path == name; }))
-        continue;
+      if (std::ranges::any_of(fields, [&](const Field& field) { return is_of(field, layout); })) continue;
+      const std::string name = layout.location();
       if (!unknown_.insert(name).second) continue;
       survey_.warnings.push_back(fmt::format(
           "{}:{}: is no field of the contract; ignored, here and in other partitions", path.string(), name));
@@ -141,12 +122,13 @@ class Surveyor {
   void note_left_over(const std::vector<DatasetLayout>& layouts, const fs::path& path) {
     for (const DatasetLayout& layout : layouts) {
       for (const Field& field : contract_.fields()) {
-        if (!field.window || field.path != plain_path(layout) || layout.shape.empty()) continue;
+        if (!field.window || !is_of(field, layout) || layout.shape.empty()) continue;
         const std::uint64_t tokens = layout.shape.front();
         survey_.tokens_left_over[field.name] += field.window->left_over(tokens);
         if (field.window->rows(tokens) > 0) continue;
         survey_.warnings.push_back(fmt::format("{}:{}: has {} tokens, too few for a window of {}",
-                                               path.string(), field.path, tokens, field.window->width()));
+                                               path.string(), field.location(), tokens,
+                                               field.window->width()));
       }
     }
   }
@@ -159,7 +141,7 @@ class Surveyor {
       return a.bytes_per_row() < b.bytes_per_row();
     });
     for (const DatasetLayout& layout : layouts) {
-      if (plain_path(layout) != widest->path || layout.chunk.empty()) continue;
+      if (!is_of(*widest, layout) || layout.chunk.empty()) continue;
       const std::uint64_t rows = layout.chunk.front() / (widest->window ? widest->window->stride : 1);
       if (rows >= kLeastChunkRows && rows <= kMostChunkRows) return static_cast<std::uint32_t>(rows);
     }

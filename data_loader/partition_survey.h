@@ -23,7 +23,7 @@ struct PartitionSurvey {
   std::map<std::string, std::uint64_t> tokens_left_over;
 };
 
-/// Surveys *.h5 and *.hdf5 in `root` (hidden files and folders apart). Files that the probe could not open
+/// Surveys the partitions (list_partitions). Files that the probe could not open
 /// are faults and are never opened in this process. Throws Error{kData} if there is no partition or no row,
 /// Error{kStorage} if a file or the folder cannot be read.
 PartitionSurvey survey_partitions(const Contract& contract, const std::filesystem::path& root,

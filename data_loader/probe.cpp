@@ -69,11 +69,11 @@ class Child {
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) fail_starting(program, errno);
     socket_ = ends[0];
     const SpawnSetup setup(ends[1]);
-    std::array<std::string, 4> words{program.string(), fmt::format("{}", limits.memory_bytes),
-                                     fmt::format("{}", limits.seconds_per_file),
-                                     fmt::format("{}", limits.declared_bytes)};
-    std::array<char*, 5> arguments{words[0].data(), words[1].data(), words[2].data(), words[3].data(),
-                                   nullptr};
+    std::array<std::string, 5> words{
+        program.string(), fmt::format("{}", limits.memory_bytes), fmt::format("{}", limits.seconds_per_file),
+        fmt::format("{}", limits.declared_bytes), limits.every_row ? "all" : "ends"};
+    std::array<char*, 6> arguments{words[0].data(), words[1].data(), words[2].data(),
+                                   words[3].data(), words[4].data(), nullptr};
     const int cause = ::posix_spawn(&process_, program.c_str(), setup.actions(), setup.attributes(),
                                     arguments.data(), environ);
     ::close(ends[1]);
@@ -178,7 +178,9 @@ Answer parse_answer(const std::string& line, const std::string& file) {
     layout.shape = member<std::vector<std::uint64_t>>(entry, "shape", file);
     layout.chunk = member<std::vector<std::uint64_t>>(entry, "chunk", file);
     layout.filters = member<std::vector<std::string>>(entry, "filters", file);
-    layout.has_filters = member<bool>(entry, "has_filters", file);
+    layout.refusal = member<std::string>(entry, "refusal", file);
+    layout.single = member<bool>(entry, "single", file);
+    layout.member = member<std::vector<std::string>>(entry, "member", file);
     layout.text_bytes = member<std::uint64_t>(entry, "text_bytes", file);
     layouts.push_back(std::move(layout));
   }

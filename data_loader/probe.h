@@ -16,11 +16,12 @@ struct ProbeLimits {
   std::uint64_t memory_bytes = std::uint64_t{2} << 30;
   double seconds_per_file = 20;
   std::uint64_t declared_bytes = std::uint64_t{1} << 46;  ///< of one dataset
+  bool every_row = false;  ///< read to the end, not the first and the last row only
 };
 
 /// Probes files with the program at `program`: for each, in order, its datasets, or why it must not be opened
 /// (Error{kData}, with the signal or limit if the child died; the next file gets a new child; Error{kStorage}
-/// if it cannot be read at all). Reads the first and the last row of every numeric dataset on the way. Throws
+/// if it cannot be read at all). Reads the first and the last row of every dataset on the way, or all. Throws
 /// Error{kStorage} if the program does not run.
 std::vector<Result<std::vector<DatasetLayout>>> probe_files(const std::filesystem::path& program,
                                                             std::span<const std::filesystem::path> files,

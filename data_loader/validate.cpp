@@ -247,7 +247,7 @@ void check_unique(const Field& field, std::vector<UniqueValue> values, const Par
   for (std::size_t i = 1; i < values.size(); ++i) {
     if (values[i].key != values[i - 1].key) continue;
     const auto place = [&](const UniqueValue& value) {
-      return fmt::format("{}:{}[{}]", survey.files[value.partition].string(), field.path, value.row);
+      return fmt::format("{}:{}[{}]", survey.files[value.partition].string(), field.location(), value.row);
     };
     faults.add(field.name, [&] {
       return Error(ErrorCode::kData,

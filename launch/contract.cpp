@@ -48,8 +48,7 @@ int init(Console& console, DraftOptions options, const std::string& out) {
   for (const fs::path& file : options.files) sources.push_back(fs::absolute(file));
   files->make_directories(directory);
   write_new(*files, directory / "contract.yaml", contract);
-  std::string next = fmt::format("muster validate {} --root {}", shell_quoted(out),
-                                 shell_quoted(sources.front().parent_path().string()));
+  std::string next = "muster validate " + shell_quoted(out);
   if (drafted.csv) {
     write_new(*files, directory / "ingest.yaml", ingest_text(drafted, sources, "contract.yaml"));
     next = fmt::format("muster ingest {} --out DATA && muster validate DATA",

@@ -2,6 +2,7 @@
 
 #include "core/text.h"
 #include "launch/invocation.h"
+#include "launch/programs.h"
 
 namespace muster {
 
@@ -27,6 +28,7 @@ void add_ingest(CLI::App& app, Invocation& invocation) {
       flags->options.codec = parse_codec(flags->codec);
       if (shuffle->count() > 0) flags->options.shuffle_seed = flags->shuffle_seed;
       flags->options.log = console.sink();
+      flags->options.probe = probe_program();
       const IngestReport report = ingest(flags->options);
       const std::string out = flags->options.out.string();
       console.result(

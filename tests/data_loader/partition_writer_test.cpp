@@ -73,7 +73,7 @@ TEST(Partition, LayoutsSayWhatTheWriterChose) {
   EXPECT_EQ(gzip[1].shape, (std::vector<std::uint64_t>{40, 5}));
   EXPECT_EQ(gzip[1].chunk, (std::vector<std::uint64_t>{16, 5}));
   EXPECT_EQ(gzip[1].filters, (std::vector<std::string>{"shuffle", "deflate"}));
-  EXPECT_TRUE(gzip[1].has_filters);
+  EXPECT_EQ(gzip[1].refusal, "");
   const std::vector<DatasetLayout> none = PartitionFile(directory / "none.h5").layouts();
   EXPECT_TRUE(none[1].filters.empty());
   EXPECT_EQ(none[1].chunk, (std::vector<std::uint64_t>{16, 5}));

@@ -50,7 +50,9 @@ TEST(Probe, AnswersAsThePartitionFileItself) {
       EXPECT_EQ(found.shape, expected[d].shape);
       EXPECT_EQ(found.chunk, expected[d].chunk);
       EXPECT_EQ(found.filters, expected[d].filters);
-      EXPECT_EQ(found.has_filters, expected[d].has_filters);
+      EXPECT_EQ(found.refusal, expected[d].refusal);
+      EXPECT_EQ(found.member, expected[d].member);
+      EXPECT_EQ(found.single, expected[d].single);
     }
   }
 }

@@ -1,0 +1,194 @@
+#include "data_loader/hdf5_reference.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "core/text.h"
+
+namespace muster::hdf5 {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A name that the library gives in a buffer whose length must be asked first.
+template <typename Get>
+std::string name_of(const Get& get) {
+  const ::ssize_t length = get(nullptr, std::size_t{0});
+  if (length <= 0) return "";
+  std::string name(static_cast<std::size_t>(length) + 1, '\0');
+  get(name.data(), name.size());
+  name.resize(static_cast<std::size_t>(length));
+  return name;
+}
+
+std::vector<hsize_t> extents(hid_t space) {
+  std::vector<hsize_t> shape(static_cast<std::size_t>(std::max(0, H5Sget_simple_extent_ndims(space))));
+  H5Sget_simple_extent_dims(space, shape.data(), nullptr);
+  return shape;
+}
+
+/// "%b" is the number of a block, "%%" a percent sign (H5Pset_virtual).
+std::string expand(std::string_view pattern, std::uint64_t block) {
+  std::string name;
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    const bool special = pattern[i] == '%' && i + 1 < pattern.size();
+    if (special && pattern[i + 1] == 'b') name += std::to_string(block);
+    if (special && pattern[i + 1] == '%') name += '%';
+    if (special && (pattern[i + 1] == 'b' || pattern[i + 1] == '%')) {
+      ++i;
+      continue;
+    }
+    name += pattern[i];
+  }
+  return name;
+}
+
+/// How many blocks a mapping without an end has in a dataset of this shape; 1 of one that ends.
+std::uint64_t blocks_of(hid_t space, const std::vector<hsize_t>& shape) {
+  std::vector<hsize_t> start(shape.size()), stride(shape.size()), count(shape.size()), block(shape.size());
+  if (H5Sget_select_type(space) != H5S_SEL_HYPERSLABS || H5Sis_regular_hyperslab(space) <= 0 ||
+      H5Sget_regular_hyperslab(space, start.data(), stride.data(), count.data(), block.data()) < 0)
+    return 1;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (count[i] != H5S_UNLIMITED || stride[i] == 0) continue;
+    return shape[i] <= start[i] ? 0 : (shape[i] - start[i] - 1) / stride[i] + 1;
+  }
+  return 1;
+}
+
+/// One mapping of a virtual dataset.
+struct Mapping {
+  std::string file;
+  std::string dataset;
+  Handle target;  ///< what it fills
+  Handle source;  ///< what it takes
+};
+
+Mapping mapping(hid_t properties, std::size_t i) {
+  return {
+      name_of([&](char* out, std::size_t size) { return H5Pget_virtual_filename(properties, i, out, size); }),
+      name_of([&](char* out, std::size_t size) { return H5Pget_virtual_dsetname(properties, i, out, size); }),
+      Handle(H5Pget_virtual_vspace(properties, i), H5Sclose),
+      Handle(H5Pget_virtual_srcspace(properties, i), H5Sclose)};
+}
+
+/// Why a dataset of a member cannot give what `source` selects, or "".
+std::string refuse_member(hid_t file, const std::string& dataset, hid_t source, const std::string& name) {
+  const Handle opened(H5Dopen2(file, dataset.c_str(), H5P_DEFAULT), H5Dclose);
+  if (!opened.valid())
+    return fmt::format("its virtual member {} has no dataset {}", readable_text(name),
+                       readable_text(dataset));
+  const Handle space(H5Dget_space(opened.get()), H5Sclose);
+  const std::vector<hsize_t> shape = extents(space.get());
+  std::vector<hsize_t> first(shape.size()), last(shape.size());
+  if (H5Sget_simple_extent_ndims(source) != static_cast<int>(shape.size()) ||
+      H5Sget_select_bounds(source, first.data(), last.data()) < 0)
+    return "";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    const bool endless = last[i] >= H5S_UNLIMITED - 1;  // as long as the member is
+    if (!endless && last[i] >= shape[i])
+      return fmt::format("its virtual member {} is shorter than what is taken from it", readable_text(name));
+  }
+  return "";
+}
+
+std::string refuse_mapping(const Mapping& mapped, const std::vector<hsize_t>& shape, hid_t own_file,
+                           const fs::path& file) {
+  const bool pattern = expand(mapped.file, 0) != mapped.file || expand(mapped.dataset, 0) != mapped.dataset;
+  const std::uint64_t blocks = pattern ? blocks_of(mapped.target.get(), shape) : 1;
+  for (std::uint64_t block = 0; block < blocks; ++block) {
+    const std::string name = pattern ? expand(mapped.file, block) : mapped.file;
+    const std::string dataset = pattern ? expand(mapped.dataset, block) : mapped.dataset;
+    std::string wrong;
+    if (name == ".") {
+      wrong = refuse_member(own_file, dataset, mapped.source.get(), name);
+    } else {
+      wrong = refuse_reference(file, name);
+      if (!wrong.empty()) return "its virtual member " + wrong;
+      const fs::path path = file.parent_path() / name;
+      const Handle access(H5Fget_access_plist(own_file), H5Pclose);
+      const Handle opened(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose);
+      if (!opened.valid())
+        return fmt::format("its virtual member {} cannot be opened: {}", readable_text(name),
+                           last_failure().message);
+      wrong = refuse_member(opened.get(), dataset, mapped.source.get(), name);
+    }
+    if (!wrong.empty()) return wrong;
+  }
+  return "";
+}
+
+/// Called by the library before it follows an external link; must not throw through it.
+herr_t may_follow(const char* parent, const char*, const char* child, const char*, unsigned*, hid_t,
+                  void* reason) {
+  try {
+    std::string& why = *static_cast<std::string*>(reason);
+    why = refuse_reference(parent, child);
+    if (!why.empty()) why = "an external link leads to " + why;
+    return why.empty() ? 0 : -1;
+  } catch (...) {
+    return -1;
+  }
+}
+
+}  // namespace
+
+std::string refuse_reference(const fs::path& file, std::string_view name) {
+  const fs::path folder = fs::absolute(file).lexically_normal().parent_path();
+  const fs::path target = (folder / name).lexically_normal();
+  const fs::path inside = target.lexically_relative(folder);
+  if (inside.empty() || inside == "." || *inside.begin() == "..")
+    return fmt::format("{}, which is outside the folder of the file: put it beside the file, or ingest both",
+                       readable_text(name));
+  std::error_code unreadable;
+  if (!fs::exists(target, unreadable)) return fmt::format("{}, which is missing", readable_text(name));
+  return "";
+}
+
+std::string refuse_external_storage(hid_t properties, const fs::path& file) {
+  constexpr std::size_t kMostName = 4096;
+  for (int i = 0; i < H5Pget_external_count(properties); ++i) {
+    std::string name(kMostName, '\0');
+    off_t offset = 0;
+    hsize_t size = 0;
+    if (H5Pget_external(properties, static_cast<unsigned>(i), name.size(), name.data(), &offset, &size) < 0)
+      return "names no file of its external storage";
+    name.resize(std::char_traits<char>::length(name.c_str()));
+    const std::string wrong = refuse_reference(file, name);
+    if (!wrong.empty()) return "its values are in the external file " + wrong;
+  }
+  return "";
+}
+
+std::string refuse_virtual_members(hid_t dataset, hid_t properties, const fs::path& file) {
+  std::size_t count = 0;
+  if (H5Pget_virtual_count(properties, &count) < 0) return "is a virtual dataset without a mapping";
+  const Handle space(H5Dget_space(dataset), H5Sclose);
+  const std::vector<hsize_t> shape = extents(space.get());
+  const Handle own(H5Iget_file_id(dataset), H5Fclose);
+  std::uint64_t mapped_values = 0;
+  bool counted = true;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Mapping mapped = mapping(properties, i);
+    std::string wrong = refuse_mapping(mapped, shape, own.get(), file);
+    if (!wrong.empty()) return wrong;
+    const hssize_t points = H5Sget_select_npoints(mapped.target.get());
+    counted = counted && points >= 0 && blocks_of(mapped.target.get(), shape) == 1;
+    mapped_values += points < 0 ? 0 : static_cast<std::uint64_t>(points);
+  }
+  const hssize_t all = H5Sget_simple_extent_npoints(space.get());
+  if (counted && all >= 0 && mapped_values < static_cast<std::uint64_t>(all))
+    return fmt::format("is a virtual dataset of {} values, of which its members hold {}", all, mapped_values);
+  return "";
+}
+
+void confine_references(hid_t access, std::string& reason) {
+  H5Pset_elink_cb(access, may_follow, &reason);
+  H5Pset_efile_prefix(access, "${ORIGIN}");
+  H5Pset_virtual_prefix(access, "${ORIGIN}");
+  H5Pset_virtual_view(access, H5D_VDS_FIRST_MISSING);
+}
+
+}  // namespace muster::hdf5
