@@ -115,7 +115,8 @@ void check_texts(const Field& field, std::span<const std::byte> column, std::uin
     const std::string wrong = complaint_of_text(field, text_at(field, column, row));
     if (wrong.empty()) continue;
     faults.add(field.name, [&] {
-      return Error(ErrorCode::kData, wrong, fmt::format("{}:{}[{}]", file, field.location(), first_row + row));
+      return Error(ErrorCode::kData, wrong,
+                   fmt::format("{}:{}[{}]", file, field.location(), first_row + row));
     });
   }
 }

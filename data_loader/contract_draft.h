@@ -25,7 +25,7 @@ struct ContractDraft {
   std::vector<std::string> notes;    ///< about the whole, one line each
   std::vector<DraftField> fields;
   std::vector<std::string> partitions;  ///< files that can be read as they are, in place
-  std::optional<std::size_t> time;  ///< the field that rows are in the order of, or any time
+  std::optional<std::size_t> time;      ///< the field that rows are in the order of, or any time
   bool in_time_order = false;
 };
 

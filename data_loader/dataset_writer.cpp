@@ -8,6 +8,7 @@
 namespace muster {
 namespace {
 
+constexpr std::string_view kUnpublished = ".appended-";
 constexpr std::uint32_t kMostPartitions = 100'000;  // part-99999.h5 is the last name that sorts right
 
 std::uint64_t bytes_per_row(const std::vector<Field>& fields) {
@@ -61,28 +62,43 @@ void refuse_existing_dataset(const std::filesystem::path& directory) {
   }
 }
 
+bool is_unpublished(std::string_view name) { return name.starts_with(kUnpublished); }
+
 DatasetWriter::DatasetWriter(Plan plan) : plan_(std::move(plan)), fields_(plan_.contract.stored_fields()) {
-  if (plan_.partitions == 0 || plan_.partitions > kMostPartitions) {
-    fail(ErrorCode::kUsage, "{} partitions: give between 1 and {}", plan_.partitions,
-         human_count(kMostPartitions));
+  const std::uint32_t room = kMostPartitions - std::min(plan_.existing_partitions, kMostPartitions);
+  if (plan_.partitions == 0 || plan_.partitions > room) {
+    fail(ErrorCode::kUsage, "{} partitions: give between 1 and {}", plan_.partitions, human_count(room));
   }
-  refuse_existing_dataset(plan_.out);
+  if (plan_.existing_partitions == 0) refuse_existing_dataset(plan_.out);
   const auto files = make_posix_file_system();
   files->make_directories(plan_.out);
   refuse_what_cannot_fit(plan_.out, plan_.rows, bytes_per_row(fields_), plan_.codec);
   ensure(plan_.partition_rows.empty() || plan_.partition_rows.size() == plan_.partitions,
          "rows of {} partitions for {}", plan_.partition_rows.size(), plan_.partitions);
-  block_rows_ = chunk_rows(plan_.contract, plan_.rows);
+  block_rows_ = plan_.block_rows > 0 ? plan_.block_rows : chunk_rows(plan_.contract, plan_.rows);
 }
 
 DatasetWriter::~DatasetWriter() {
   if (finished_) return;
   std::error_code left_behind;  // nothing to be done about it here
-  for (std::uint32_t i = 0; i < opened_; ++i) std::filesystem::remove(path_of(i), left_behind);
+  for (std::uint32_t i = 0; i < opened_; ++i) std::filesystem::remove(written_path_of(i), left_behind);
 }
 
 std::filesystem::path DatasetWriter::path_of(std::uint32_t partition) const {
-  return plan_.out / fmt::format("part-{:05}.h5", partition);
+  return plan_.out / fmt::format("part-{:05}.h5", plan_.existing_partitions + partition);
+}
+
+/// Where it lies until it is published.
+std::filesystem::path DatasetWriter::written_path_of(std::uint32_t partition) const {
+  const std::filesystem::path path = path_of(partition);
+  if (plan_.existing_partitions == 0) return path;
+  return path.parent_path() / (std::string(kUnpublished) + path.filename().string());
+}
+
+std::vector<std::string> DatasetWriter::partition_names() const {
+  std::vector<std::string> names;
+  for (std::uint32_t i = 0; i < plan_.partitions; ++i) names.push_back(path_of(i).filename().string());
+  return names;
 }
 
 std::uint64_t DatasetWriter::rows_at_once() const {
@@ -96,7 +112,7 @@ std::uint64_t DatasetWriter::rows_of(std::uint32_t partition) const {
 
 void DatasetWriter::open_next() {
   if (writer_) writer_->close();
-  writer_.emplace(path_of(opened_), fields_, block_rows_, plan_.codec);
+  writer_.emplace(written_path_of(opened_), fields_, block_rows_, plan_.codec);
   rows_left_ = rows_of(opened_++);
 }
 
@@ -118,12 +134,19 @@ void DatasetWriter::append(std::span<const std::span<const std::byte>> columns, 
   }
 }
 
-void DatasetWriter::finish() {
+void DatasetWriter::finish(const std::function<void()>& record) {
   ensure(rows_written_ == plan_.rows, "{} rows of {} were written", rows_written_, plan_.rows);
   while (opened_ < plan_.partitions) open_next();
   writer_->close();
   const auto files = make_posix_file_system();
-  files->replace(plan_.out / "contract.yaml", plan_.contract_yaml);
+  if (plan_.existing_partitions == 0) {
+    if (record) record();
+    files->replace(plan_.out / "contract.yaml", plan_.contract_yaml);
+  } else {
+    for (std::uint32_t i = 0; i < plan_.partitions; ++i) files->rename(written_path_of(i), path_of(i));
+    files->sync_directory(plan_.out);
+    if (record) record();
+  }
   finished_ = true;
 }
 

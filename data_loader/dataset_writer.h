@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "data_loader/contract.h"
@@ -17,8 +19,12 @@ namespace muster {
 /// Error{kUsage} if `directory` holds (parts of) a dataset: contract.yaml, manifest.json or an HDF5 file.
 void refuse_existing_dataset(const std::filesystem::path& directory);
 
+/// Whether this is a partition of an append that is under way, or was when it was killed.
+bool is_unpublished(std::string_view name);
+
 /// Makes part-00000.h5 … of a dataset whose number of rows is known. The first partitions have one row more
-/// where the rows do not divide. Nothing is a dataset before `finish`: contract.yaml comes last.
+/// where the rows do not divide. Nothing is a dataset before `finish`: contract.yaml comes last. Where there
+/// are partitions already the new ones have hidden names until then.
 class DatasetWriter {
  public:
   struct Plan {
@@ -29,6 +35,8 @@ class DatasetWriter {
     std::uint32_t partitions = 1;  ///< at most 100,000
     std::vector<std::uint64_t> partition_rows;  ///< of each; empty: dealt evenly
     Codec codec = Codec::kNone;
+    std::uint32_t existing_partitions = 0;  ///< the first one made gets this number
+    std::uint32_t block_rows = 0;           ///< of the existing ones; 0: chosen
   };
   explicit DatasetWriter(Plan plan);
   /// Without `finish`, removes the partitions it made: a failed run leaves nothing that looks like data.
@@ -38,8 +46,11 @@ class DatasetWriter {
 
   /// Appends rows: columns[i] holds rows × bytes_per_row bytes of the contract's field i, as it is stored.
   void append(std::span<const std::span<const std::byte>> columns, std::uint64_t rows);
-  /// After all rows: publishes the last partitions and contract.yaml.
-  void finish();
+  /// After all rows: publishes the last partitions, and a new dataset's contract.yaml. `record` is called
+  /// before it, or, where partitions were added, last.
+  void finish(const std::function<void()>& record = {});
+  /// File names of what this makes.
+  std::vector<std::string> partition_names() const;
 
   /// A good number of rows to append at once: about 1 MiB of them.
   std::uint64_t rows_at_once() const;
@@ -47,6 +58,7 @@ class DatasetWriter {
  private:
   void open_next();
   std::filesystem::path path_of(std::uint32_t partition) const;
+  std::filesystem::path written_path_of(std::uint32_t partition) const;
   std::uint64_t rows_of(std::uint32_t partition) const;
 
   Plan plan_;

@@ -57,18 +57,20 @@ struct IngestOptions {
   std::filesystem::path probe;  ///< the program muster-probe, for HDF5 files that nobody vouched for
   Codec codec = Codec::kNone;
   std::optional<std::uint64_t> shuffle_seed;  ///< --shuffle: rows in random order
+  bool append = false;                        ///< add partitions to the dataset in `out`, if there is one
   LogSink log = silent_log();
 };
 
 struct IngestReport {
-  std::uint64_t rows = 0;  ///< as stored
-  bool tokens = false;     ///< a row is a token, of which the contract makes windows
+  std::uint64_t rows_before = 0;  ///< that the dataset had
+  std::uint64_t rows = 0;         ///< as stored
+  bool tokens = false;            ///< a row is a token, of which the contract makes windows
   std::uint32_t partitions = 0;
   std::uint64_t bytes = 0;
 };
 
 /// Carries out a spec. Nothing appears in `out` under its final name unless it is whole; an existing dataset
-/// is refused.
+/// is refused, unless it shall be added to: then what it has stays as it is.
 IngestReport ingest(const IngestOptions& options);
 
 }  // namespace muster

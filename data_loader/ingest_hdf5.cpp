@@ -162,15 +162,16 @@ class Hdf5Source : public RowSource {
         field.is_text() ? shorten(stored, out, field) : convert_numbers(stored.dtype, scratch_, field, out);
     if (!bad) return;
     throw Error(ErrorCode::kData,
-                field.is_text() ? fmt::format("is longer than the {} bytes of '{}'", field.length, field.name)
-                                : fmt::format("cannot be a {} of '{}' without loss", to_string(field.dtype),
-                                              field.name),
+                field.is_text()
+                    ? fmt::format("is longer than the {} bytes of '{}'", field.length, field.name)
+                    : fmt::format("cannot be a {} of '{}' without loss", to_string(field.dtype), field.name),
                 fmt::format("{}:{}[{}]", open_->path().string(), stored.location(),
                             next_row_ + *bad / field.values_per_row()));
   }
 
   /// Copies padded texts into shorter places; the first that does not fit.
-  std::optional<std::size_t> shorten(const Field& stored, std::span<std::byte> out, const Field& field) const {
+  std::optional<std::size_t> shorten(const Field& stored, std::span<std::byte> out,
+                                     const Field& field) const {
     for (std::size_t row = 0; row * field.length < out.size(); ++row) {
       const auto text = std::span(scratch_).subspan(row * stored.length, stored.length);
       const auto rest = text.subspan(field.length);
@@ -182,13 +183,13 @@ class Hdf5Source : public RowSource {
 
   Hdf5Spec spec_;
   std::vector<Field> fields_;
-  std::vector<Place> places_;            ///< per field
-  std::vector<std::uint64_t> rows_of_;   ///< per file
+  std::vector<Place> places_;           ///< per field
+  std::vector<std::uint64_t> rows_of_;  ///< per file
   std::uint64_t rows_ = 0;
-  std::size_t at_ = 0;                   ///< the file that is read
-  std::uint64_t next_row_ = 0;           ///< of it
+  std::size_t at_ = 0;          ///< the file that is read
+  std::uint64_t next_row_ = 0;  ///< of it
   std::optional<PartitionFile> open_;
-  std::vector<Field> stored_;            ///< the fields as the open file has them
+  std::vector<Field> stored_;  ///< the fields as the open file has them
   std::vector<std::byte> scratch_;
 };
 

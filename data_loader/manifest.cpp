@@ -93,6 +93,7 @@ Json Manifest::to_json() const {
   json["format"] = kFormat;
   json["version"] = kVersion;
   json["fingerprint"] = fingerprint().hex();
+  if (!sources.empty()) json["sources"] = sources_to_json(sources);
   return json;
 }
 
@@ -105,6 +106,7 @@ Manifest Manifest::from_json(const Json& json, const std::string& where) {
   Manifest manifest;
   manifest.contract = hash_member(json, "contract", where);
   manifest.row_index = hash_member(json, "row_index", where);
+  if (json.contains("sources")) manifest.sources = sources_from_json(json.at("sources"), where);
   std::set<std::string> names;
   std::uint64_t blocks = 0;
   std::uint64_t rows = 0;

@@ -7,6 +7,7 @@
 
 #include "core/hash.h"
 #include "core/json.h"
+#include "data_loader/source_record.h"
 
 namespace muster {
 
@@ -30,6 +31,8 @@ struct Manifest {
   std::vector<Partition> partitions;
   Sha256 contract;
   Sha256 row_index;
+  std::vector<IngestRecord>
+      sources;  ///< what the partitions were made of, as ingest recorded it; no identity
 
   /// SHA-256 over the canonical form of partitions (name, rows, block rows, content), contract and row index:
   /// never of paths, times or codecs.

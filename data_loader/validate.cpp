@@ -7,6 +7,7 @@
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <tuple>
 
@@ -78,6 +79,7 @@ class Assembly {
     }
   }
 
+  void set_sources(std::vector<IngestRecord> sources) { manifest_.sources = std::move(sources); }
   const FaultList& faults() const { return faults_; }
   const RowIndex& rows() const { return rows_; }
   const LabelCounts& labels() const { return labels_; }
@@ -268,9 +270,25 @@ Contract load_contract(const fs::path& directory) {
   return Contract::load(path);
 }
 
+/// Partitions that an interrupted `ingest --append` left: whether they are whole, and whether their rows came
+/// a second time, nobody knows.
+void refuse_left_over(const std::vector<IngestRecord>& records, PartitionSurvey& survey) {
+  if (records.empty()) return;
+  std::set<std::string> recorded;
+  for (const IngestRecord& record : records)
+    recorded.insert(record.partitions.begin(), record.partitions.end());
+  for (std::size_t i = 0; i < survey.partitions.size(); ++i) {
+    const std::string& name = survey.partitions[i].name;
+    if (!is_partition_name(name) || recorded.contains(name)) continue;
+    survey.faults.add(Error(ErrorCode::kData,
+                            "is in no finished ingest of sources.json: remove it, or ingest its source again",
+                            survey.files[i].string()));
+  }
+}
+
 /// Reads all partitions; the report gets faults or, if there are none, everything else.
 void scan_all(const ValidateOptions& options, const Contract& contract, const PartitionSurvey& survey,
-              ValidateReport& report) {
+              const std::vector<IngestRecord>& records, ValidateReport& report) {
   const std::size_t count = survey.partitions.size();
   Assembly assembly(contract, survey.partitions, options.max_faults);
   std::atomic<std::size_t> done{0};
@@ -293,6 +311,7 @@ void scan_all(const ValidateOptions& options, const Contract& contract, const Pa
     check_unique(contract.field(field), std::move(values), survey, faults);
   report_faults(faults, options.log, report);
   if (report.fault_count > 0) return;
+  assembly.set_sources(records);
   assembly.seal();
   report.manifest = assembly.manifest();
   report_splits(contract, assembly, report);
@@ -338,11 +357,13 @@ ValidateReport validate(const ValidateOptions& options) {
   const Contract contract = load_contract(options.directory);
   PartitionSurvey survey =
       survey_partitions(contract, options.root.empty() ? options.directory : options.root, options);
+  const std::vector<IngestRecord> records = load_sources(*make_posix_file_system(), options.directory);
+  refuse_left_over(records, survey);
   ValidateReport report;
   report.warnings = std::move(survey.warnings);
   report.tokens_left_over = std::move(survey.tokens_left_over);
   if (survey.faults.empty()) {
-    scan_all(options, contract, survey, report);
+    scan_all(options, contract, survey, records, report);
   } else {
     report_faults(survey.faults, options.log, report);
   }

@@ -19,6 +19,8 @@ void add_ingest(CLI::App& app, Invocation& invocation) {
   command->add_option("SPEC", flags->options.spec, "the spec (YAML, see docs/ingest.md)")->required();
   command->add_option("--out", flags->options.out, "directory to make")->required();
   command->add_option("--codec", flags->codec, "none or gzip")->capture_default_str();
+  command->add_flag("--append", flags->options.append,
+                    "add partitions to the dataset in --out, whose contract must be the same");
   CLI::Option* shuffle =
       command->add_option("--shuffle", flags->shuffle_seed, "write the rows in the random order of this seed")
           ->check(not_negative());
@@ -32,10 +34,14 @@ void add_ingest(CLI::App& app, Invocation& invocation) {
       const IngestReport report = ingest(flags->options);
       const std::string out = flags->options.out.string();
       console.result(
-          {{"rows", report.rows}, {"partitions", report.partitions}, {"bytes", report.bytes}, {"out", out}},
-          fmt::format("{}: {} {} in {} partitions, {}. Next: muster validate {}", out,
-                      human_count(report.rows), report.tokens ? "tokens" : "rows", report.partitions,
-                      human_bytes(report.bytes), out));
+          {{"rows_before", report.rows_before},
+           {"rows", report.rows},
+           {"partitions", report.partitions},
+           {"bytes", report.bytes},
+           {"out", out}},
+          fmt::format("{}: {} {}{} in {} partitions, {}. Next: muster validate {}", out,
+                      human_count(report.rows), report.rows_before > 0 ? "more " : "",
+                      report.tokens ? "tokens" : "rows", report.partitions, human_bytes(report.bytes), out));
       return 0;
     };
   });

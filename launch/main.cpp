@@ -75,6 +75,7 @@ int run(int argc, char** argv) {
   Invocation invocation;
   add_generate(app, invocation);
   add_ingest(app, invocation);
+  add_inspect(app, invocation);
   add_contract(app, invocation);
   add_validate(app, invocation);
   add_profile(app, invocation);
