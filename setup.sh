@@ -20,7 +20,7 @@ readonly kDeps=build/deps
 readonly kTorch=$kDeps/libtorch
 readonly kWheels=cmake/libtorch-wheels.txt
 # All they need is listed: of TensorBoard only its readers are used, which do without its server and grpc (70 MB).
-readonly kTestPackages=(safetensors==0.8.0 numpy==2.4.6 clang-tidy==23.1.4 tensorboard==2.21.0 protobuf==7.36.2 absl-py==2.5.1)
+readonly kTestPackages=(safetensors==0.8.0 numpy==2.4.6 h5py==3.16.0 clang-tidy==23.1.4 tensorboard==2.21.0 protobuf==7.36.2 absl-py==2.5.1)
 
 check_only=0 assume_yes=0 with_tests=0
 for argument in "$@"; do
