@@ -62,7 +62,7 @@ def names_what_is_missing(entries, answers):
 
 def usable(answer):
     """The fields that one dataset can have: the datasets of most values with as many rows as most have."""
-    fields = [d for d in answer.get("datasets", []) if d["field"] and d["shape"][0] > 0]
+    fields = [d for d in answer.get("datasets", []) if d["field"] and min(d["shape"]) > 0]
     rows = collections.Counter(d["shape"][0] for d in fields).most_common(1)
     return [d for d in fields if d["shape"][0] == rows[0][0]] if rows else []
 
