@@ -95,7 +95,7 @@ TEST(CsvReader, ARecordWithoutEndIsGivenUpInBoundedMemory) {
   });
   ASSERT_TRUE(reader.next());
   EXPECT_NE(reader.fault().find("a record of more than 16 MiB"), std::string::npos) << reader.fault();
-  EXPECT_LT(given, 4 * CsvReader::kMostRecordBytes);
+  EXPECT_LT(given, 4 * CsvRecords::kMostRecordBytes);
   EXPECT_FALSE(reader.next());
 }
 
