@@ -222,7 +222,7 @@ TEST_F(IngestCsv, ASourceCanBeGivenUpOrChangeMeanwhile) {
   open_source(scratch_.path(), fields)->read(10, columns);  // its threads are far from the file's end
   EXPECT_EQ(numbers(DType::kInt64, columns[0]).back(), 9);
   const auto source = open_source(scratch_.path(), fields);
-  write_file(scratch_ / "t.csv", good.substr(0, good.size() / 2));
+  write_file(scratch_ / "t.csv", good.substr(0, good.find('\n', good.size() / 2) + 1));
   expect_has(error_of([&] { source->read(50'000, columns); }).what(),
              {"t.csv", "fewer rows than a moment ago"});
 }
