@@ -19,7 +19,8 @@ COLUMNS = ["id", "when", *FLOATS, *INTEGERS, *TEXTS]
 BLOCK = 1 << 20  # rows that are made, and read in pieces, at once
 
 
-def generate(path, size):
+def make_rows(path, size):
+    """Writes a header and rows until the file has the size; the number of rows, and of bytes of the header."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -27,9 +28,9 @@ def generate(path, size):
     random = np.random.default_rng(1)
     stations = np.array([f"ST{i:03}" for i in range(400)])
     notes = np.array(["ok", "late", "", "delayed, no reason", 'said "no"', "moved", "x y z", "first time here"])
-    written, rows = 0, 0
+    rows = 0
     with open(path, "wb") as file:
-        written += file.write(("id,when,price,ratio,lat,lon,count,flag,station,note\n").encode())
+        written = header = file.write(b"id,when,price,ratio,lat,lon,count,flag,station,note\n")
         while written < size:
             n = BLOCK if size - written > (100 << 20) else BLOCK // 16
             note = pa.array(notes[random.integers(0, len(notes), n)])
@@ -52,7 +53,21 @@ def generate(path, size):
             lines = pc.binary_join_element_wise(pc.binary_join_element_wise(*columns, ","), "", "\n")
             written += file.write(lines.buffers()[2])
             rows += n
-    print(rows)
+    return rows, header
+
+
+def generate(path, size):
+    """Beyond 1 GB the rows of the first one come again."""
+    rows, header = make_rows(path, min(size, 10**9))
+    body = os.path.getsize(path) - header
+    copies = max(1, -(-(size - header) // body))
+    with open(path, "r+b") as file:
+        file.seek(0, os.SEEK_END)
+        for _ in range(copies - 1):
+            at = header
+            while at < header + body:
+                at += os.sendfile(file.fileno(), file.fileno(), at, header + body - at)
+    print(copies * rows)
 
 
 class Writer:
