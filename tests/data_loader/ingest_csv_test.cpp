@@ -206,7 +206,7 @@ TEST_F(IngestCsv, WhatEndsTheFileEndsAllThreads) {
 /// Opens the file as ingest does.
 std::unique_ptr<RowSource> open_source(const std::filesystem::path& directory,
                                        const std::vector<Field>& fields) {
-  IngestContext context{directory, fields, silent_log(), 3};
+  IngestContext context{directory, fields, {}, silent_log(), 3};
   return ingest_formats().get("csv").open(YamlNode::parse("{file: t.csv}", "spec"), context);
 }
 
