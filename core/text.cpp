@@ -185,9 +185,10 @@ std::optional<std::int64_t> parse_iso_time(std::string_view text) {
   if (!text.empty() && text.back() == 'Z') text.remove_suffix(1);
   const auto number = [&](std::size_t at, std::size_t length) -> std::optional<int> {
     int value = 0;
-    if (at + length > text.size() || text[at] == '-') return std::nullopt;
-    const auto [end, status] = std::from_chars(text.data() + at, text.data() + at + length, value);
-    if (status != std::errc{} || end != text.data() + at + length) return std::nullopt;
+    for (const char c : text.substr(at, length)) {
+      if (c < '0' || c > '9') return std::nullopt;
+      value = value * 10 + (c - '0');
+    }
     return value;
   };
   if (text.size() != 10 && text.size() != 19) return std::nullopt;

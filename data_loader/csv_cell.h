@@ -1,6 +1,7 @@
 #pragma once
 // One cell of text to one value of a field.
 
+#include <array>
 #include <cstddef>
 #include <map>
 #include <optional>
@@ -26,10 +27,41 @@ std::optional<double> read_number(std::string_view text, char decimal);
 /// 1 of yes, true, t, y, 0 of no, false, f, n, in any case; nothing of other texts.
 std::optional<double> read_truth(std::string_view text);
 
-/// Writes the value that `text` (blanks around it do not count) stands for into `out`, field.value_bytes()
-/// bytes. A missing marker becomes NaN, the field's missing_value, or an empty text, where the contract lets
-/// it; times also take ISO dates and times (UTC), fields with `allowed: [0, 1]` yes and no, true and false.
-/// Returns what is wrong, or "".
+/// Turns texts into the values of one field.
+class CellParser {
+ public:
+  /// Keeps a reference to the field.
+  CellParser(const Field& field, CellRules rules);
+
+  /// Writes the value that `text` (blanks around it do not count) stands for into `out`, field.value_bytes()
+  /// bytes. A missing marker becomes NaN, the field's missing_value, or an empty text, where the contract
+  /// lets it; times also take ISO dates and times (UTC), fields with `allowed: [0, 1]` yes and no, true and
+  /// false. False if it stands for none: `fault` then says why. Thread-safe.
+  bool parse(std::string_view text, std::span<std::byte> out) const { return (this->*parse_)(text, out); }
+  /// What is wrong with a text that `parse` took for no value.
+  std::string fault(std::string_view text) const;
+
+ private:
+  using Parse = bool (CellParser::*)(std::string_view text, std::span<std::byte> out) const;
+
+  bool is_missing(std::string_view text) const;
+  const double* named(std::string_view text) const;
+  bool parse_text(std::string_view text, std::span<std::byte> out) const;
+  template <typename T>
+  bool parse_number(std::string_view text, std::span<std::byte> out) const;
+  template <typename T>
+  std::optional<T> value(std::string_view text) const;
+
+  const Field* field_;
+  CellRules rules_;
+  std::array<bool, 256> marker_starts_{};  ///< bytes that a missing marker starts with
+  bool empty_is_missing_ = false;
+  bool takes_times_;
+  bool takes_truths_;
+  Parse parse_;
+};
+
+/// One cell by CellParser's rules. Returns what is wrong, or "".
 std::string parse_cell(const Field& field, const CellRules& rules, std::string_view text,
                        std::span<std::byte> out);
 

@@ -104,7 +104,7 @@ std::future<std::vector<SourceFile>> hash_beside(const IngestSpec& spec, const s
 
 IngestReport ingest(const IngestOptions& options) {
   if (!options.append) refuse_existing_dataset(options.out);
-  IngestSpec spec = IngestSpec::load(options.spec, options.probe, options.log);
+  IngestSpec spec = IngestSpec::load(options.spec, options.probe, options.log, options.threads);
   const std::uint64_t row_bytes = bytes_per_row(spec.stored);
   if (options.shuffle_seed && spec.contract.has_windows())
     fail(ErrorCode::kUsage,

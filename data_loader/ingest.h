@@ -40,6 +40,7 @@ struct IngestContext {
   std::vector<Field> fields;
   std::filesystem::path probe;  ///< the program muster-probe; "" = open HDF5 files in this process
   LogSink log = silent_log();
+  unsigned threads = 1;  ///< that may parse, beside the one that reads and writes
 };
 
 struct IngestFormat {
@@ -58,6 +59,7 @@ struct IngestOptions {
   Codec codec = Codec::kNone;
   std::optional<std::uint64_t> shuffle_seed;  ///< --shuffle: rows in random order
   bool append = false;                        ///< add partitions to the dataset in `out`, if there is one
+  unsigned threads = 1;                       ///< that parse, beside the one that writes
   LogSink log = silent_log();
 };
 

@@ -116,7 +116,7 @@ std::uint32_t count_partitions(const YamlNode& document, std::uint64_t rows) {
 }  // namespace
 
 IngestSpec IngestSpec::load(const std::filesystem::path& file, const std::filesystem::path& probe,
-                            const LogSink& log) {
+                            const LogSink& log, unsigned threads) {
   const YamlNode document = YamlNode::load(file);
   const std::filesystem::path base = file.parent_path();
   const YamlNode& version = document.require("version");
@@ -127,7 +127,7 @@ IngestSpec IngestSpec::load(const std::filesystem::path& file, const std::filesy
   const YamlNode& sources = document.require("sources");
   for (const char* key : {"partitions", "rows_per_partition"}) document.find(key);
   document.refuse_unread();  // before files are opened
-  IngestContext context{base, {}, probe, log};
+  IngestContext context{base, {}, probe, log, threads};
   for (std::size_t i = 0; i < spec.stored.size(); ++i) {
     if (i != spec.row_number) context.fields.push_back(spec.stored[i]);
   }

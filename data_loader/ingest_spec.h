@@ -31,7 +31,7 @@ struct IngestSpec {
 
   /// Error{kConfig} with file:line:column for the spec's faults; the sources' own for theirs.
   static IngestSpec load(const std::filesystem::path& file, const std::filesystem::path& probe,
-                         const LogSink& log);
+                         const LogSink& log, unsigned threads);
 };
 
 }  // namespace muster

@@ -5,7 +5,6 @@
 #include "core/error.h"
 #include "core/text.h"
 #include "data_loader/column_check.h"
-#include "data_loader/csv_cell.h"
 #include "data_loader/json_row.h"
 #include "data_loader/missing_rows.h"
 
@@ -25,6 +24,7 @@ TextRow::TextRow(std::vector<Field> fields) : fields_(std::move(fields)), bytes_
   for (std::size_t i = 0; i < fields_.size(); ++i) {
     bytes_[i].resize(fields_[i].bytes_per_row());
     columns_.emplace_back(bytes_[i]);
+    parsers_.emplace_back(fields_[i], CellRules{});
   }
 }
 
@@ -40,11 +40,10 @@ std::string TextRow::take(const Json& object) {
 
 std::string TextRow::take(std::span<const std::string_view> cells,
                           std::span<const std::size_t> cell_of_field) {
-  const CellRules rules;
   for (std::size_t i = 0; i < fields_.size(); ++i) {
     ensure(fields_[i].shape.empty(), "'{}' is an array, and a cell holds one value", fields_[i].name);
-    if (std::string wrong = parse_cell(fields_[i], rules, cells[cell_of_field[i]], bytes_[i]); !wrong.empty())
-      return wrong;
+    const std::string_view cell = cells[cell_of_field[i]];
+    if (!parsers_[i].parse(cell, bytes_[i])) return parsers_[i].fault(cell);
   }
   return check();
 }

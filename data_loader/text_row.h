@@ -10,6 +10,7 @@
 
 #include "core/json.h"
 #include "data_loader/contract.h"
+#include "data_loader/csv_cell.h"
 
 namespace muster {
 
@@ -21,10 +22,14 @@ std::optional<std::size_t> find_column(std::span<const std::string> header, std:
 class TextRow {
  public:
   explicit TextRow(std::vector<Field> fields);
+  TextRow(const TextRow&) = delete;
+  TextRow& operator=(const TextRow&) = delete;
+  TextRow(TextRow&&) = default;
+  TextRow& operator=(TextRow&&) = default;
 
   const std::vector<Field>& fields() const { return fields_; }
   /// Takes the row from an object's members, by name (what is absent is missing; others are passed over), or
-  /// from cells: field i from cells[cell_of_field[i]], by the rules of parse_cell. Returns what breaks the
+  /// from cells: field i from cells[cell_of_field[i]], by the rules of CellParser. Returns what breaks the
   /// contract, naming the field, or "": the columns then hold the row.
   std::string take(const Json& object);
   std::string take(std::span<const std::string_view> cells, std::span<const std::size_t> cell_of_field);
@@ -37,6 +42,7 @@ class TextRow {
  private:
   std::string check() const;
   std::vector<Field> fields_;
+  std::vector<CellParser> parsers_;  ///< per field
   std::vector<std::vector<std::byte>> bytes_;
   std::vector<std::span<const std::byte>> columns_;
 };

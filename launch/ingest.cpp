@@ -1,5 +1,6 @@
 #include "data_loader/ingest.h"
 
+#include "core/cores.h"
 #include "core/text.h"
 #include "launch/invocation.h"
 #include "launch/programs.h"
@@ -24,6 +25,10 @@ void add_ingest(CLI::App& app, Invocation& invocation) {
   CLI::Option* shuffle =
       command->add_option("--shuffle", flags->shuffle_seed, "write the rows in the random order of this seed")
           ->check(not_negative());
+  flags->options.threads = usable_cores();
+  command->add_option("--threads", flags->options.threads, "threads that parse CSV")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
   command->callback([&invocation, flags, shuffle] {
     invocation.action = [&invocation, flags, shuffle] {
       Console console(invocation.json, false);

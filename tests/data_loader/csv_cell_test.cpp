@@ -3,11 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "core/text.h"
+#include "tests/data_loader/order_cases.h"
 
 namespace muster {
 namespace {
@@ -74,6 +77,36 @@ TEST(CsvCell, FloatsKeepTheirBits) {
   }
   EXPECT_EQ(value_of(field_of(DType::kFloat32), "0.1"), fmt::format("{}", 0.1F));
   EXPECT_NE(value_of(field_of(DType::kFloat32), "1e39").find("is no float32"), std::string::npos);
+}
+
+TEST(CsvCell, NumbersAreRoundedAsFromCharsDoes) {
+  RandomStream random(3);
+  testing::Edges edges;
+  for (int i = 0; i < 200 * testing::case_count(); ++i) {
+    std::string text = random.below(4) == 0 ? "-" : "";
+    const std::uint64_t digits = 1 + random.below(18);
+    const std::uint64_t point = random.below(digits + 2);
+    for (std::uint64_t d = 0; d < digits; ++d) {
+      if (d == point) text += '.';
+      text += static_cast<char>('0' + random.below(10));
+    }
+    if (point == digits) text += '.';
+    double expected = 0;
+    const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), expected);
+    ASSERT_TRUE(status == std::errc{} && end == text.data() + text.size()) << text;
+    edges.hit("more digits than a double has", digits > 15);
+    edges.hit("as many as the short way takes", digits == 15);
+    edges.hit("nothing before the point", point == 0);
+    edges.hit("nothing behind it", point == digits);
+    edges.hit("no point", point > digits);
+    const auto number = read_number(text, '.');
+    ASSERT_TRUE(number) << text;
+    ASSERT_EQ(std::bit_cast<std::uint64_t>(*number), std::bit_cast<std::uint64_t>(expected)) << text;
+  }
+  edges.expect_all_hit();
+  for (const char* const bad : {"", "-", ".", "-.", "1.2.3", "1-", "--1", "1,5", "1 ", "0x1", "1e", "e1"})
+    EXPECT_FALSE(read_number(bad, '.')) << bad;
+  EXPECT_TRUE(std::signbit(*read_number("-0", '.')));
 }
 
 TEST(CsvCell, MissingMarkers) {

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "data_loader/byte_search.h"
+#include "tests/data_loader/csv_reference.h"
 #include "tests/data_loader/order_cases.h"
 
 namespace muster::testing {
@@ -95,7 +97,7 @@ TEST(CsvReader, ARecordWithoutEndIsGivenUpInBoundedMemory) {
   });
   ASSERT_TRUE(reader.next());
   EXPECT_NE(reader.fault().find("a record of more than 16 MiB"), std::string::npos) << reader.fault();
-  EXPECT_LT(given, 4 * CsvReader::kMostRecordBytes);
+  EXPECT_LT(given, 4 * CsvRecords::kMostRecordBytes);
   EXPECT_FALSE(reader.next());
 }
 
@@ -144,6 +146,80 @@ TEST(CsvReader, RandomTablesComeBack) {
     EXPECT_EQ(read_all(text, dialect, 1).records, records) << "case " << i << ": " << text;
     EXPECT_EQ(read_all(text, dialect, 1 + random.below(9)).records, records) << "case " << i << ": " << text;
     EXPECT_EQ(read_all(text, dialect).records, records) << "case " << i << ": " << text;
+  }
+  edges.expect_all_hit();
+}
+
+/// Everything that the reader tells of a text.
+std::vector<CsvSeen> told(const std::string& text, CsvDialect dialect, std::size_t piece) {
+  CsvReader reader(pieces(text, piece), dialect);
+  std::vector<CsvSeen> seen;
+  while (reader.next()) {
+    seen.push_back({reader.line(),
+                    {reader.fields().begin(), reader.fields().end()},
+                    reader.fault(),
+                    reader.lost_the_rest()});
+  }
+  return seen;
+}
+
+TEST(CsvReader, ReadsAnythingAsTheAutomatonDoes) {
+  Edges edges;
+  for (int i = 0; i < 20 * case_count(); ++i) {
+    RandomStream random(static_cast<std::uint64_t>(i));
+    const CsvDialect dialect{",;\t"[random.below(3)], "\"'"[random.below(2)]};
+    const std::string letters = std::string("aaab\n\r") + dialect.delimiter + dialect.quote +
+                                (random.below(2) == 0 ? std::string(9, 'x') : std::string(1, dialect.quote));
+    std::string text = random.below(8) == 0 ? "\xef\xbb\xbf" : "";
+    for (std::uint64_t n = random.below(60); n > 0; --n) text += letters[random.below(letters.size())];
+    const std::vector<CsvSeen> expected = CsvReference(text, dialect).read();
+    edges.hit("several records", expected.size() > 2);
+    for (const CsvSeen& record : expected) {
+      edges.hit("a record without a fault", record.fault.empty());
+      edges.hit("a quote never closed", record.lost_the_rest && record.fault.ends_with("is never closed"));
+      edges.hit("one behind another fault", record.lost_the_rest && record.fault.starts_with("field"));
+      edges.hit("a fault that ends with its record", !record.fault.empty() && !record.lost_the_rest);
+      for (const std::string& field : record.fields)
+        edges.hit("a line end in a field", field.find_first_of("\n\r") != std::string::npos);
+    }
+    for (const std::size_t piece : {std::size_t{1}, 1 + random.below(9), std::size_t{1} << 20})
+      ASSERT_EQ(told(text, dialect, piece), expected)
+          << "case " << i << ", pieces of " << piece << ": " << text;
+  }
+  edges.expect_all_hit();
+}
+
+TEST(CsvReader, ALineEndOrQuoteCutByTheBufferIsWhole) {
+  for (const std::string end : {"\r\n", "\"\r\n", "\"\"\"\n"}) {  // at every place around the buffer's end
+    for (std::size_t before = (1U << 18) - 12; before < (1U << 18) + 4; ++before) {
+      const std::string start = end.starts_with('"') ? "\"" : "";
+      std::string text = std::string(before / 2, 'a') + "\n" + start;
+      text += std::string(before - text.size(), 'b') + end + "c,d\ne\n";
+      ASSERT_EQ(told(text, {}, text.size()), CsvReference(text, {}).read()) << end.size() << " " << before;
+    }
+  }
+}
+
+TEST(ByteSearch, FindsTheFirstOfSomeBytes) {
+  RandomStream random(7);
+  Edges edges;
+  const std::string near("abc\x00\x01\x80\xff\x60\x61\x62\xe1", 11);  // one bit off, borrows, carries
+  for (int i = 0; i < 20 * case_count(); ++i) {
+    std::string text(random.below(70), 'x');
+    for (std::uint64_t n = random.below(4); n > 0 && !text.empty(); --n)
+      text[random.below(text.size())] = near[random.below(near.size())];
+    const std::size_t from = random.below(text.size() + 1);
+    const char* const begin = text.data() + from;
+    const char* const end = text.data() + text.size();
+    const std::size_t one = text.find('a', from);
+    const std::size_t any = text.find_first_of(std::string("a\xff\0", 3), from);
+    edges.hit("not there", any == std::string::npos);
+    edges.hit("far", any != std::string::npos && any - from > 32);
+    edges.hit("in the last bytes", any != std::string::npos && text.size() - any < 8);
+    ASSERT_EQ(find_any(begin, end, BytePattern('a')) - text.data(),
+              static_cast<std::ptrdiff_t>(std::min(one, text.size())));
+    ASSERT_EQ(find_any(begin, end, BytePattern('a'), BytePattern('\xff'), BytePattern('\0')) - text.data(),
+              static_cast<std::ptrdiff_t>(std::min(any, text.size())));
   }
   edges.expect_all_hit();
 }

@@ -4,6 +4,7 @@
 
 #include "data_loader/ingest.h"
 #include "tests/data_loader/columns.h"
+#include "tests/data_loader/order_cases.h"
 #include "tests/data_loader/scratch_directory.h"
 
 namespace muster::testing {
@@ -35,20 +36,22 @@ class IngestCsv : public ::testing::Test {
     return scratch_ / "spec.yaml";
   }
 
-  IngestReport run(const std::string& table, const std::filesystem::path& spec) {
+  IngestReport run(const std::string& table, const std::filesystem::path& spec, unsigned threads = 2) {
     write_file(scratch_ / "t.csv", table);
     std::filesystem::remove_all(out());
     log_.clear();
     IngestOptions options;
     options.spec = spec;
     options.out = out();
+    options.threads = threads;
     options.log = [this](LogLevel, std::string_view line) { log_ += std::string(line) + "\n"; };
     return ingest(options);
   }
 
   /// What ingest says of a table, and that it leaves nothing.
-  std::string refusal(ErrorCode code, const std::string& table, const std::filesystem::path& spec) {
-    const Error error = error_of([&] { run(table, spec); });
+  std::string refusal(ErrorCode code, const std::string& table, const std::filesystem::path& spec,
+                      unsigned threads = 2) {
+    const Error error = error_of([&] { run(table, spec, threads); });
     EXPECT_EQ(error.code(), code) << error.what();
     EXPECT_TRUE(!std::filesystem::exists(out()) || std::filesystem::is_empty(out())) << error.what();
     EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
@@ -126,6 +129,102 @@ TEST_F(IngestCsv, WrongRowsAreNamedByLineAndCounted) {
   EXPECT_EQ(report.rows, 3U);
   EXPECT_TRUE(logged("4 of 7 rows are wrong and left out")) << log_;
   EXPECT_EQ(column("rooms"), (std::vector<double>{1, 2, 3}));
+}
+
+/// A table of several batches, with what is right and wrong in it.
+struct LongTable {
+  std::string text = "id,note,value\n";
+  std::vector<double> ids;         ///< of the good rows
+  std::vector<std::string> lines;  ///< what is to be said of the first ten wrong ones
+  std::uint64_t wrong = 0;
+
+  explicit LongTable(Edges& edges) {
+    RandomStream random(11);
+    std::uint64_t line = 2;
+    for (int i = 0; i < 60'000; ++i) {
+      const std::uint64_t kind = random.below(40);
+      const std::string note =
+          kind < 3 ? "\"two\nlines, \"\"quoted\"\"\"" : std::string(random.below(90), 'n');
+      const bool bad = random.below(2000) == 0;
+      edges.hit("a wrong row after one of two lines", bad && line > static_cast<std::uint64_t>(i) + 2);
+      text += fmt::format("{},{},{}{}", i, note, i % 100, bad ? "x" : "") + (kind % 2 == 0 ? "\n" : "\r\n");
+      if (!bad) ids.push_back(i);
+      if (bad && ++wrong <= 10)
+        lines.push_back(fmt::format("t.csv:{}: '{}x' is no int8 for 'value'", line, i % 100));
+      line += kind < 3 ? 2 : 1;
+      edges.hit("blank lines between", kind == 7);
+      if (kind == 7) text += "\n\r\n";
+      line += kind == 7 ? 2 : 0;
+    }
+    edges.hit("more wrong rows than are shown", wrong > 10);
+  }
+};
+
+constexpr const char* kLongContract =
+    "contract:\n  version: 1\n  fields:\n    id: {dtype: int64}\n    note: {dtype: string, length: 96, "
+    "missing: "
+    "impute}\n    value: {dtype: int8}\n  splits: {by: fraction, train: 1}\n";
+
+TEST_F(IngestCsv, TheSameForAnyNumberOfThreads) {
+  Edges edges;
+  const LongTable table(edges);
+  edges.expect_all_hit();
+  ASSERT_GT(table.text.size(), std::size_t{3} << 20) << "this is to be several batches";
+  std::string first;
+  for (const unsigned threads : {1U, 2U, 3U, 8U}) {
+    const IngestReport report = run(table.text, spec("bad_rows: skip", kLongContract), threads);
+    EXPECT_EQ(report.rows, table.ids.size());
+    EXPECT_EQ(column("id"), table.ids) << threads;
+    const std::string bytes = read_file(out() / "part-00000.h5");
+    EXPECT_TRUE(first.empty() || bytes == first) << threads;
+    first = bytes;
+    for (const bool refuse : {false, true}) {
+      if (refuse) {
+        expect_has(refusal(ErrorCode::kData, table.text, spec("", kLongContract), threads),
+                   {fmt::format("{} of 60,000 rows are wrong;", table.wrong)});
+      }
+      std::size_t at = 0;
+      for (const std::string& line : table.lines) {
+        at = log_.find(line + "\n", at);
+        EXPECT_NE(at, std::string::npos) << threads << ": no '" << line << "', or not in order, in: " << log_;
+      }
+      EXPECT_EQ(std::count(log_.begin(), log_.end(), '\n'), refuse ? 10 : 12);
+    }
+  }
+}
+
+TEST_F(IngestCsv, WhatEndsTheFileEndsAllThreads) {
+  Edges edges;
+  const LongTable table(edges);
+  const auto lines = static_cast<std::size_t>(std::count(table.text.begin(), table.text.end(), '\n'));
+  for (const char* const keys : {"bad_rows: skip", ""}) {
+    expect_has(refusal(ErrorCode::kData, table.text + "1,\"open,2\n3,a,4\n", spec(keys, kLongContract), 3),
+               {fmt::format("t.csv:{}: the quote that field 2 starts with is never closed", lines + 1)});
+  }
+}
+
+/// Opens the file as ingest does.
+std::unique_ptr<RowSource> open_source(const std::filesystem::path& directory,
+                                       const std::vector<Field>& fields) {
+  IngestContext context{directory, fields, {}, silent_log(), 3};
+  return ingest_formats().get("csv").open(YamlNode::parse("{file: t.csv}", "spec"), context);
+}
+
+TEST_F(IngestCsv, ASourceCanBeGivenUpOrChangeMeanwhile) {
+  Edges edges;
+  const std::string text = LongTable(edges).text;
+  const std::vector<Field> fields =
+      Contract::parse(YamlNode::parse(kLongContract, "contract").require("contract")).fields();
+  std::vector<std::vector<std::byte>> columns(fields.size());
+  std::string good = "id,note,value\n";
+  for (int i = 0; i < 50'000; ++i) good += fmt::format("{},{},1\n", i, std::string(90, 'x'));
+  write_file(scratch_ / "t.csv", good);
+  open_source(scratch_.path(), fields)->read(10, columns);  // its threads are far from the file's end
+  EXPECT_EQ(numbers(DType::kInt64, columns[0]).back(), 9);
+  const auto source = open_source(scratch_.path(), fields);
+  write_file(scratch_ / "t.csv", good.substr(0, good.find('\n', good.size() / 2) + 1));
+  expect_has(error_of([&] { source->read(50'000, columns); }).what(),
+             {"t.csv", "fewer rows than a moment ago"});
 }
 
 TEST_F(IngestCsv, AQuoteThatIsNeverClosedIsNoRowToSkip) {

@@ -1,5 +1,5 @@
-// Any bytes as delimited text: records with a place, none lost, whatever the pieces they come in; cells give
-// a value or a line.
+// Any bytes as delimited text: the records that an automaton finds, whatever the pieces they come in; cells
+// give a value or a line.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -10,10 +10,11 @@
 
 #include "data_loader/csv_cell.h"
 #include "data_loader/csv_reader.h"
+#include "tests/data_loader/csv_reference.h"
 
 namespace {
 
-std::vector<std::string> read(std::span<const std::byte> bytes, std::size_t piece) {
+std::vector<muster::testing::CsvSeen> read(std::span<const std::byte> bytes, std::size_t piece) {
   std::size_t at = 0;
   muster::CsvReader reader([&](std::span<std::byte> out) {
     const std::size_t count = std::min({piece, out.size(), bytes.size() - at});
@@ -21,14 +22,13 @@ std::vector<std::string> read(std::span<const std::byte> bytes, std::size_t piec
     at += count;
     return count;
   });
-  std::vector<std::string> seen;
-  std::uint64_t line = 0;
+  std::vector<muster::testing::CsvSeen> seen;
   while (reader.next()) {
-    if (reader.line() <= line) std::abort();
-    line = reader.line();
+    seen.push_back({reader.line(),
+                    {reader.fields().begin(), reader.fields().end()},
+                    reader.fault(),
+                    reader.lost_the_rest()});
     if (reader.fault().empty() == reader.fields().empty()) std::abort();
-    seen.push_back(reader.fault());
-    for (const std::string_view field : reader.fields()) seen.emplace_back(field);
   }
   return seen;
 }
@@ -37,15 +37,21 @@ std::vector<std::string> read(std::span<const std::byte> bytes, std::size_t piec
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto bytes = std::as_bytes(std::span(data, size));
-  const std::vector<std::string> whole = read(bytes, size + 1);
+  const auto whole = read(bytes, size + 1);
   if (read(bytes, 1) != whole) std::abort();
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  if (muster::testing::CsvReference(text, {}).read() != whole) std::abort();
   for (int type = 0; type < 10; ++type) {
     muster::Field field;
     field.dtype = static_cast<muster::DType>(type);
     field.role = type % 2 == 0 ? muster::Role::kTime : muster::Role::kFeature;
-    for (const std::string& text : whole) {
-      std::array<std::byte, 8> value{};
-      if (muster::parse_cell(field, {}, text, value).find('\n') != std::string::npos) std::abort();
+    const muster::CellParser parser(field, {});
+    for (const auto& record : whole) {
+      for (const std::string& cell : record.fields) {
+        std::array<std::byte, 8> value{};
+        const bool taken = parser.parse(cell, value);
+        if (!taken && parser.fault(cell).find('\n') != std::string::npos) std::abort();
+      }
     }
   }
   return 0;

@@ -1,0 +1,35 @@
+#pragma once
+// What an ingest spec says about one CSV file.
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "core/yaml.h"
+#include "data_loader/csv_cell.h"
+#include "data_loader/csv_records.h"
+#include "data_loader/ingest.h"
+
+namespace muster {
+
+/// One entry of the spec's sources.
+struct CsvSpec {
+  std::filesystem::path file;
+  CsvDialect dialect;
+  std::optional<std::string> encoding;  ///< one that TextEncoding knows; nothing: UTF-8
+  bool header = true;
+  bool skip_bad_rows = false;
+  CellRules rules;
+  std::map<std::string, std::map<std::string, double, std::less<>>> values;  ///< by field
+  std::map<std::string, std::string> columns;  ///< field to name or number of its column
+  std::map<std::string, double> above;         ///< by field
+
+  /// Error{kConfig} with file:line:column for what it cannot be.
+  static CsvSpec parse(const YamlNode& node, const IngestContext& context);
+  /// How texts stand for the values of this field.
+  CellRules rules_of(const Field& field) const;
+};
+
+}  // namespace muster
