@@ -63,10 +63,12 @@ struct Field {
   Imputation impute;                    ///< where missing is kImpute or kIndicator
   bool unique = false;                  ///< no value occurs twice in the dataset
   Role role = Role::kFeature;
-  std::string known_at;  ///< of a feature: the field that tells when its value became known; "": not said
+  bool tells_known = false;  ///< a `known_at` names it: it is a time beside the row's own
+  std::string known_at;      ///< of a feature: the field that tells when its value became known; "": not said
   /// Element-wise maps, then at most one fitted transform. Empty unless the field is an input of models.
   std::vector<TransformStep> transform;
 
+  bool is_time() const { return role == Role::kTime || tells_known; }
   bool is_text() const { return dtype == DType::kString; }
   bool can_be_missing() const { return missing != Missing::kForbid; }
   std::uint64_t value_bytes() const { return is_text() ? length : size_of(dtype); }

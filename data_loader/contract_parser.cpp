@@ -229,8 +229,10 @@ Contract Contract::parse(const YamlNode& document) {
   for (const auto& [name, node] : fields.entries()) contract.fields_.push_back(parse_field(name, node));
   check_fields(fields, contract.fields_);
   for (std::size_t i = 0; i < contract.fields_.size(); ++i) {
-    if (!contract.fields_[i].known_at.empty())
-      check_known_at(fields.entries()[i].second, contract.fields_[i], contract);
+    const std::string& known_at = contract.fields_[i].known_at;
+    if (known_at.empty()) continue;
+    check_known_at(fields.entries()[i].second, contract.fields_[i], contract);
+    std::ranges::find(contract.fields_, known_at, &Field::name)->tells_known = true;
   }
   if (const YamlNode* never = document.find("never_features")) {
     for (const YamlNode& item : never->items()) {

@@ -77,7 +77,7 @@ std::optional<T> parse_value(const Field& field, const CellRules& rules, std::st
     }
     if (number) return whole<T>(*number);
   }
-  if (field.role == Role::kTime) {
+  if (field.is_time()) {
     if (const auto time = parse_iso_time(text)) return static_cast<T>(*time);
   }
   if (field.allowed == std::vector<double>{0, 1}) {

@@ -120,7 +120,8 @@ std::vector<ConfigKey> make_config_table() {
        {"best_by",
         kText,
         "",
-        "metric that chooses the best checkpoint. Default: auc, accuracy, rmse or loss by the loss",
+        "metric that chooses the best checkpoint. Default: auc, accuracy, rmse or loss by the loss; loss for "
+        "several labels of mse",
         {}},
        kTrajectory},
       {"evaluate",
