@@ -52,6 +52,20 @@ const Field* Contract::only(Role role) const {
   return found == fields_.end() ? nullptr : &*found;
 }
 
+std::vector<std::size_t> Contract::labels() const {
+  std::vector<std::size_t> labels;
+  for (std::size_t i = 0; i < fields_.size(); ++i) {
+    if (fields_[i].role == Role::kLabel) labels.push_back(i);
+  }
+  return labels;
+}
+
+const Field* Contract::stratified_by() const {
+  const auto* rule = std::get_if<FractionSplit>(&splits_);
+  if (rule == nullptr || !rule->stratified) return nullptr;
+  return rule->label.empty() ? only(Role::kLabel) : find(rule->label);
+}
+
 std::vector<Field> Contract::stored_fields() const {
   std::vector<Field> stored;
   for (const Field& field : fields_) {
@@ -125,6 +139,7 @@ void add_values(Json& json, const Field& field) {
   const Imputation::Kind usual = field.is_text() ? Imputation::Kind::kMode : Imputation::Kind::kMean;
   if (field.impute.kind != usual) json["impute"] = imputation_to_json(field);
   if (field.unique) json["unique"] = true;
+  if (!field.known_at.empty()) json["known_at"] = field.known_at;
   if (field.transform.size() == 1) json["transform"] = step_to_json(field.transform.front());
   if (field.transform.size() > 1) {
     for (const TransformStep& step : field.transform) json["transform"].push_back(step_to_json(step));
@@ -155,6 +170,7 @@ Json splits_to_json(const SplitRule& rule) {
     Json json = {{"by", "fraction"}, {"seed", fractions->seed}};
     if (!fractions->key.empty()) json.update({{"by", "key"}, {"field", fractions->key}});
     if (fractions->stratified) json["stratified"] = true;
+    if (!fractions->label.empty()) json["label"] = fractions->label;
     add_shares(json, fractions->shares);
     return json;
   }

@@ -63,9 +63,12 @@ struct Field {
   Imputation impute;                    ///< where missing is kImpute or kIndicator
   bool unique = false;                  ///< no value occurs twice in the dataset
   Role role = Role::kFeature;
+  bool tells_known = false;  ///< a `known_at` names it: it is a time beside the row's own
+  std::string known_at;      ///< of a feature: the field that tells when its value became known; "": not said
   /// Element-wise maps, then at most one fitted transform. Empty unless the field is an input of models.
   std::vector<TransformStep> transform;
 
+  bool is_time() const { return role == Role::kTime || tells_known; }
   bool is_text() const { return dtype == DType::kString; }
   bool can_be_missing() const { return missing != Missing::kForbid; }
   std::uint64_t value_bytes() const { return is_text() ? length : size_of(dtype); }
@@ -107,6 +110,7 @@ struct FractionSplit {
   std::uint64_t seed = 0;
   std::string key;            ///< name of the field with role key; "": by row
   bool stratified = false;    ///< by row: every value of the label has the same shares, to the row
+  std::string label;          ///< where stratified: which label, if there are several
   std::vector<Share> shares;  ///< sum at most 1; what is left is in no split
 };
 
@@ -130,8 +134,12 @@ class Contract {
   const Field* find(std::string_view name) const;
   /// As find; Error{kConfig} names the nearest field.
   const Field& field(std::string_view name) const;
-  /// The one field of a role, or nullptr; several are refused by parse for label, time and weight.
+  /// The one field of a role, or nullptr; several are refused by parse for time and weight.
   const Field* only(Role role) const;
+  /// The fields with role label, in contract order, as indices of fields().
+  std::vector<std::size_t> labels() const;
+  /// The label whose values have the same shares in each split, or nullptr.
+  const Field* stratified_by() const;
   /// The fields as partitions store them (Field::stored), for writers. Where one has windows all must have
   /// the same ones, as rows are tokens then: else Error{kConfig}, without a place.
   std::vector<Field> stored_fields() const;

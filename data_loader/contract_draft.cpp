@@ -261,7 +261,8 @@ std::string label_note(const ContractDraft& draft) {
     if (usable_label(field) && field.field.allowed.size() == 2) names.push_back(field.field.name);
   }
   std::string text =
-      "# DECIDE the label: `role: label` on the field to predict. Yes or no: `allowed: [0, 1]`; classes: "
+      "# DECIDE the label: `role: label` on the field to predict, or on several. Yes or no: `allowed: [0, "
+      "1]`; classes: "
       "whole numbers from 0;\n"
       "# an amount: a float.";
   if (!names.empty()) text += " Of two values here: " + join(names, ", ") + ".";

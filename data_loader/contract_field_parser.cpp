@@ -326,6 +326,11 @@ Field parse_field(const std::string& name, const YamlNode& node) {
     if (field.unique && (is_float(field.dtype) || !field.shape.empty()))
       unique->fail_here("only integers and texts without a shape can be unique");
   }
+  if (const YamlNode* known = node.find("known_at")) {
+    field.known_at = known->as_string();
+    if (field.role != Role::kFeature) known->fail_here("only of a feature it matters when it became known");
+    if (field.known_at.empty()) known->fail_here("names no field");
+  }
   parse_transform(node, field);
   node.refuse_unread();
   return field;

@@ -31,19 +31,38 @@ std::uint64_t parse_seed(const YamlNode& node) {
   return seed == nullptr ? 0 : seed->as_unsigned();
 }
 
+/// The label whose shares are kept: the one that `label` names, or the only one; nullptr for none.
+const Field* stratifying_label(const YamlNode& node, const Contract& contract) {
+  const std::vector<std::size_t> labels = contract.labels();
+  const YamlNode* named = node.find("label");
+  if (named == nullptr) {
+    if (labels.size() < 2) return contract.only(Role::kLabel);
+    node.require("stratified")
+        .fail_here(fmt::format("there are {} labels: `label: {}` or another says whose shares are kept",
+                               labels.size(), contract.fields()[labels.front()].name));
+  }
+  const Field& label = placed(*named, [&]() -> const Field& { return contract.field(named->as_string()); });
+  if (label.role != Role::kLabel) named->fail_here(fmt::format("'{}' must have `role: label`", label.name));
+  return &label;
+}
+
 FractionSplit parse_fractions(const YamlNode& node, const Contract& contract) {
   FractionSplit rule;
   rule.seed = parse_seed(node);
   rule.shares = parse_shares(node);
-  if (const YamlNode* stratified = node.find("stratified")) {
-    rule.stratified = stratified->as_boolean();
-    const Field* label = contract.only(Role::kLabel);
-    constexpr std::size_t kMostValues = 254;  // each is a byte until the rows are dealt
-    if (rule.stratified &&
-        (label == nullptr || label->allowed.empty() || label->allowed.size() > kMostValues))
-      stratified->fail_here(
-          fmt::format("needs a field with `role: label` whose `allowed` lists up to {} values", kMostValues));
+  const YamlNode* stratified = node.find("stratified");
+  rule.stratified = stratified != nullptr && stratified->as_boolean();
+  if (!rule.stratified) {
+    if (const YamlNode* label = node.find("label"))
+      label->fail_here("says whose shares are kept: it goes with `stratified: true`");
+    return rule;
   }
+  const Field* label = stratifying_label(node, contract);
+  constexpr std::size_t kMostValues = 254;  // each is a byte until the rows are dealt
+  if (label == nullptr || label->allowed.empty() || label->allowed.size() > kMostValues)
+    stratified->fail_here(
+        fmt::format("needs a field with `role: label` whose `allowed` lists up to {} values", kMostValues));
+  if (contract.labels().size() > 1) rule.label = label->name;  // the only one is the default
   return rule;
 }
 
@@ -162,6 +181,22 @@ void check_overlaps(const YamlNode& splits, const Contract& contract) {
   }
 }
 
+/// What `known_at` names: a time in the unit of the time field, of each row.
+void check_known_at(const YamlNode& node, const Field& field, const Contract& contract) {
+  const YamlNode& place = node.require("known_at");
+  const Field& known = placed(place, [&]() -> const Field& { return contract.field(field.known_at); });
+  const Field* time = contract.only(Role::kTime);
+  if (time == nullptr)
+    place.fail_here("is compared with the row's time: the contract has no field with `role: time`");
+  if (known.is_text() || !known.shape.empty() || known.dtype == DType::kFloat32)
+    place.fail_here(
+        fmt::format("'{}' is no time: it must be an integer or float64, one number per row", known.name));
+  if (!known.unit.empty() && !time->unit.empty() && known.unit != time->unit)
+    place.fail_here(
+        fmt::format("'{}' is in '{}' and the time '{}' in '{}': they are compared, so they have one unit",
+                    known.name, known.unit, time->name, time->unit));
+}
+
 void check_fields(const YamlNode& node, const std::vector<Field>& fields) {
   for (std::size_t i = 0; i < fields.size(); ++i) {
     const YamlNode& place = node.entries()[i].second;
@@ -171,10 +206,9 @@ void check_fields(const YamlNode& node, const std::vector<Field>& fields) {
                                     fields[i].name, fields[i].location()));
       }
       if (fields[i].role == fields[j].role && fields[i].role != Role::kFeature &&
-          fields[i].role != Role::kKey) {
-        place.fail_here(
-            fmt::format("'{}' and '{}' have the same role; there can be one label, one time and one weight",
-                        fields[j].name, fields[i].name));
+          fields[i].role != Role::kKey && fields[i].role != Role::kLabel) {
+        place.fail_here(fmt::format("'{}' and '{}' have the same role; there can be one time and one weight",
+                                    fields[j].name, fields[i].name));
       }
     }
   }
@@ -194,6 +228,12 @@ Contract Contract::parse(const YamlNode& document) {
   if (fields.is_null() || fields.entries().empty()) fields.fail_here("a contract needs at least one field");
   for (const auto& [name, node] : fields.entries()) contract.fields_.push_back(parse_field(name, node));
   check_fields(fields, contract.fields_);
+  for (std::size_t i = 0; i < contract.fields_.size(); ++i) {
+    const std::string& known_at = contract.fields_[i].known_at;
+    if (known_at.empty()) continue;
+    check_known_at(fields.entries()[i].second, contract.fields_[i], contract);
+    std::ranges::find(contract.fields_, known_at, &Field::name)->tells_known = true;
+  }
   if (const YamlNode* never = document.find("never_features")) {
     for (const YamlNode& item : never->items()) {
       const std::string name = item.as_string();

@@ -133,7 +133,7 @@ std::string put_text(const Field& field, std::string_view text, std::span<std::b
 CellParser::CellParser(const Field& field, CellRules rules)
     : field_(&field),
       rules_(std::move(rules)),
-      takes_times_(field.role == Role::kTime),
+      takes_times_(field.is_time()),
       takes_truths_(field.allowed == std::vector<double>{0, 1}) {
   for (const std::string& marker : rules_.missing) {
     if (marker.empty()) {

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "core/text.h"
 #include "data_loader/feature_pipeline_state.h"
 
 namespace muster {
@@ -78,13 +79,22 @@ void FeaturePipeline::State::lay_out_inputs() {
 
 void FeaturePipeline::State::lay_out(const Contract& contract) {
   lay_out_inputs();
-  add_column(contract, Role::kLabel, label);
-  add_column(contract, Role::kWeight, weight);
-  if (label) {
-    const auto kind = is_float(label->spec.dtype) ? TensorSpec::Kind::kFloat32 : TensorSpec::Kind::kInt64;
-    label_tensor = tensors.size();
-    tensors.push_back({"label", kind, {}, {}});
+  add_labels(contract);
+  if (const Field* field = contract.only(Role::kWeight)) weight = column_of(contract, *field);
+}
+
+/// "label": one column per target; integers only where all are.
+void FeaturePipeline::State::add_labels(const Contract& contract) {
+  if (learned.empty()) return;
+  auto kind = TensorSpec::Kind::kInt64;
+  for (const TargetLabel& target : learned) {
+    labels.push_back(column_of(contract, contract.field(target.name)));
+    if (is_float(labels.back().spec.dtype)) kind = TensorSpec::Kind::kFloat32;
   }
+  label_tensor = tensors.size();
+  TensorSpec spec{"label", kind, {}, {}};
+  if (labels.size() > 1) spec.shape = {static_cast<std::int64_t>(labels.size())};
+  tensors.push_back(std::move(spec));
 }
 
 /// "features": what makes floats of one number per row.
@@ -144,13 +154,10 @@ void FeaturePipeline::State::add_array(std::size_t input) {
   tensors.push_back(std::move(spec));
 }
 
-void FeaturePipeline::State::add_column(const Contract& contract, Role role,
-                                        std::optional<PipelineColumn>& column) {
-  const Field* field = contract.only(role);
-  if (field == nullptr) return;
-  ensure(field->shape.empty(), "the label or weight '{}' is an array", field->name);
-  const std::size_t number = index_of(contract, *field);
-  column = PipelineColumn{number, *field, add_source(number)};
+PipelineColumn FeaturePipeline::State::column_of(const Contract& contract, const Field& field) {
+  ensure(field.shape.empty(), "the label or weight '{}' is an array", field.name);
+  const std::size_t number = index_of(contract, field);
+  return {number, field, add_source(number)};
 }
 
 FeaturePipeline::FeaturePipeline() : state_(std::make_unique<State>()) {}
@@ -161,7 +168,10 @@ FeaturePipeline::~FeaturePipeline() = default;
 const std::vector<TensorSpec>& FeaturePipeline::tensors() const { return state_->tensors; }
 const std::vector<std::string>& FeaturePipeline::feature_names() const { return state_->feature_names; }
 const std::vector<std::string>& FeaturePipeline::category_names() const { return state_->category_names; }
-LabelScale FeaturePipeline::label_scale() const { return state_->label_scale; }
+const std::vector<TargetLabel>& FeaturePipeline::targets() const { return state_->learned; }
+LabelScale FeaturePipeline::label_scale() const {
+  return state_->learned.empty() ? LabelScale{} : state_->learned.front().scale;
+}
 const std::vector<std::size_t>& FeaturePipeline::source_fields() const { return state_->source_fields; }
 
 std::vector<std::size_t> FeaturePipeline::select(const Contract& contract,
@@ -194,16 +204,39 @@ std::vector<std::size_t> FeaturePipeline::select(const Contract& contract,
   return {chosen.begin(), chosen.end()};
 }
 
+std::vector<std::size_t> FeaturePipeline::select_labels(const Contract& contract,
+                                                        std::span<const std::string> labels) {
+  std::vector<std::size_t> all = contract.labels();
+  if (labels.empty()) return all;
+  std::vector<std::string> known;
+  for (const std::size_t label : all) known.push_back(contract.fields()[label].name);
+  std::set<std::size_t> chosen;
+  for (const std::string& name : labels) {
+    const Field* field = contract.find(name);
+    if (field == nullptr || field->role != Role::kLabel) {
+      fail(ErrorCode::kConfig, "data.labels: '{}' is no field with `role: label`{}; the contract has: {}",
+           name, did_you_mean(name, known), known.empty() ? "none" : join(known, ", "));
+    }
+    if (!chosen.insert(index_of(contract, *field)).second)
+      fail(ErrorCode::kConfig, "data.labels: '{}' is named twice", name);
+  }
+  return {chosen.begin(), chosen.end()};
+}
+
 std::vector<std::size_t> FeaturePipeline::to_summarize(const Contract& contract,
-                                                       std::vector<std::size_t> fields) {
-  const Field* label = contract.only(Role::kLabel);
-  if (label != nullptr && is_float(label->dtype)) fields.push_back(index_of(contract, *label));
+                                                       std::vector<std::size_t> fields,
+                                                       std::span<const std::string> labels) {
+  const std::vector<std::size_t> chosen = select_labels(contract, labels);
+  // A class or a truth has no scale; but of several targets none may drown the others.
+  if (chosen.size() == 1 && !is_float(contract.fields()[chosen.front()].dtype)) return fields;
+  fields.insert(fields.end(), chosen.begin(), chosen.end());
   return fields;
 }
 
 FeaturePipeline FeaturePipeline::fit(const Contract& contract, const std::vector<std::size_t>& fields,
-                                     std::span<const FieldSummary> summaries) {
-  const std::size_t wanted = to_summarize(contract, fields).size();
+                                     std::span<const FieldSummary> summaries,
+                                     std::span<const std::string> labels) {
+  const std::size_t wanted = to_summarize(contract, fields, labels).size();
   ensure(wanted == summaries.size(), "{} fields and summaries of {}", wanted, summaries.size());
   FeaturePipeline pipeline;
   for (std::size_t i = 0; i < fields.size(); ++i) {
@@ -222,7 +255,13 @@ FeaturePipeline FeaturePipeline::fit(const Contract& contract, const std::vector
     if (input.imputes()) input.imputed = imputed_value(field, summaries[i]);
     pipeline.state_->inputs.push_back(std::move(input));
   }
-  if (summaries.size() > fields.size()) pipeline.state_->label_scale = scale_of(summaries.back().numbers);
+  const std::vector<std::size_t> chosen = select_labels(contract, labels);
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    const std::size_t summary = fields.size() + i;
+    pipeline.state_->learned.push_back(
+        {contract.fields()[chosen[i]].name,
+         summary < summaries.size() ? scale_of(summaries[summary].numbers) : LabelScale{}});
+  }
   pipeline.state_->lay_out(contract);
   return pipeline;
 }

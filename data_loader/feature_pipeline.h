@@ -28,31 +28,51 @@ class BadValue : public Error {
   std::uint32_t row_in_block;
 };
 
-/// The label's scale in the training split, for losses that depend on it: 0 and 1 for integers.
+/// A label's scale in the training split, for losses that depend on it. Of an only label that is an integer
+/// it is 0 and 1; of several each has its own.
 struct LabelScale {
   double mean = 0;
   double deviation = 1;
 };
 
+/// What a model learns to predict: a field with role label.
+struct TargetLabel {
+  std::string name;
+  LabelScale scale;
+};
+
+/// Names of what a run uses; empty: all that the contract lets.
+struct FieldChoice {
+  std::vector<std::string> features;
+  std::vector<std::string> labels;
+};
+
 /// Makes these batch tensors: "features" (float32 [F]: what the transforms of fields without a shape make, in
 /// order, each followed by its 0/1 indicator when `missing: indicator`), "categories" (int64 [C]: the ids of
 /// those that make ids), one tensor per array field, named like the field (float32, or int64 where its
-/// transform makes ids), and "label" (int64 for integer labels, else float32) if the contract has one. A
-/// weight field sets the weight of each row (1 without one). Immutable, thread-safe. JSON form:
-/// docs/pipeline.md.
+/// transform makes ids), and "label" (of one label [], of several [T] in contract order; int64 where all are
+/// integers, else float32) if the contract has one. A weight field sets the weight of each row (1 without
+/// one). Immutable, thread-safe. JSON form: docs/pipeline.md.
 class FeaturePipeline {
  public:
   /// The fields to use, as indices of contract.fields(), ascending: those with a transform (all
   /// features, times that say so), or the ones named (Error{kConfig} for unknown names, names given twice,
   /// `never_features`, other roles).
   static std::vector<std::size_t> select(const Contract& contract, std::span<const std::string> features);
-  /// What fit wants summaries of: the fields themselves, then the label where it is a float.
-  static std::vector<std::size_t> to_summarize(const Contract& contract, std::vector<std::size_t> fields);
-  /// Fits each field's transform; `summaries[i]` belongs to `to_summarize(contract, fields)[i]` and comes
-  /// from the training split. Throws Error{kConfig} for what no tensor can be made of, Error{kData} for
+  /// The labels to learn, as indices of contract.fields(), ascending: all of them, or the ones named
+  /// (Error{kConfig} for names that are no label's, with the nearest one, and names given twice).
+  static std::vector<std::size_t> select_labels(const Contract& contract,
+                                                std::span<const std::string> labels);
+  /// What fit wants summaries of: the fields themselves, then the `labels` (names, empty: all): an only one
+  /// where it is a float, several always.
+  static std::vector<std::size_t> to_summarize(const Contract& contract, std::vector<std::size_t> fields,
+                                               std::span<const std::string> labels = {});
+  /// Fits each field's transform; `summaries[i]` belongs to `to_summarize(contract, fields, labels)[i]` and
+  /// comes from the training split. Throws Error{kConfig} for what no tensor can be made of, Error{kData} for
   /// numbers that are not finite.
   static FeaturePipeline fit(const Contract& contract, const std::vector<std::size_t>& fields,
-                             std::span<const FieldSummary> summaries);
+                             std::span<const FieldSummary> summaries,
+                             std::span<const std::string> labels = {});
   /// Back from to_json, with the same bits. Throws Error{kStorage} for malformed JSON, Error{kConfig} that
   /// names the field when `contract` has it otherwise (dtype, shape, missing, role) or not at all.
   static FeaturePipeline from_json(const Contract& contract, const Json& json, const std::string& where);
@@ -71,7 +91,9 @@ class FeaturePipeline {
   const std::vector<std::string>& feature_names() const;
   /// Names of the columns of "categories".
   const std::vector<std::string>& category_names() const;
-  LabelScale label_scale() const;
+  /// What the columns of "label" are, also where the pipeline is for scoring and has no such tensor.
+  const std::vector<TargetLabel>& targets() const;
+  LabelScale label_scale() const;  ///< of the first target; 0 and 1 without one
   /// Contract fields that a reader must give for each block, in the order scatter wants them.
   const std::vector<std::size_t>& source_fields() const;
 

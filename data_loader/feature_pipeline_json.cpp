@@ -1,4 +1,5 @@
 // A FeaturePipeline's JSON form: docs/pipeline.md.
+#include <algorithm>
 #include <utility>
 
 #include "core/yaml.h"
@@ -47,12 +48,14 @@ Json FeaturePipeline::to_json() const {
   }
   Json tensors = Json::array();
   for (const TensorSpec& tensor : state_->tensors) tensors.push_back(describe(tensor));
-  Json label;
-  if (state_->label) {
-    label = describe(state_->label->spec);
-    label["mean"] = state_->label_scale.mean;
-    label["deviation"] = state_->label_scale.deviation;
+  Json label = Json::array();
+  for (std::size_t i = 0; i < state_->labels.size(); ++i) {
+    Json json = describe(state_->labels[i].spec);
+    json["mean"] = state_->learned[i].scale.mean;
+    json["deviation"] = state_->learned[i].scale.deviation;
+    label.push_back(std::move(json));
   }
+  if (label.size() < 2) label = label.empty() ? Json() : Json(label.front());
   return {{"format", kFormat},
           {"inputs", std::move(inputs)},
           {"label", std::move(label)},
@@ -99,13 +102,13 @@ const Field& same_field(const Contract& contract, Role role, const Json& json, c
   return *field;
 }
 
-/// The contract has a label (a weight) exactly if the JSON has that one.
-void check_column(const Contract& contract, Role role, const char* key, const Json& json,
-                  const std::string& where) {
-  const Json column = member<Json>(json, key, where);
-  if (!column.is_null()) {
-    same_field(contract, role, column, where);
-  } else if (const Field* field = contract.only(role)) {
+/// The contract has `columns`, and has none of that role if they are none. Of several labels a pipeline may
+/// have some.
+void check_columns(const Contract& contract, Role role, const char* key, const std::vector<Json>& columns,
+                   const std::string& where) {
+  for (const Json& column : columns) same_field(contract, role, column, where);
+  const Field* field = contract.only(role);
+  if (columns.empty() && field != nullptr) {
     throw Error(
         ErrorCode::kConfig,
         fmt::format("field '{}' is the contract's {}, and the pipeline has none; use the contract that the "
@@ -156,13 +159,28 @@ void check_format(const Json& json, const std::string& where) {
               where);
 }
 
-LabelScale load_label_scale(const Json& json, const std::string& where) {
-  const Json label = member<Json>(json, "label", where);
-  if (label.is_null()) return {};
-  const LabelScale scale{member<double>(label, "mean", where), member<double>(label, "deviation", where)};
-  if (!(scale.deviation > 0))
-    throw Error(ErrorCode::kStorage, "the label's 'deviation' is not greater than 0", where);
-  return scale;
+/// null: none; an object: one; a list: several.
+std::vector<Json> columns_at(const Json& json, const char* key, const std::string& where) {
+  const Json column = member<Json>(json, key, where);
+  if (column.is_null()) return {};
+  if (!column.is_array()) return {column};
+  if (column.size() < 2)
+    throw Error(ErrorCode::kStorage, fmt::format("'{}' is a list of fewer than two", key), where);
+  return column.get<std::vector<Json>>();
+}
+
+std::vector<TargetLabel> load_targets(const std::vector<Json>& labels, const std::string& where) {
+  std::vector<TargetLabel> targets;
+  for (const Json& label : labels) {
+    const auto name = member<std::string>(label, "field", where);
+    const LabelScale scale{member<double>(label, "mean", where), member<double>(label, "deviation", where)};
+    if (!(scale.deviation > 0))
+      throw Error(ErrorCode::kStorage, "the label's 'deviation' is not greater than 0", where);
+    if (std::ranges::find(targets, name, &TargetLabel::name) != targets.end())
+      throw Error(ErrorCode::kStorage, fmt::format("has the label '{}' twice", name), where);
+    targets.push_back({name, scale});
+  }
+  return targets;
 }
 
 std::vector<PipelineInput> load_inputs(const Contract& contract, const Json& json, const std::string& where) {
@@ -192,9 +210,12 @@ FeaturePipeline FeaturePipeline::from_json(const Contract& contract, const Json&
   check_format(json, where);
   FeaturePipeline pipeline;
   pipeline.state_->inputs = load_inputs(contract, json, where);
-  check_column(contract, Role::kLabel, "label", json, where);
-  check_column(contract, Role::kWeight, "weight", json, where);
-  pipeline.state_->label_scale = load_label_scale(json, where);
+  const std::vector<Json> labels = columns_at(json, "label", where);
+  check_columns(contract, Role::kLabel, "label", labels, where);
+  const Json weight = member<Json>(json, "weight", where);
+  check_columns(contract, Role::kWeight, "weight",
+                weight.is_null() ? std::vector<Json>() : std::vector<Json>{weight}, where);
+  pipeline.state_->learned = load_targets(labels, where);
   pipeline.state_->lay_out(contract);
   check_tensors(pipeline.tensors(), json, true, where);
   return pipeline;
@@ -205,7 +226,7 @@ FeaturePipeline FeaturePipeline::for_scoring(const Contract& contract, const Jso
   check_format(json, where);
   FeaturePipeline pipeline;
   pipeline.state_->inputs = load_inputs(contract, json, where);
-  pipeline.state_->label_scale = load_label_scale(json, where);
+  pipeline.state_->learned = load_targets(columns_at(json, "label", where), where);
   pipeline.state_->lay_out_inputs();
   check_tensors(pipeline.tensors(), json, false, where);
   return pipeline;

@@ -44,7 +44,7 @@ struct InputTensor {
   std::vector<std::size_t> inputs;
 };
 
-/// The label or the weight.
+/// A label or the weight.
 struct PipelineColumn {
   std::size_t field = 0;
   Field spec;
@@ -55,8 +55,8 @@ struct FeaturePipeline::State {
   using Targets = std::span<const Target>;
 
   std::vector<PipelineInput> inputs;
-  std::optional<PipelineColumn> label;
-  LabelScale label_scale;
+  std::vector<TargetLabel> learned;
+  std::vector<PipelineColumn> labels;  ///< of what is learned; empty for scoring
   std::optional<PipelineColumn> weight;
   std::vector<InputTensor> input_tensors;
   std::size_t label_tensor = 0;
@@ -74,13 +74,14 @@ struct FeaturePipeline::State {
   void add_numbers();
   void add_categories();
   void add_array(std::size_t input);
-  void add_column(const Contract& contract, Role role, std::optional<PipelineColumn>& column);
+  void add_labels(const Contract& contract);
+  PipelineColumn column_of(const Contract& contract, const Field& field);
   void fill(const InputTensor& tensor, std::span<const std::span<const std::byte>> columns,
             Targets targets) const;
   void apply_mapped(const PipelineInput& input, std::span<const std::byte> column,
                     std::span<const RowTarget> rows) const;
   void check_finite(const InputTensor& tensor, std::span<const RowTarget> rows) const;
-  void fill_label(std::span<const std::byte> column, Targets targets) const;
+  void fill_label(std::size_t number, std::span<const std::byte> column, Targets targets) const;
   void fill_weights(std::span<const std::byte> column, Targets targets) const;
 };
 

@@ -42,7 +42,8 @@ void FeaturePipeline::scatter(std::span<const std::span<const std::byte>> column
     const std::span<const Target> tile = targets.first(std::min(kTile, targets.size()));
     targets = targets.subspan(tile.size());
     for (const InputTensor& tensor : state.input_tensors) state.fill(tensor, columns, tile);
-    if (state.label) state.fill_label(columns[state.label->source], tile);
+    for (std::size_t i = 0; i < state.labels.size(); ++i)
+      state.fill_label(i, columns[state.labels[i].source], tile);
     if (state.weight) {
       state.fill_weights(columns[state.weight->source], tile);
     } else {
@@ -113,15 +114,23 @@ void FeaturePipeline::State::check_finite(const InputTensor& tensor, std::span<c
   }
 }
 
-void FeaturePipeline::State::fill_label(std::span<const std::byte> column, Targets targets) const {
-  const Field& field = label->spec;
+void FeaturePipeline::State::fill_label(std::size_t number, std::span<const std::byte> column,
+                                        Targets targets) const {
+  const Field& field = labels[number].spec;
+  const std::size_t width = labels.size();
+  const bool floats = tensors[label_tensor].kind == TensorSpec::Kind::kFloat32;
   visit(field.dtype, [&]<typename T>(T*) {
     using Out = std::conditional_t<std::is_floating_point_v<T>, float, std::int64_t>;
     const auto* values = reinterpret_cast<const T*>(column.data());
     for (const Target& target : targets) {
       const T value = values[target.row_in_block];
       const auto out = static_cast<Out>(value);
-      reinterpret_cast<Out*>(target.batch->data(label_tensor))[target.row_in_batch] = out;
+      const std::size_t place = target.row_in_batch * width + number;
+      if (floats) {
+        target.batch->floats(label_tensor)[place] = static_cast<float>(value);
+      } else {
+        target.batch->integers(label_tensor)[place] = static_cast<std::int64_t>(out);
+      }
       bool good = true;
       if constexpr (std::is_floating_point_v<T>) {
         good = std::isfinite(out);
@@ -131,7 +140,7 @@ void FeaturePipeline::State::fill_label(std::span<const std::byte> column, Targe
       if (good) continue;
       throw BadValue(fmt::format("the label '{}' is {}, which is not finite or too large; mend the data",
                                  field.name, value),
-                     field, label->field, target.row_in_block);
+                     field, labels[number].field, target.row_in_block);
     }
   });
 }

@@ -159,8 +159,16 @@ std::vector<FeatureScore> score_features(const LeakTable& table) {
   return scores;
 }
 
+namespace {
+
+std::string the_label(const std::string& name) {
+  return name.empty() ? "the label" : fmt::format("the label '{}'", name);
+}
+
+}  // namespace
+
 std::vector<LeakFinding> find_lone_predictors(std::span<const FeatureScore> scores,
-                                              std::span<const double> label) {
+                                              std::span<const double> label, const std::string& label_name) {
   const bool numbers = is_number(label);
   std::vector<LeakFinding> findings;
   for (std::size_t i = 0; i < scores.size(); ++i) {
@@ -173,9 +181,9 @@ std::vector<LeakFinding> find_lone_predictors(std::span<const FeatureScore> scor
       const double next = k + 1 < scores.size() ? scores[k + 1].auc : 0.5;
       findings.push_back({"predicts_alone",
                           {scores[k].name},
-                          fmt::format("'{}' alone tells the label with AUC {:.3f} (the next best feature: "
+                          fmt::format("'{}' alone tells {} with AUC {:.3f} (the next best feature: "
                                       "{:.3f}): is it known when a prediction is asked for?",
-                                      scores[k].name, scores[k].auc, next)});
+                                      scores[k].name, the_label(label_name), scores[k].auc, next)});
     }
   }
   return findings;
@@ -288,10 +296,9 @@ std::vector<LeakFinding> find_sums(const LeakTable& table) {
   }
   if (finding.fields.size() < 2) return {};  // one that predicts alone is named as that
   finding.message = fmt::format(
-      "the label is a sum of {} (with factors) to {:.3f} % of its variance: one of them was made from the "
-      "others "
+      "{} is a sum of {} (with factors) to {:.3f} % of its variance: one of them was made from the others "
       "and the label",
-      join(finding.fields, ", "), 100 * share);
+      the_label(table.label_name), join(finding.fields, ", "), 100 * share);
   return {finding};
 }
 

@@ -19,11 +19,12 @@ struct LeakTable {
   };
   std::vector<Column> features;
   std::vector<double> label;
+  std::string label_name;  ///< for messages, where there are several; else ""
 };
 
 /// What is suspicious, with the evidence.
 struct LeakFinding {
-  std::string kind;  ///< "predicts_alone", "sum_with_label", "shared_rows", "shared_keys"
+  std::string kind;  ///< "predicts_alone", "sum_with_label", "shared_rows", "shared_keys", "known_late"
   std::vector<std::string> fields;
   std::string message;
 };
@@ -43,8 +44,10 @@ std::vector<FeatureScore> score_features(const LeakTable& table);
 
 /// Of score_features' scores: features with at least 0.97 (0.99 where the label is a number), or, where it is
 /// one of a few classes, with at least 0.85 whose distance from 0.5 is at least twice the next best one's.
+/// `label_name`: as LeakTable's.
 std::vector<LeakFinding> find_lone_predictors(std::span<const FeatureScore> scores,
-                                              std::span<const double> label);
+                                              std::span<const double> label,
+                                              const std::string& label_name = {});
 
 /// Whether the label is a sum of number features (with factors) to 99.9 % of its variance, in rows that the
 /// factors were not fitted to: one of them was computed from the others and the label.

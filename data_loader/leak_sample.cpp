@@ -1,13 +1,15 @@
 #include "data_loader/leak_sample.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
 #include <limits>
 #include <memory>
 
+#include "core/error.h"
 #include "core/hash.h"
-#include "data_loader/feature_pipeline.h"
 #include "data_loader/transform.h"
 
 namespace muster {
@@ -50,19 +52,22 @@ class BlockSampler {
     const std::size_t first = out.size();
     out.resize(first + rows_.size() * fields_.width(), kFnvStart);
     into_ = std::span(out).subspan(first);
-    std::size_t place = 2;
+    std::size_t place = fields_.first_scalar();
     for (const std::size_t input : fields_.inputs) {
       read(block, input);
-      hash(input, 1);
+      hash(input, fields_.hash_place());
       if (field(input).shape.empty()) put_numbers(input, place++);
     }
-    read(block, fields_.label);
-    hash(fields_.label, 1);
-    put_numbers(fields_.label, 0);
+    for (std::size_t i = 0; i < fields_.labels.size(); ++i) {
+      read(block, fields_.labels[i]);
+      hash(fields_.labels[i], fields_.hash_place());
+      put_numbers(fields_.labels[i], i);
+    }
     for (const std::size_t key : fields_.keys) {
       read(block, key);
       hash(key, place++);
     }
+    for (const KnownTime& known : fields_.known) put_lateness(block, known, place++);
   }
 
  private:
@@ -86,6 +91,17 @@ class BlockSampler {
       at(row, place) = std::bit_cast<std::uint64_t>(number_of(field(number), value(number, row)));
   }
 
+  void put_lateness(std::uint32_t block, const KnownTime& known, std::size_t place) {
+    read(block, known.time);
+    const std::vector<std::byte> times = column_;
+    const std::uint64_t bytes = field(known.time).bytes_per_row();
+    read(block, known.known_at);
+    for (std::size_t row = 0; row < rows_.size(); ++row)
+      at(row, place) = static_cast<std::uint64_t>(
+          lateness(field(known.known_at), value(known.known_at, row), field(known.time),
+                   std::span(times).subspan(rows_[row] * bytes, bytes)));
+  }
+
   const Dataset& dataset_;
   const LeakFields& fields_;
   std::unique_ptr<BlockReader> reader_;
@@ -96,12 +112,13 @@ class BlockSampler {
 
 }  // namespace
 
-LeakFields LeakFields::of(const Contract& contract, const std::vector<std::string>& features) {
+LeakFields LeakFields::of(const Contract& contract, const FieldChoice& choice) {
   LeakFields result;
-  result.inputs = FeaturePipeline::select(contract, features);
+  result.inputs = FeaturePipeline::select(contract, choice.features);
+  result.labels = FeaturePipeline::select_labels(contract, choice.labels);
+  result.known = known_times(contract, result.inputs);
   const std::vector<Field>& fields = contract.fields();
   for (std::size_t i = 0; i < fields.size(); ++i) {
-    if (fields[i].role == Role::kLabel) result.label = i;
     if (fields[i].role == Role::kKey && fields[i].shape.empty()) result.keys.push_back(i);
   }
   std::copy_if(result.inputs.begin(), result.inputs.end(), std::back_inserter(result.scalars),
@@ -113,6 +130,9 @@ std::vector<std::uint32_t> leak_blocks(const Dataset& dataset, const LeakFields&
   std::uint64_t row_bytes = 0;
   for (const std::size_t input : fields.inputs)
     row_bytes += dataset.contract().fields()[input].bytes_per_row();
+  for (const KnownTime& known : fields.known)
+    row_bytes += dataset.contract().fields()[known.known_at].bytes_per_row() +
+                 dataset.contract().fields()[known.time].bytes_per_row();
   const std::uint64_t most = std::min(
       {kMostRows, kMostNumberBytes / (sizeof(std::uint64_t) * fields.width()), kMostReadBytes / row_bytes});
   const std::uint64_t all = dataset.row_index().rows(split);
@@ -143,20 +163,66 @@ LeakTable leak_table(const Contract& contract, const LeakFields& fields,
   for (const std::size_t field : fields.scalars)
     table.features.push_back({contract.fields()[field].name, is_category(contract.fields()[field]), {}});
   for (std::size_t first = 0; first < rows.size(); first += fields.width()) {
-    table.label.push_back(std::bit_cast<double>(rows[first]));
     for (std::size_t i = 0; i < table.features.size(); ++i)
-      table.features[i].values.push_back(std::bit_cast<double>(rows[first + 2 + i]));
+      table.features[i].values.push_back(std::bit_cast<double>(rows[first + fields.first_scalar() + i]));
   }
+  table.label = leak_label(fields, rows, 0);
   return table;
+}
+
+std::vector<double> leak_label(const LeakFields& fields, std::span<const std::uint64_t> rows,
+                               std::size_t target) {
+  std::vector<double> label;
+  for (std::size_t first = 0; first < rows.size(); first += fields.width())
+    label.push_back(std::bit_cast<double>(rows[first + target]));
+  return label;
+}
+
+namespace {
+
+/// Row number `row` of a sample as file:dataset[row].
+std::string place_of(const Dataset& dataset, std::uint8_t split, std::span<const std::uint32_t> blocks,
+                     std::size_t row, const Field& field) {
+  for (const std::uint32_t number : blocks) {
+    const std::vector<std::uint32_t> rows = dataset.row_index().rows_of(split, number);
+    if (row >= rows.size()) {
+      row -= rows.size();
+      continue;
+    }
+    const Block& block = dataset.row_index().blocks()[number];
+    const std::string file = (dataset.root() / dataset.manifest().partitions[block.partition].path).string();
+    return fmt::format("{}:{}[{}]", file, field.path, block.first_row + rows[row]);
+  }
+  fail(ErrorCode::kBug, "row {} is beyond the sample", row);
+}
+
+}  // namespace
+
+std::vector<LateCount> count_late(const Dataset& dataset, const LeakFields& fields,
+                                  std::span<const std::uint64_t> rows, std::uint8_t split,
+                                  std::span<const std::uint32_t> blocks) {
+  std::vector<LateCount> counts;
+  for (std::size_t i = 0; i < fields.known.size(); ++i) {
+    LateCount& count = counts.emplace_back(LateCount{fields.known[i], 0, 0, 0, ""});
+    for (std::size_t place = fields.first_known() + i; place < rows.size(); place += fields.width()) {
+      const auto late = static_cast<Lateness>(rows[place]);
+      if (late == Lateness::kLate && count.late++ == 0)
+        count.first = place_of(dataset, split, blocks, count.rows,
+                               dataset.contract().fields()[fields.known[i].known_at]);
+      count.unknown += late == Lateness::kUnknown ? 1 : 0;
+      ++count.rows;
+    }
+  }
+  return counts;
 }
 
 SplitSide split_side(const std::string& split, const LeakFields& fields,
                      std::span<const std::uint64_t> rows) {
   SplitSide side{split, {}, std::vector<std::vector<std::uint64_t>>(fields.keys.size())};
   for (std::size_t first = 0; first < rows.size(); first += fields.width()) {
-    side.rows.push_back(rows[first + 1]);
+    side.rows.push_back(rows[first + fields.hash_place()]);
     for (std::size_t key = 0; key < fields.keys.size(); ++key)
-      side.keys[key].push_back(rows[first + 2 + fields.scalars.size() + key]);
+      side.keys[key].push_back(rows[first + fields.first_key() + key]);
   }
   return side;
 }

@@ -56,11 +56,6 @@ std::vector<std::size_t> fields_by_name(const Contract& contract) {
 
 namespace {
 
-bool is_stratified(const Contract& contract) {
-  const auto* rule = std::get_if<FractionSplit>(&contract.splits());
-  return rule != nullptr && rule->stratified;
-}
-
 class Scanner {
  public:
   Scanner(const Contract& contract, const Partition& partition, std::uint32_t number,
@@ -73,7 +68,7 @@ class Scanner {
         assigner_(contract, rows_before),
         by_name_(fields_by_name(contract)),
         columns_(contract.fields().size()),
-        stratified_(is_stratified(contract)),
+        stratified_by_(contract.stratified_by()),
         scan_(scan) {}
 
   void run() {
@@ -130,7 +125,7 @@ class Scanner {
     for (std::size_t row = 0; row < splits.size(); ++row) {
       if (!dropped[row]) continue;
       splits[row] = RowIndex::kNone;
-      if (stratified_)
+      if (stratified_by_ != nullptr)
         scan_.label_numbers[scan_.label_numbers.size() - splits.size() + row] = RowIndex::kNone;
       ++scan_.dropped_rows;
     }
@@ -176,8 +171,8 @@ class Scanner {
 
   /// The place of each row's label among the allowed ones; values beyond them are faults anyway.
   void note_label_numbers(std::uint64_t rows) {
-    if (!stratified_) return;
-    const Field& label = *contract_.only(Role::kLabel);
+    if (stratified_by_ == nullptr) return;
+    const Field& label = *stratified_by_;
     visit(label.dtype, [&]<typename T>(T*) {
       const auto* values = reinterpret_cast<const T*>(column(label).data());
       for (std::uint64_t row = 0; row < rows; ++row) {
@@ -190,18 +185,21 @@ class Scanner {
     });
   }
 
+  /// Where splits are stratified the rows are not dealt yet: their label is counted when they are.
   void count_labels(std::span<const std::uint8_t> splits) {
-    const Field* label = contract_.only(Role::kLabel);
-    if (label == nullptr || stratified_ || is_float(label->dtype)) return;
-    const std::vector<std::byte>& column =
-        columns_[static_cast<std::size_t>(label - contract_.fields().data())];
-    visit(label->dtype, [&]<typename T>(T*) {
-      for (std::size_t row = 0; row < splits.size(); ++row) {
-        T value;
-        std::memcpy(&value, column.data() + row * sizeof(T), sizeof(T));
-        scan_.labels.add(splits[row], static_cast<std::uint64_t>(value));
-      }
-    });
+    if (stratified_by_ != nullptr) return;
+    for (const std::size_t number : contract_.labels()) {
+      const Field& label = contract_.fields()[number];
+      if (is_float(label.dtype)) continue;
+      LabelCounts& counts = scan_.labels[label.name];
+      visit(label.dtype, [&]<typename T>(T*) {
+        for (std::size_t row = 0; row < splits.size(); ++row) {
+          T value;
+          std::memcpy(&value, columns_[number].data() + row * sizeof(T), sizeof(T));
+          counts.add(splits[row], static_cast<std::uint64_t>(value));
+        }
+      });
+    }
   }
 
   const Contract& contract_;
@@ -213,7 +211,7 @@ class Scanner {
   std::vector<std::size_t> by_name_;
   std::vector<std::vector<std::byte>> columns_;
   Sha256Hasher content_;
-  bool stratified_;
+  const Field* stratified_by_;  ///< nullptr: splits are not stratified
   PartitionScan& scan_;
 };
 

@@ -55,10 +55,10 @@ struct PartitionScan {
   explicit PartitionScan(std::size_t keep_faults) : faults(keep_faults) {}
 
   FaultList faults;
-  Sha256 content;                    ///< as in the manifest
-  IndexSidecar::Entry entry;         ///< for the sidecar
-  std::vector<std::uint8_t> splits;  ///< of every row
-  LabelCounts labels;
+  Sha256 content;                                ///< as in the manifest
+  IndexSidecar::Entry entry;                     ///< for the sidecar
+  std::vector<std::uint8_t> splits;              ///< of every row
+  std::map<std::string, LabelCounts> labels;     ///< by the label's name, of integer labels
   std::uint64_t bytes = 0;                       ///< decoded
   std::map<std::string, std::uint64_t> missing;  ///< rows without a value, of fields that may miss some
   std::map<std::string, std::uint64_t> dropped;  ///< of these, rows left out for it (`missing: drop`)

@@ -82,7 +82,7 @@ class Assembly {
   void set_sources(std::vector<IngestRecord> sources) { manifest_.sources = std::move(sources); }
   const FaultList& faults() const { return faults_; }
   const RowIndex& rows() const { return rows_; }
-  const LabelCounts& labels() const { return labels_; }
+  const std::map<std::string, LabelCounts>& labels() const { return labels_; }
   std::uint64_t bytes() const { return bytes_; }
   const Manifest& manifest() const { return manifest_; }
 
@@ -118,7 +118,7 @@ class Assembly {
     Partition& partition = manifest_.partitions[next_];
     partition.content = scan.content;
     sidecar_.partitions.push_back(std::move(scan.entry));
-    labels_.merge(scan.labels);
+    for (const auto& [label, counts] : scan.labels) labels_[label].merge(counts);
     for (const auto& [split, range] : scan.times) totals_.times[split].add(range);
     totals_.label_numbers.insert(totals_.label_numbers.end(), scan.label_numbers.begin(),
                                  scan.label_numbers.end());
@@ -146,7 +146,7 @@ class Assembly {
   void deal_strata() {
     const std::vector<std::uint64_t> before = rows_before(manifest_.partitions);
     const auto splits = stratify(std::get<FractionSplit>(contract_.splits()), totals_.label_numbers, before);
-    const Field& label = *contract_.only(Role::kLabel);
+    const Field& label = *contract_.stratified_by();
     for (std::size_t p = 0; p < manifest_.partitions.size(); ++p) {
       const auto part = std::span(splits).subspan(before[p], before[p + 1] - before[p]);
       append_rows(manifest_.partitions[p], part);
@@ -154,7 +154,8 @@ class Assembly {
     for (std::size_t row = 0; row < splits.size(); ++row) {
       const std::uint8_t number = totals_.label_numbers[row];
       if (number == RowIndex::kNone) continue;
-      labels_.add(splits[row], static_cast<std::uint64_t>(static_cast<std::int64_t>(label.allowed[number])));
+      labels_[label.name].add(splits[row],
+                              static_cast<std::uint64_t>(static_cast<std::int64_t>(label.allowed[number])));
     }
   }
 
@@ -164,7 +165,7 @@ class Assembly {
   RowIndex rows_;
   IndexSidecar sidecar_;
   FaultList faults_;
-  LabelCounts labels_;
+  std::map<std::string, LabelCounts> labels_;
   PartitionScan totals_{0};  ///< of all partitions; its faults are in faults_
   std::uint64_t bytes_ = 0;
   std::vector<std::optional<PartitionScan>> waiting_;
@@ -182,14 +183,17 @@ void report_faults(const FaultList& faults, const LogSink& log, ValidateReport& 
 }
 
 void report_splits(const Contract& contract, const Assembly& assembly, ValidateReport& report) {
-  const Field* label = contract.only(Role::kLabel);
   report.rows_in_no_split = report.rows;
   for (const std::string& name : assembly.rows().split_names()) {
     const std::uint8_t split = assembly.rows().split(name);
-    SplitSummary summary{name, assembly.rows().rows(split), {}, {}};
+    SplitSummary summary{name, assembly.rows().rows(split), {}, {}, {}};
     if (const auto times = assembly.totals().times.find(split); times != assembly.totals().times.end())
       summary.times = {times->second.first, times->second.last};
-    if (label != nullptr) summary.label_counts = assembly.labels().of(split, label->dtype);
+    for (const auto& [label, counts] : assembly.labels()) {
+      auto values = counts.of(split, contract.field(label).dtype);
+      (contract.labels().size() == 1 ? summary.label_counts : summary.counts_of_labels[label]) =
+          std::move(values);
+    }
     report.rows_in_no_split -= summary.rows;
     if (summary.rows == 0) report.warnings.push_back(fmt::format("the split '{}' has no rows", name));
     report.splits.push_back(std::move(summary));
@@ -325,7 +329,9 @@ void scan_all(const ValidateOptions& options, const Contract& contract, const Pa
 Json ValidateReport::to_json() const {
   Json splits_json = Json::object();
   for (const SplitSummary& split : splits) {
-    splits_json[split.name] = {{"rows", split.rows}, {"label_counts", split.label_counts}};
+    const Json counts =
+        split.counts_of_labels.empty() ? Json(split.label_counts) : Json(split.counts_of_labels);
+    splits_json[split.name] = {{"rows", split.rows}, {"label_counts", counts}};
     if (split.times) splits_json[split.name]["times"] = {split.times->first, split.times->second};
   }
   Json faults_json = Json::array();

@@ -30,8 +30,10 @@ struct ValidateOptions {
 struct SplitSummary {
   std::string name;
   std::uint64_t rows = 0;
-  std::map<std::string, std::uint64_t> label_counts;  ///< of an integer label with at most 100 values
-  std::optional<std::pair<double, double>> times;     ///< least and greatest of the time field
+  std::map<std::string, std::uint64_t>
+      label_counts;  ///< of the only label: an integer with at most 100 values
+  std::map<std::string, std::map<std::string, std::uint64_t>> counts_of_labels;  ///< of several, by name
+  std::optional<std::pair<double, double>> times;  ///< least and greatest of the time field
 };
 
 struct ValidateReport {

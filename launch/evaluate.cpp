@@ -19,13 +19,17 @@ std::string confusion_table(const Json& confusion) {
 }
 
 std::string describe(const Json& result) {
-  const Json& metrics = result.at("metrics");
+  Json metrics = result.at("metrics");
+  const Json targets = metrics.value("targets", Json::object());
+  metrics.erase("targets");
   std::string text = fmt::format("{} on '{}': {}", result.at("checkpoint").get<std::string>(),
                                  result.at("split").get<std::string>(), metrics_line(metrics));
   if (!result.at("same_data").get<bool>()) {
     text += fmt::format("\n  on other data than the run's: fingerprint {}",
                         result.at("fingerprint").get<std::string>().substr(0, 16));
   }
+  for (const auto& [name, values] : targets.items())
+    text += fmt::format("\n  {}: {}", name, metrics_line(values));
   if (metrics.contains("confusion")) text += confusion_table(metrics.at("confusion"));
   return text;
 }

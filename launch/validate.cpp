@@ -20,6 +20,15 @@ std::string time_range(const std::pair<double, double>& times) {
   return shown(times.first) + " to " + shown(times.second);
 }
 
+std::string shares(const std::map<std::string, std::uint64_t>& counts, std::uint64_t rows) {
+  std::string text;
+  for (const auto& [value, count] : counts) {
+    text += fmt::format("  {}: {} ({:.2f} %)", value, human_count(count),
+                        rows > 0 ? 100.0 * static_cast<double>(count) / static_cast<double>(rows) : 0.0);
+  }
+  return text;
+}
+
 std::string describe(const ValidateReport& report) {
   std::string text =
       fmt::format("{} rows in {} partitions, {} decoded; fingerprint {}", human_count(report.rows),
@@ -28,10 +37,9 @@ std::string describe(const ValidateReport& report) {
   for (const SplitSummary& split : report.splits) {
     text += fmt::format("\n  {:12} {:>12} rows", split.name, human_count(split.rows));
     if (split.times) text += "  " + time_range(*split.times);
-    for (const auto& [label, count] : split.label_counts) {
-      text += fmt::format(
-          "  {}: {} ({:.2f} %)", label, human_count(count),
-          split.rows > 0 ? 100.0 * static_cast<double>(count) / static_cast<double>(split.rows) : 0.0);
+    text += shares(split.label_counts, split.rows);
+    for (const auto& [label, counts] : split.counts_of_labels) {
+      if (!counts.empty()) text += fmt::format("\n    {}{}", label, shares(counts, split.rows));
     }
   }
   if (report.rows_in_no_split > 0)

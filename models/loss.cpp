@@ -82,6 +82,49 @@ RowLosses mse(const at::Tensor& scores, const ModelBatch& batch, const LossSetti
   return {error.square().mean(1), at::ones({batch.rows()}, at::kFloat)};
 }
 
+/// How many targets a row has.
+std::int64_t targets_of(const ModelBatch& batch) {
+  const at::Tensor label = batch.label();
+  return label.dim() == 2 ? label.size(1) : 1;
+}
+
+/// One number of each target, float64 [targets].
+template <typename Get>
+at::Tensor of_each(const LossSettings& settings, const Get& get) {
+  std::vector<double> numbers;
+  for (const LabelScale& scale : settings.scales) numbers.push_back(get(scale));
+  return at::tensor(numbers, at::kDouble);
+}
+
+at::Tensor means_of(const LossSettings& settings) {
+  return of_each(settings, [](const LabelScale& scale) { return scale.mean; });
+}
+
+at::Tensor deviations_of(const LossSettings& settings) {
+  return of_each(settings, [](const LabelScale& scale) { return scale.deviation; });
+}
+
+/// As RowLosses, [rows, targets] each.
+RowLosses target_losses(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
+  const at::Tensor label = batch.label();
+  if (settings.kind != LossKind::kBinary && settings.kind != LossKind::kMse)
+    fail(ErrorCode::kConfig, "the losses binary and mse take several targets; choose one with data.labels");
+  if (scores.sizes() != label.sizes()) {
+    fail(ErrorCode::kConfig, "a loss of {} targets takes scores [rows, targets]: {} scores for {} rows",
+         label.size(1), scores.numel(), batch.rows());
+  }
+  if (settings.kind == LossKind::kBinary) {
+    check_labels(label, 0, 1, "binary");
+    const at::Tensor truth = label.to(at::kFloat);
+    const at::Tensor positive = at::full({}, settings.pos_weight, at::kFloat);
+    return {at::binary_cross_entropy_with_logits(scores, truth, {}, positive, at::Reduction::None),
+            1 + (settings.pos_weight - 1) * truth};
+  }
+  at::Tensor scaled = label.to(at::kDouble);
+  if (!settings.scales.empty()) scaled = (scaled - means_of(settings)) / deviations_of(settings);
+  return {(scores - scaled.to(at::kFloat)).square(), at::ones_like(scores)};
+}
+
 RowLosses row_losses(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
   switch (settings.kind) {
     case LossKind::kCrossEntropy:
@@ -108,7 +151,16 @@ LossKind parse_loss_kind(const std::string& name) {
        join(known, ", "));
 }
 
+at::Tensor target_sums(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
+  const RowLosses rows = target_losses(scores, batch, settings);
+  const at::Tensor weights = batch.weights().to(at::kDouble).unsqueeze(1);
+  return at::stack(
+      {(rows.losses.to(at::kDouble) * weights).sum(0), (rows.class_weights.to(at::kDouble) * weights).sum(0)},
+      1);
+}
+
 at::Tensor loss_sums(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
+  if (targets_of(batch) > 1) return target_sums(scores, batch, settings).mean(0);
   const RowLosses rows = row_losses(scores, batch, settings);
   const at::Tensor weights = batch.weights().to(at::kDouble);
   return at::stack(
@@ -139,6 +191,8 @@ at::Tensor predictions(const at::Tensor& scores, const LossSettings& settings) {
     case LossKind::kMse:
       break;
   }
+  if (!settings.scales.empty())
+    return (scores.to(at::kDouble) * deviations_of(settings) + means_of(settings)).to(at::kFloat);
   return (scores.to(at::kDouble) * settings.label_deviation + settings.label_mean).to(at::kFloat);
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "data_loader/feature_pipeline.h"
 #include "models/model_batch.h"
 
 namespace muster {
@@ -18,14 +19,20 @@ struct LossSettings {
   double label_smoothing = 0;         ///< cross-entropy, in [0, 1)
   double label_mean = 0;              ///< mse: of the training split; scores are in units of its deviation
   double label_deviation = 1;         ///< mse: greater than 0
+  std::vector<LabelScale> scales;     ///< mse with several targets: the same of each, instead of these two
 };
 
 LossKind parse_loss_kind(const std::string& name);  ///< "cross_entropy", "binary", "mse", "next_token"
 
 /// Two float64 values [sum of weighted losses, sum of weights] over the rows, from scores ([rows, classes] or
-/// [rows]). A row's weight is its sample weight × class weight (or pos_weight). Zero rows give zeros that
-/// still carry the graph. Not for next_token, which has no label.
+/// [rows]; of several targets [rows, targets], with labels of that shape). A row's weight is its sample
+/// weight × class weight (or pos_weight). Of several targets: the mean of target_sums. Zero rows give zeros
+/// that still carry the graph. Not for next_token, which has no label.
 at::Tensor loss_sums(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings);
+
+/// float64 [targets, 2]: what loss_sums would be of each target alone. For binary and mse with several
+/// targets.
+at::Tensor target_sums(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings);
 
 /// next_token: cross-entropy in nats of scores [rows, tokens, vocabulary] against ids [rows, tokens], as two
 /// float64 values. A token's weight is its row's weight ([rows]), so that their ratio is the mean per token.

@@ -29,7 +29,7 @@ class Model {
   /// Owns all parameters and buffers; their names are the checkpoint's.
   virtual torch::nn::Module& module() = 0;
   /// Scores, float32: [rows, outputs], or [rows] when outputs is 1 (logits for binary and cross-entropy
-  /// losses).
+  /// losses). With several targets outputs is their number.
   virtual at::Tensor forward(const ModelBatch& batch) = 0;
   /// Two float64 values: the sum of weighted losses over the rows, and the sum of weights. The first carries
   /// gradients. Override for a loss of your own; the default is the configured one.
@@ -45,7 +45,7 @@ class Model {
 struct ModelContext {
   Json options;                     ///< the config's `model` section, checked and with defaults
   std::vector<TensorSpec> tensors;  ///< of a batch, label included
-  std::int64_t outputs = 1;         ///< classes for cross-entropy, else 1
+  std::int64_t outputs = 1;         ///< classes for cross-entropy, else the number of targets
   /// Shape without rows of an input tensor; Error{kConfig} names the tensors there are.
   const TensorSpec& tensor(std::string_view name) const;
   /// All tensors but the label. Valid while this context is.

@@ -41,7 +41,8 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
   settings.micro_batch = static_cast<std::uint32_t>(config.unsigned_at("evaluate", "micro_batch"));
   settings.threshold = config.number_at("evaluate", "threshold");
   settings.loss = loss_settings(config, pipeline);
-  settings.outputs = model_outputs(dataset.contract(), settings.loss.kind);
+  settings.outputs = model_outputs(dataset.contract(), settings.loss.kind, pipeline.targets());
+  settings.targets = target_names(pipeline);
   settings.stream = stream_options(config);
   const auto metrics = evaluate_split(comm, *model, dataset, pipeline, settings, [] { return false; });
   return {{"checkpoint", options.checkpoint.string()},

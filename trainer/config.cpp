@@ -170,8 +170,10 @@ std::vector<ConfigChange> config_changes(const Config& before, const Config& aft
   for (const auto& [section, keys] : after.values().items()) {
     for (const auto& [name, value] : keys.items()) {
       const Json& old_section = before.values().contains(section) ? before.section(section) : Json::object();
-      const Json old_value = old_section.contains(name) ? old_section.at(name) : Json(nullptr);
       const ConfigKey* key = find_key(section, name);
+      // What an earlier version did not know it did as is the default now.
+      const Json unknown = key != nullptr ? key->option.fallback : Json(nullptr);
+      const Json old_value = old_section.contains(name) ? old_section.at(name) : unknown;
       const bool left_open = value.is_null();
       if (value == old_value || left_open) continue;
       changes.push_back(

@@ -31,6 +31,9 @@ std::vector<ConfigKey> make_config_table() {
         {}},
        kIdentity},
       {"data",
+       {"labels", kTextList, no_items, "fields to learn; empty: every field with role label", {}},
+       kIdentity},
+      {"data",
        {"leaks",
         kText,
         "refuse",
@@ -117,7 +120,8 @@ std::vector<ConfigKey> make_config_table() {
        {"best_by",
         kText,
         "",
-        "metric that chooses the best checkpoint. Default: auc, accuracy, rmse or loss by the loss",
+        "metric that chooses the best checkpoint. Default: auc, accuracy, rmse or loss by the loss; loss for "
+        "several labels of mse",
         {}},
        kTrajectory},
       {"evaluate",
@@ -274,6 +278,9 @@ void check_config(const Json& values, const YamlNode& document) {
     }
   }
   check_what_is_ignored(values, document);
+  if (values.at("loss").at("kind") == "next_token" && !values.at("data").at("labels").empty()) {
+    refuse_key(document, "data", "labels", "data.labels: loss.kind next_token has no label to learn");
+  }
   const Json& optimizer = values.at("optimizer");
   if (optimizer.at("nesterov") == true && optimizer.at("momentum") == 0) {
     refuse_key(document, "optimizer", "nesterov", "optimizer.nesterov needs optimizer.momentum above 0");

@@ -6,6 +6,7 @@
 #include "trainer/agreement.h"
 #include "trainer/batch_scores.h"
 #include "trainer/metrics.h"
+#include "trainer/target_metrics.h"
 
 namespace muster {
 namespace {
@@ -61,6 +62,22 @@ void score(Model& model, const Batch& batch, const EvaluateSettings& settings, M
                 sums[1].item<double>());
 }
 
+void score_targets(Model& model, const Batch& batch, const EvaluateSettings& settings,
+                   TargetMetrics& collector) {
+  const torch::NoGradGuard no_grad;
+  const ModelBatch inputs(batch, 0, batch.rows(), false, 0);
+  const at::Tensor scores = model.forward(inputs);
+  const at::Tensor all = model.loss(scores, inputs, settings.loss);
+  const at::Tensor each = target_sums(scores, inputs, settings.loss);
+  std::vector<LossSums> sums;
+  for (std::int64_t target = 0; target < each.size(0); ++target)
+    sums.push_back({each[target][0].item<double>(), each[target][1].item<double>()});
+  const std::vector<float> predicted = batch_scores(scores, batch, settings.loss, settings.outputs);
+  const at::Tensor labels = inputs.label().to(at::kDouble).contiguous();
+  collector.add(batch.step, predicted, {labels.data_ptr<double>(), predicted.size()},
+                {all[0].item<double>(), all[1].item<double>()}, sums);
+}
+
 bool any(Communicator& comm, std::string_view name, bool mine) {
   std::uint64_t count = mine ? 1 : 0;
   comm.all_reduce_sum(name, std::span(&count, 1));
@@ -89,6 +106,9 @@ std::optional<Json> evaluate_split(Communicator& comm, Model& model, const Datas
                                    const FeaturePipeline& pipeline, const EvaluateSettings& settings,
                                    const std::function<bool()>& stop) {
   MetricCollector collector(metric_kind(settings.loss.kind), settings.outputs, settings.threshold);
+  std::optional<TargetMetrics> of_targets;
+  if (settings.targets.size() > 1 && !model.predicts_tokens())
+    of_targets.emplace(metric_kind(settings.loss.kind), settings.threshold, settings.targets);
   std::unique_ptr<BlockReader> reader;
   const auto stream = together(comm, "open evaluation", [&] {
     const std::uint8_t split = dataset.row_index().split(settings.split);
@@ -112,10 +132,14 @@ std::optional<Json> evaluate_split(Communicator& comm, Model& model, const Datas
     for (std::uint64_t i = 0; i < kMicroBatchesPerRound; ++i) {
       const Batch* batch = stream->next();
       if (batch == nullptr) break;
-      score(model, *batch, settings, collector);
+      if (of_targets) {
+        score_targets(model, *batch, settings, *of_targets);
+      } else {
+        score(model, *batch, settings, collector);
+      }
     }
   }
-  Json metrics = collector.finish(comm);
+  Json metrics = of_targets ? of_targets->finish(comm) : collector.finish(comm);
   ensure(metrics.at("rows").get<std::uint64_t>() == rows, "evaluated {} rows of {}",
          metrics.at("rows").get<std::uint64_t>(), rows);
   return metrics;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/json.h"
 #include "data_loader/batch_stream.h"
@@ -20,6 +21,7 @@ struct EvaluateSettings {
   double threshold = 0.5;
   LossSettings loss;
   std::int64_t outputs = 1;
+  std::vector<std::string> targets;  ///< names of the labels, in the order of their columns
   StreamOptions stream;
 };
 

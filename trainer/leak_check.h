@@ -2,26 +2,31 @@
 // The leak guard before a run's first step.
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/log.h"
 #include "data_loader/dataset.h"
+#include "data_loader/feature_pipeline.h"
 #include "data_loader/leak_guard.h"
 #include "trainer/communicator.h"
 
 namespace muster {
 
 struct LeakReport {
-  std::vector<FeatureScore> scores;  ///< best first
+  std::vector<FeatureScore> scores;  ///< for the first label, best first
+  /// The same for each label by name, where there are several.
+  std::vector<std::pair<std::string, std::vector<FeatureScore>>> by_label;
   std::vector<LeakFinding> findings;
-  std::uint64_t rows = 0;  ///< of the training split that were looked at
+  std::uint64_t rows = 0;          ///< of the training split that were looked at
+  std::vector<std::string> notes;  ///< lines for people: what could not be looked at
 };
 
 /// Collective; the same on every rank and for any number of them. Looks at rows of `split` and of
-/// `other` ("" for none), as many as leak_blocks says: do `features` (as data.features) tell the label? Are
-/// rows or keys on both sides? Needs a label.
+/// `other` ("" for none), as many as leak_blocks says: does a feature tell a label, or did it become known
+/// after its row's time? Are rows or keys on both sides? Needs a label.
 LeakReport check_leaks(Communicator& comm, const Dataset& dataset, const std::string& split,
-                       const std::string& other, const std::vector<std::string>& features);
+                       const std::string& other, const FieldChoice& choice);
 
 /// Prints what was found, and throws Error{kData} on all ranks (agreed) where there is something and
 /// `policy` is "refuse".

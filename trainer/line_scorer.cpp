@@ -137,6 +137,13 @@ std::string LineScorer::answer_json(std::string_view line) {
     return canonical(answer);
   }
   const std::vector<float>& scores = scored.value();
+  for (std::size_t target = 0; target < scorer_.targets().size(); ++target) {
+    const std::string& name = scorer_.targets()[target];
+    const bool number = scorer_.kind() == LossKind::kMse;
+    answer[(number ? "prediction." : "probability.") + name] = short_double(scores[target]);
+    if (!number) answer["predicted." + name] = decide(scorer_, std::span(scores).subspan(target, 1));
+  }
+  if (!scorer_.targets().empty()) return canonical(answer);
   Json values = Json::array();
   for (const float value : scores) values.push_back(short_double(value));
   answer[scores_[0].name] = scores_[0].shape.empty() ? values[0] : values;

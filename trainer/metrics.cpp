@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "trainer/target_metrics.h"
 
 namespace muster {
 namespace {
@@ -320,7 +321,8 @@ std::string metrics_line(const Json& metrics) {
     if (value.is_number_integer())
       parts.push_back(fmt::format("{} {}", name, human_count(value.get<std::uint64_t>())));
   }
-  return join(parts, ", ");
+  const std::string line = join(parts, ", ");
+  return metrics.contains("targets") ? line + "; " + targets_line(metrics.at("targets")) : line;
 }
 
 std::vector<std::string> comparable_metrics(const std::string& loss) {

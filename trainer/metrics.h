@@ -72,7 +72,7 @@ class MetricCollector {
   std::vector<std::uint8_t> positive_;
 };
 
-/// One line for people: "loss 0.1234, auc 0.9123, …" (numbers only).
+/// One line for people: "loss 0.1234, auc 0.9123, …" (numbers only), then targets_line.
 std::string metrics_line(const Json& metrics);
 
 /// The metrics by which checkpoints can be compared when training with this loss.kind.

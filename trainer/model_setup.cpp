@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "core/text.h"
+#include "trainer/evaluator.h"
 #include "trainer/trainer.h"
 
 namespace muster {
@@ -14,7 +16,29 @@ LossSettings loss_settings(const Config& config, const FeaturePipeline& pipeline
   settings.label_smoothing = config.number_at("loss", "label_smoothing");
   settings.label_mean = pipeline.label_scale().mean;
   settings.label_deviation = pipeline.label_scale().deviation;
+  if (const auto& targets = pipeline.targets(); targets.size() > 1) {
+    for (const TargetLabel& target : targets) settings.scales.push_back(target.scale);
+  }
   return settings;
+}
+
+std::vector<std::string> target_names(const FeaturePipeline& pipeline) {
+  std::vector<std::string> names;
+  for (const TargetLabel& target : pipeline.targets()) names.push_back(target.name);
+  return names;
+}
+
+std::string best_metric(const Config& config, std::size_t targets) {
+  const LossKind kind = parse_loss_kind(config.text_at("loss", "kind"));
+  const bool units_differ = kind == LossKind::kMse && targets > 1;
+  const std::string given = config.text_at("evaluate", "best_by");
+  if (given.empty()) return units_differ ? "loss" : default_metric(kind);
+  if (units_differ && given != "loss")
+    fail(ErrorCode::kConfig,
+         "evaluate.best_by is '{}', which each of {} targets has in its own unit: only `loss` compares "
+         "them all",
+         given, targets);
+  return given;
 }
 
 OptimizerSettings optimizer_settings(const Config& config) {
@@ -56,27 +80,39 @@ std::int64_t classes_of(const Field& label) {
   return 0;
 }
 
-}  // namespace
-
-std::int64_t model_outputs(const Contract& contract, LossKind kind) {
-  if (kind == LossKind::kNextToken) return 1;  // the model knows its vocabulary
-  const Field* label = contract.only(Role::kLabel);
-  if (label == nullptr)
-    fail(ErrorCode::kConfig, "the contract has no field with role label: there is nothing to learn");
-  if (kind == LossKind::kMse) return 1;
-  const std::int64_t classes = is_float(label->dtype) ? 0 : classes_of(*label);
-  if (kind == LossKind::kBinary) {
-    if (classes == 2) return 1;
+std::int64_t classes_of_one(const Contract& contract, std::span<const TargetLabel> targets) {
+  if (targets.size() > 1) {
+    std::vector<std::string> names;
+    for (const TargetLabel& target : targets) names.push_back(target.name);
     fail(ErrorCode::kConfig,
-         "loss.kind binary needs an integer label with `allowed: [0, 1]` in the contract: '{}' has not",
-         label->name);
+         "loss.kind cross_entropy takes one label, here are {}: {}; `data.labels: [{}]` chooses one",
+         names.size(), join(names, ", "), names.front());
   }
+  const Field& label = contract.field(targets.front().name);
+  const std::int64_t classes = is_float(label.dtype) ? 0 : classes_of(label);
   if (classes >= 2) return classes;
   fail(ErrorCode::kConfig,
        "loss.kind cross_entropy needs an integer label with `allowed: [0, 1, …]` or `range: [0, K-1]` in the "
        "contract: '{}' "
        "has neither",
-       label->name);
+       label.name);
+}
+
+}  // namespace
+
+std::int64_t model_outputs(const Contract& contract, LossKind kind, std::span<const TargetLabel> targets) {
+  if (kind == LossKind::kNextToken) return 1;  // the model knows its vocabulary
+  if (targets.empty())
+    fail(ErrorCode::kConfig, "the contract has no field with role label: there is nothing to learn");
+  if (kind == LossKind::kCrossEntropy) return classes_of_one(contract, targets);
+  for (const TargetLabel& target : targets) {
+    const Field& label = contract.field(target.name);
+    if (kind != LossKind::kBinary || (!is_float(label.dtype) && classes_of(label) == 2)) continue;
+    fail(ErrorCode::kConfig,
+         "loss.kind binary needs an integer label with `allowed: [0, 1]` in the contract: '{}' has not",
+         label.name);
+  }
+  return static_cast<std::int64_t>(targets.size());
 }
 
 std::unique_ptr<Model> make_configured_model(const Config& config, const Contract& contract,
@@ -85,7 +121,7 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
   context.options = config.section("model");
   context.tensors = pipeline.tensors();
   const LossSettings loss = loss_settings(config, pipeline);
-  context.outputs = model_outputs(contract, loss.kind);
+  context.outputs = model_outputs(contract, loss.kind, pipeline.targets());
   if (!loss.class_weights.empty() &&
       static_cast<std::int64_t>(loss.class_weights.size()) != context.outputs) {
     fail(ErrorCode::kConfig, "loss.class_weights has {} weights for {} classes", loss.class_weights.size(),

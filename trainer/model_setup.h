@@ -3,6 +3,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "data_loader/contract.h"
 #include "data_loader/feature_pipeline.h"
@@ -13,14 +16,20 @@
 
 namespace muster {
 
-/// With the label's scale as the pipeline was fitted to it.
+/// With the labels' scales as the pipeline was fitted to them.
 LossSettings loss_settings(const Config& config, const FeaturePipeline& pipeline);
+/// Names of the pipeline's targets.
+std::vector<std::string> target_names(const FeaturePipeline& pipeline);
+/// What chooses the best checkpoint: evaluate.best_by, or the loss's default: auc, accuracy, rmse or loss,
+/// and loss for several targets of mse. Error{kConfig} for a metric that such targets have no common one of.
+std::string best_metric(const Config& config, std::size_t targets);
 OptimizerSettings optimizer_settings(const Config& config);
 ScheduleSettings schedule_settings(const Config& config);
 
-/// Classes for cross-entropy: from the label's `allowed` (0 … K-1) or `range: [0, K-1]`; 1 for the other
-/// losses, of which next_token needs no label. Error{kConfig} names the label and what is missing.
-std::int64_t model_outputs(const Contract& contract, LossKind kind);
+/// Classes for cross-entropy: from the label's `allowed` (0 … K-1) or `range: [0, K-1]`; the number of
+/// `targets` (fields of the contract) for binary and mse; 1 for next_token, which needs no label.
+/// Error{kConfig} names the label and what is missing, or the labels where one is taken.
+std::int64_t model_outputs(const Contract& contract, LossKind kind, std::span<const TargetLabel> targets);
 
 std::unique_ptr<Model> make_configured_model(const Config& config, const Contract& contract,
                                              const FeaturePipeline& pipeline);

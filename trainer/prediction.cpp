@@ -188,7 +188,42 @@ std::string name_beside_scores(const std::string& name) {
   return ours.contains(name) ? "data." + name : name;
 }
 
+namespace {
+
+/// "probability.NAME" and "predicted.NAME", or "prediction.NAME", of each target.
+std::vector<Field> target_fields(const Scorer& scorer) {
+  std::vector<Field> fields;
+  for (const std::string& target : scorer.targets()) {
+    if (scorer.kind() == LossKind::kMse) {
+      fields.push_back(plain_field("prediction." + target, DType::kFloat32));
+      continue;
+    }
+    fields.push_back(plain_field("probability." + target, DType::kFloat32));
+    fields.push_back(plain_field("predicted." + target, DType::kInt64));
+  }
+  return fields;
+}
+
+std::vector<std::vector<std::byte>> target_columns(const Scorer& scorer, std::span<const float> scores) {
+  std::vector<std::vector<std::byte>> columns;
+  const std::size_t width = scorer.outputs();
+  for (std::size_t target = 0; target < width; ++target) {
+    std::vector<float> ours;
+    std::vector<std::int64_t> predicted;
+    for (std::size_t place = target; place < scores.size(); place += width) {
+      ours.push_back(scores[place]);
+      predicted.push_back(decide(scorer, scores.subspan(place, 1)));
+    }
+    columns.push_back(bytes_of(ours));
+    if (scorer.kind() != LossKind::kMse) columns.push_back(bytes_of(predicted));
+  }
+  return columns;
+}
+
+}  // namespace
+
 std::vector<Field> score_fields(const Scorer& scorer) {
+  if (!scorer.targets().empty()) return target_fields(scorer);
   if (scorer.kind() == LossKind::kMse) return {plain_field("prediction", DType::kFloat32)};
   std::vector<std::uint64_t> shape;
   if (scorer.kind() == LossKind::kCrossEntropy) shape = {scorer.outputs()};
@@ -196,6 +231,7 @@ std::vector<Field> score_fields(const Scorer& scorer) {
 }
 
 std::vector<std::vector<std::byte>> score_columns(const Scorer& scorer, std::span<const float> scores) {
+  if (!scorer.targets().empty()) return target_columns(scorer, scores);
   const auto bytes = std::as_bytes(scores);
   std::vector<std::vector<std::byte>> columns{{bytes.begin(), bytes.end()}};
   if (scorer.kind() == LossKind::kMse) return columns;

@@ -38,12 +38,17 @@ std::string describe(const RunPlan& plan, int ranks) {
   return line;
 }
 
+FieldChoice field_choice(const Config& config) {
+  return {config.at("data", "features").get<std::vector<std::string>>(),
+          config.section("data").value("labels", std::vector<std::string>())};
+}
+
 FeaturePipeline unfitted_pipeline(const Config& config, const Dataset& dataset) {
-  const auto features = config.at("data", "features").get<std::vector<std::string>>();
-  const auto fields = FeaturePipeline::select(dataset.contract(), features);
-  return FeaturePipeline::fit(
-      dataset.contract(), fields,
-      std::vector<FieldSummary>(FeaturePipeline::to_summarize(dataset.contract(), fields).size()));
+  const FieldChoice choice = field_choice(config);
+  const auto fields = FeaturePipeline::select(dataset.contract(), choice.features);
+  const auto summarized = FeaturePipeline::to_summarize(dataset.contract(), fields, choice.labels);
+  return FeaturePipeline::fit(dataset.contract(), fields, std::vector<FieldSummary>(summarized.size()),
+                              choice.labels);
 }
 
 OrderSettings order_settings(const Config& config) {
@@ -207,14 +212,14 @@ std::pair<std::uint64_t, std::uint64_t> blocks_to_fit(Communicator& comm,
 }  // namespace
 
 FeaturePipeline fit_pipeline(Communicator& comm, const Dataset& dataset, const std::string& split,
-                             const std::vector<std::string>& features, const LogSink& log) {
+                             const FieldChoice& choice, const LogSink& log) {
   const RowIndex& index = dataset.row_index();
   const auto blocks = static_cast<std::uint64_t>(index.blocks().size());
   std::vector<std::size_t> fields;
   std::size_t summarized = 0;
   const SummaryTree mine = together(comm, "fit", [&] {
-    fields = FeaturePipeline::select(dataset.contract(), features);
-    const auto wanted = FeaturePipeline::to_summarize(dataset.contract(), fields);
+    fields = FeaturePipeline::select(dataset.contract(), choice.features);
+    const auto wanted = FeaturePipeline::to_summarize(dataset.contract(), fields, choice.labels);
     summarized = wanted.size();
     const std::uint8_t split_number = index.split(split);
     const auto reader = dataset.make_reader();
@@ -242,7 +247,7 @@ FeaturePipeline fit_pipeline(Communicator& comm, const Dataset& dataset, const s
     log(LogLevel::kInfo, fmt::format("fitted {} fields on split '{}'", summarized, split));
   const auto summaries = all.root(static_cast<std::uint32_t>(blocks));
   return together(comm, "fit pipeline",
-                  [&] { return FeaturePipeline::fit(dataset.contract(), fields, summaries); });
+                  [&] { return FeaturePipeline::fit(dataset.contract(), fields, summaries, choice.labels); });
 }
 
 }  // namespace muster

@@ -40,6 +40,9 @@ struct RunPlan {
 /// The plan in one line for people.
 std::string describe(const RunPlan& plan, int ranks);
 
+/// data.features and data.labels; configs from before there was data.labels take all.
+FieldChoice field_choice(const Config& config);
+
 /// A pipeline with the tensors of the real one and nothing fitted: plans are made with it before data are
 /// read. Error{kConfig} for features that cannot be.
 FeaturePipeline unfitted_pipeline(const Config& config, const Dataset& dataset);
@@ -63,6 +66,6 @@ StreamOptions stream_options(const Config& config);
 /// Collective. Fits the pipeline on the training split: each rank reads a run of blocks, the merge is the
 /// same for any number of ranks.
 FeaturePipeline fit_pipeline(Communicator& comm, const Dataset& dataset, const std::string& split,
-                             const std::vector<std::string>& features, const LogSink& log);
+                             const FieldChoice& choice, const LogSink& log);
 
 }  // namespace muster

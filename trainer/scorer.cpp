@@ -22,10 +22,11 @@ Scorer::Scorer(Communicator& comm, const TrainedModel& trained, const Contract& 
                        fail(ErrorCode::kConfig,
                             "a model of tokens gives a distribution per token, which is no score of a row: "
                             "`muster evaluate` measures it");
-                     return model_outputs(trained.contract, loss_.kind);
+                     return model_outputs(trained.contract, loss_.kind, pipeline_.targets());
                    })),
       threshold_(trained.config.number_at("evaluate", "threshold")),
       model_(make_trained_model(comm, trained, pipeline_)) {
+  if (pipeline_.targets().size() > 1 && outputs_ > 1) targets_ = target_names(pipeline_);
   model_->module().eval();
 }
 

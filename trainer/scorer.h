@@ -23,8 +23,10 @@ class Scorer {
 
   const FeaturePipeline& pipeline() const { return pipeline_; }
   LossKind kind() const { return loss_.kind; }
-  /// Numbers per row: classes for cross-entropy, else 1.
+  /// Numbers per row: classes for cross-entropy, else one per target.
   std::size_t outputs() const { return static_cast<std::size_t>(outputs_); }
+  /// What each number is of, where there are several targets; else empty.
+  const std::vector<std::string>& targets() const { return targets_; }
   /// From which probability on a row counts as positive (binary).
   double threshold() const { return threshold_; }
 
@@ -37,11 +39,13 @@ class Scorer {
   FeaturePipeline pipeline_;
   LossSettings loss_;
   std::int64_t outputs_;
+  std::vector<std::string> targets_;
   double threshold_;
   std::unique_ptr<Model> model_;
 };
 
-/// What one row's scores say: the class, or 1 where the probability reaches the threshold.
+/// What one row's scores (of several targets: one target's score) say: the class, or 1 where the probability
+/// reaches the threshold.
 std::int64_t decide(const Scorer& scorer, std::span<const float> scores);
 
 }  // namespace muster

@@ -95,22 +95,29 @@ FeaturePipeline make_pipeline(Communicator& comm, const Config& config, const Da
       return FeaturePipeline::from_json(dataset.contract(), decision.at("pipeline"), "pipeline.json");
     });
   }
-  return fit_pipeline(comm, dataset, config.text_at("data", "split"),
-                      config.at("data", "features").get<std::vector<std::string>>(), log);
+  return fit_pipeline(comm, dataset, config.text_at("data", "split"), field_choice(config), log);
 }
 
 void guard_against_leaks(Communicator& comm, const Config& config, const Dataset& dataset,
                          const LogSink& log) {
   if (dataset.contract().only(Role::kLabel) == nullptr)
     return;  // where one is needed that is said when the model is made
-  const LeakReport report =
-      check_leaks(comm, dataset, config.text_at("data", "split"), config.text_at("evaluate", "split"),
-                  config.at("data", "features").get<std::vector<std::string>>());
+  const LeakReport report = check_leaks(comm, dataset, config.text_at("data", "split"),
+                                        config.text_at("evaluate", "split"), field_choice(config));
   apply_leak_policy(comm, report, config.text_at("data", "leaks"), log);
+}
+
+/// What the loss cannot learn is refused before data are read.
+int check_targets(const Config& config, const Contract& contract, const FeaturePipeline& pipeline) {
+  const std::vector<TargetLabel>& targets = pipeline.targets();
+  static_cast<void>(model_outputs(contract, parse_loss_kind(config.text_at("loss", "kind")), targets));
+  static_cast<void>(best_metric(config, targets.size()));
+  return 0;
 }
 
 TrainResult dry_run(Communicator& comm, const Config& config, const Dataset& dataset) {
   const auto pipeline = together(comm, "features", [&] { return unfitted_pipeline(config, dataset); });
+  together(comm, "targets", [&] { return check_targets(config, dataset.contract(), pipeline); });
   const RunPlan plan = make_run_plan(comm, config, dataset, pipeline);
   const auto model =
       together(comm, "model", [&] { return make_configured_model(config, dataset.contract(), pipeline); });
@@ -168,6 +175,7 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
 
   // What does not fit is refused before a pass over the data.
   const auto unfitted = together(comm, "features", [&] { return unfitted_pipeline(config, dataset); });
+  together(comm, "targets", [&] { return check_targets(config, dataset.contract(), unfitted); });
   RunPlan plan = make_run_plan(comm, config, dataset, unfitted);
   if (comm.rank() == 0) options.log(LogLevel::kInfo, describe(plan, comm.size()));
   config = resolve(config, plan);

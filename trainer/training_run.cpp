@@ -31,8 +31,7 @@ TrainingRun::TrainingRun(Communicator& comm, const TrainOptions& options, Prepar
       loss_(loss_settings(run_.config, run_.pipeline)),
       schedule_(schedule_settings(run_.config)),
       seed_(run_.config.unsigned_at("run", "seed")) {
-  best_by_ = run_.config.text_at("evaluate", "best_by");
-  if (best_by_.empty()) best_by_ = default_metric(loss_.kind);
+  best_by_ = best_metric(run_.config, run_.pipeline.targets().size());
   broadcast_module(run_.model->module(), comm_);
   optimizer_ = std::make_unique<Optimizer>(run_.model->module(), optimizer_settings(run_.config));
   restore(optimizer_state);
@@ -226,7 +225,8 @@ bool TrainingRun::evaluate_now() {
   settings.micro_batch = static_cast<std::uint32_t>(run_.config.unsigned_at("evaluate", "micro_batch"));
   settings.threshold = run_.config.number_at("evaluate", "threshold");
   settings.loss = loss_;
-  settings.outputs = model_outputs(run_.dataset.contract(), loss_.kind);
+  settings.outputs = model_outputs(run_.dataset.contract(), loss_.kind, run_.pipeline.targets());
+  settings.targets = target_names(run_.pipeline);
   settings.stream = evaluation_stream(run_.config, run_.plan);
   const auto stop = [&] { return options_.requests != nullptr && options_.requests->stop.load(); };
   std::optional<Json> metrics;

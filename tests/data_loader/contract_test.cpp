@@ -114,6 +114,19 @@ std::string with_splits(const std::string& splits) {
   return "version: 1\nfields:\n  t: {dtype: int64, role: time}\n  x: {dtype: int32}\nsplits:\n" + splits;
 }
 
+std::string with_labels(const std::string& splits) {
+  return "version: 1\nfields: {x: {dtype: int8}, a: {dtype: bool, role: label}, b: {dtype: bool, role: "
+         "label}}\nsplits: " +
+         splits + "\n";
+}
+
+std::string with_known(const std::string& field) {
+  return "version: 1\nfields:\n  t: {dtype: int64, unit: s, role: time}\n  " + field +
+         "\n  know: {dtype: int64, unit: s}\n  float: {dtype: float64}\n  short: {dtype: float32}\n"
+         "  days: {dtype: int32, unit: d}\n  many: {dtype: int64, shape: [2]}\n"
+         "  word: {dtype: string, length: 3}\nsplits: {by: order, train: 1}\n";
+}
+
 std::vector<Fault> faults() {
   return {
       {"Empty", "", "", "is empty"},
@@ -217,8 +230,29 @@ std::vector<Fault> faults() {
        "nothing lies in"},
       {"TensorName", "version: 1\nfields: {features: {dtype: float32, shape: [2]}}\n", "2:10",
        "rename the field"},
-      {"TwoLabels", "version: 1\nfields: {x: {dtype: int8, role: label}, y: {dtype: int8, role: label}}\n",
-       "2:41", "'x' and 'y' have the same role"},
+      {"TwoTimes", "version: 1\nfields: {x: {dtype: int8, role: time}, y: {dtype: int8, role: time}}\n",
+       "2:40", "'x' and 'y' have the same role"},
+      {"StratifiedByWhich", with_labels("{by: fraction, stratified: true, train: 1}"), "3:24",
+       "there are 2 labels: `label: a`"},
+      {"StratifiedByNone", with_labels("{by: fraction, stratified: true, label: c, train: 1}"), "3:42",
+       "no field 'c'"},
+      {"StratifiedByFeature", with_labels("{by: fraction, stratified: true, label: x, train: 1}"), "3:42",
+       "'x' must have `role: label`"},
+      {"StratifiedLabelAlone", with_labels("{by: fraction, label: a, train: 1}"), "3:24",
+       "goes with `stratified: true`"},
+      {"KnownAtUnknown", with_known("x: {dtype: int8, known_at: now}"), "4:20",
+       "no field 'now' (did you mean 'know'?)"},
+      {"KnownAtEmpty", with_known("x: {dtype: int8, known_at: ''}"), "4:20", "names no field"},
+      {"KnownAtShape", with_known("x: {dtype: int8, known_at: many}"), "4:20", "'many' is no time"},
+      {"KnownAtText", with_known("x: {dtype: int8, known_at: word}"), "4:20", "'word' is no time"},
+      {"KnownAtFloat32", with_known("x: {dtype: int8, known_at: short}"), "4:20", "'short' is no time"},
+      {"KnownAtUnit", with_known("x: {dtype: int8, known_at: days}"), "4:20",
+       "'days' is in 'd' and the time 't' in 's'"},
+      {"KnownAtRole", with_known("x: {dtype: int8, role: key, known_at: know}"), "4:31", "only of a feature"},
+      {"KnownAtNoTime",
+       "version: 1\nfields: {x: {dtype: int8, known_at: k}, k: {dtype: int64}}\nsplits: {by: order, train: "
+       "1}\n",
+       "2:27", "no field with `role: time`"},
       {"SamePath", "version: 1\nfields: {x: {dtype: int8}, y: {dtype: int8, path: /x}}\n", "2:28",
        "'x' and 'y' both read the dataset 'x'"},
       {"NeverUnknown", "version: 1\nfields: {colour: {dtype: int8}}\nnever_features: [color]\n", "3:18",
@@ -262,6 +296,35 @@ std::vector<Fault> faults() {
        with_splits("  by: time\n  field: t\n  gap_seconds: 5\n  train: {from: 14}\n  test: {until: 10}\n"),
        "9:3", "'train' starts 4 after 'test' ends"},
   };
+}
+
+TEST(ContractTest, SeveralLabelsAreThereInOrder) {
+  const Contract contract = parse(with_labels("{by: fraction, train: 1}"));
+  EXPECT_EQ(contract.labels(), (std::vector<std::size_t>{1, 2}));
+  EXPECT_EQ(contract.stratified_by(), nullptr);
+  const Contract stratified = parse(with_labels("{by: fraction, stratified: true, label: b, train: 1}"));
+  ASSERT_NE(stratified.stratified_by(), nullptr);
+  EXPECT_EQ(stratified.stratified_by()->name, "b");
+  EXPECT_EQ(stratified.to_json().at("splits").at("label"), "b");
+  EXPECT_EQ(Contract::from_json(stratified.to_json(), "x").hash(), stratified.hash());
+  EXPECT_NE(parse(with_labels("{by: fraction, stratified: true, label: a, train: 1}")).hash(),
+            stratified.hash());
+  const std::string one = "version: 1\nfields: {a: {dtype: bool, role: label}}\nsplits: ";
+  EXPECT_EQ(parse(one + "{by: fraction, stratified: true, label: a, train: 1}\n").hash(),
+            parse(one + "{by: fraction, stratified: true, train: 1}\n").hash())
+      << "the only label is the default";
+}
+
+TEST(ContractTest, KnownAtIsPartOfTheHashWhereGiven) {
+  const Contract contract = parse(with_known("x: {dtype: int8, known_at: know}"));
+  EXPECT_EQ(contract.field("x").known_at, "know");
+  EXPECT_TRUE(contract.field("know").is_time());
+  EXPECT_FALSE(contract.field("days").is_time());
+  EXPECT_EQ(contract.to_json().at("fields")[1].at("known_at"), "know");
+  EXPECT_FALSE(contract.to_json().at("fields")[0].contains("known_at"));
+  EXPECT_EQ(Contract::from_json(contract.to_json(), "x").hash(), contract.hash());
+  EXPECT_NE(parse(with_known("x: {dtype: int8}")).hash(), contract.hash());
+  EXPECT_NO_THROW(parse(with_known("x: {dtype: uint8, shape: [2], known_at: float}")));
 }
 
 void PrintTo(const Fault& fault, std::ostream* out) { *out << fault.text; }  // NOLINT: GoogleTest's name

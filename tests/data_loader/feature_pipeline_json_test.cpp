@@ -131,5 +131,113 @@ TEST(FeaturePipeline, RefusesMalformedJson) {
   expect_error(error_of([&] { load(Json::array()); }), ErrorCode::kStorage, "format");
 }
 
+constexpr const char* kTwoLabels =
+    "  x: {dtype: float32}\n"
+    "  heat: {dtype: float64, role: label}\n"
+    "  open: {dtype: uint8, allowed: [0, 1], role: label}\n"
+    "  count: {dtype: int32, role: label}\n";
+
+Columns two_labels() {
+  return {column_of<float>({1, 2, 3, 4}), column_of<double>({10, 20, 30, 40}),
+          column_of<std::uint8_t>({0, 1, 1, 0}), column_of<std::int32_t>({-5, 5, -5, 5})};
+}
+
+FeaturePipeline fit_labels(const std::vector<std::string>& labels) {
+  const Contract contract = contract_of(kTwoLabels);
+  const Columns columns = two_labels();
+  const auto fields = FeaturePipeline::select(contract, {});
+  std::vector<FieldSummary> summaries;
+  for (const std::size_t field : FeaturePipeline::to_summarize(contract, fields, labels)) {
+    const Field& spec = contract.fields()[field];
+    summaries.push_back(FieldSummary::of(spec, needs_of(spec), columns[field], all_rows(4)));
+  }
+  return FeaturePipeline::fit(contract, fields, summaries, labels);
+}
+
+TEST(SeveralLabels, AreColumnsOfOneTensorWithAScaleEach) {
+  const FeaturePipeline all = fit_labels({});
+  ASSERT_EQ(all.targets().size(), 3U);
+  const double means[] = {25, 0.5, 0};
+  const double deviations[] = {std::sqrt(125.0), 0.5, 5};
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_DOUBLE_EQ(all.targets()[i].scale.mean, means[i]);
+    EXPECT_DOUBLE_EQ(all.targets()[i].scale.deviation, deviations[i]);
+  }
+  Batch batch = scatter(all, two_labels(), {2, 0});
+  EXPECT_EQ(batch.specs()[1],
+            (TensorSpec{"label", TensorSpec::Kind::kFloat32, {3}, {}}));  // one of them is a float
+  const float want[] = {30, 1, -5, 10, 0, -5};
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(batch.floats(1)[i], want[i]) << i;
+
+  const FeaturePipeline whole = fit_labels({"count", "open"});
+  EXPECT_EQ(whole.targets().front().name, "open") << "in the contract's order";
+  Batch integers = scatter(whole, two_labels(), {1, 2});
+  EXPECT_EQ(integers.specs()[1], (TensorSpec{"label", TensorSpec::Kind::kInt64, {2}, {}}));
+  const std::int64_t numbers[] = {1, 5, 1, -5};
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(integers.integers(1)[i], numbers[i]) << i;
+}
+
+TEST(SeveralLabels, OneOfThemIsAsIfTheOthersWereNot) {
+  const FeaturePipeline one = fit_labels({"count"});
+  const Contract alone = contract_of("  x: {dtype: float32}\n  count: {dtype: int32, role: label}\n");
+  const Columns columns = {two_labels()[0], two_labels()[3]};
+  EXPECT_EQ(canonical(one.to_json()), canonical(fit_to(alone, columns, 4).to_json()));
+}
+
+TEST(SeveralLabels, GoThroughJsonAndScoring) {
+  const Contract contract = contract_of(kTwoLabels);
+  for (const std::vector<std::string>& labels :
+       {std::vector<std::string>{}, {"heat"}, {"heat", "count"}, {"open", "count"}}) {
+    const FeaturePipeline pipeline = fit_labels(labels);
+    const std::string text = canonical(pipeline.to_json());
+    const Json json = parse_json(text, "p");
+    const FeaturePipeline again = FeaturePipeline::from_json(contract, json, "p");
+    EXPECT_EQ(canonical(again.to_json()), text);
+    EXPECT_EQ(again.tensors(), pipeline.tensors());
+    EXPECT_EQ(again.source_fields(), pipeline.source_fields());
+    const auto scoring = FeaturePipeline::for_scoring(contract_of("  x: {dtype: float32}\n"), json, "p");
+    ASSERT_EQ(scoring.targets().size(), pipeline.targets().size());
+    EXPECT_EQ(scoring.tensors().size(), 1U);
+    for (std::size_t i = 0; i < scoring.targets().size(); ++i) {
+      EXPECT_EQ(scoring.targets()[i].name, pipeline.targets()[i].name);
+      EXPECT_EQ(scoring.targets()[i].scale.deviation, pipeline.targets()[i].scale.deviation);
+    }
+  }
+}
+
+TEST(SeveralLabels, WhatIsNoLabelIsRefusedByName) {
+  const auto refuse = [](const std::vector<std::string>& labels, const char* part) {
+    const Contract contract = contract_of(kTwoLabels);
+    expect_error(error_of([&] { (void)FeaturePipeline::select_labels(contract, labels); }),
+                 ErrorCode::kConfig, part);
+  };
+  refuse({"heta"}, "data.labels: 'heta' is no field with `role: label` (did you mean 'heat'?)");
+  refuse({"x"}, "'x' is no field with `role: label`");
+  refuse({"heat", "heat"}, "'heat' is named twice");
+  const Contract contract = contract_of(kTwoLabels);
+  const Json good = fit_labels({}).to_json();
+  const auto load = [&](const Json& json) { (void)FeaturePipeline::from_json(contract, json, "p"); };
+  Json json = good;
+  json["label"].erase(2);
+  json["label"].erase(1);
+  expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, "fewer than two");
+  json = good;
+  json["label"][1] = json["label"][0];
+  expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, "'heat' twice");
+  json = good;
+  json["label"][1]["deviation"] = 0;
+  expect_error(error_of([&] { load(json); }), ErrorCode::kStorage, "'deviation'");
+  json = good;
+  json["label"][2]["dtype"] = "int8";
+  expect_error(error_of([&] { load(json); }), ErrorCode::kConfig, "'count' is int8");
+}
+
+TEST(SeveralLabels, ABadValueNamesItsLabel) {
+  const FeaturePipeline pipeline = fit_labels({"heat", "count"});
+  Columns bad = two_labels();
+  bad[1] = column_of<double>({1, kNan, 3, 4});
+  expect_error(error_of([&] { scatter(pipeline, bad, {0, 1}); }), ErrorCode::kData, "the label 'heat'");
+}
+
 }  // namespace
 }  // namespace muster

@@ -43,7 +43,7 @@ class Shop:
 
 
 class Sensors:
-    columns = ["reading", "plant", "read_at", "heat", "cycles", "mode", "humidity", "load", "failed"]
+    columns = ["reading", "plant", "read_at", "heat", "cycles", "mode", "humidity", "load", "load_at", "failed"]
     delimiter, packed, spec = ";", False, 'delimiter: ";"\n    decimal: ","'
     fields = """
     reading: {dtype: int64, role: key, unique: true}
@@ -53,7 +53,8 @@ class Sensors:
     cycles: {dtype: int16, missing: impute, missing_value: -1, impute: median}
     mode: {dtype: string, length: 6, allowed: [idle, run, test]}
     humidity: {dtype: float32, missing: impute, max_missing: 0.3}
-    load: {dtype: float32}
+    load: {dtype: float32, known_at: load_at}
+    load_at: {dtype: int64, role: key}
     failed: {dtype: int8, allowed: [0, 1], role: label}"""
     splits = "{by: order, train: 0.6, validation: 0.3, test: 0.1}"
 
@@ -63,7 +64,7 @@ class Sensors:
         return [str(70000 + 3 * i), f"P{dice.randrange(5)}", f"2024-{1 + i * 12 // ROWS:02}-{1 + i % 28:02}",
                 f"{abs(dice.gauss(300 + 20 * label, 60)):.3f}".replace(".", ","), "NA" if dice.random() < 0.1 else str(dice.randrange(2000)),
                 dice.choice(["idle", "run", "test"]), "" if dice.random() < 0.1 else f"{dice.gauss(50, 9):.2f}".replace(".", ","),
-                f"{dice.gauss(0, 40):.2f}".replace(".", ","), str(label)]
+                f"{dice.gauss(0, 40):.2f}".replace(".", ","), f"2024-{1 + i * 12 // ROWS:02}-{1 + i % 28:02}", str(label)]
 
 
 class Clinic:

@@ -148,6 +148,83 @@ TEST(LossTest, AnySplitAddsUpToTheSameSumsAndGradients) {
   }
 }
 
+/// Rows of several targets, then each target in a batch of its own.
+struct TargetBatches {
+  Batch all;
+  std::vector<Batch> each;
+};
+
+TargetBatches target_batches(LossKind kind, std::int64_t targets, std::size_t rows) {
+  const bool truths = kind == LossKind::kBinary;
+  auto specs = specs_of({}, truths ? 2 : 0);
+  const auto one = specs;
+  specs.back().shape = {targets};
+  TargetBatches result{batch_at(specs, 2, 5, range(0, static_cast<std::uint32_t>(rows))), {}};
+  for (std::int64_t target = 0; target < targets; ++target) {
+    Batch& batch = result.each.emplace_back(one, rows, aligned_allocator());
+    batch.set_rows(rows);
+    for (std::size_t row = 0; row < rows; ++row) {
+      batch.weights()[row] = result.all.weights()[row];
+      const auto place = row * static_cast<std::size_t>(targets) + static_cast<std::size_t>(target);
+      if (truths) {
+        batch.integers(0)[row] = result.all.integers(0)[place];
+      } else {
+        batch.floats(0)[row] = result.all.floats(0)[place];
+      }
+    }
+  }
+  return result;
+}
+
+TEST(LossTest, OfSeveralTargetsIsTheMeanOfTheSingleOnes) {
+  const std::vector<LabelScale> scales{{0.5, 2}, {-3, 0.25}, {100, 50}};
+  for (const LossKind kind : {LossKind::kBinary, LossKind::kMse}) {
+    LossSettings settings{kind, 2.5, {}, 0};
+    if (kind == LossKind::kMse) settings.scales = scales;
+    const TargetBatches batches = target_batches(kind, 3, 29);
+    at::Tensor scores = at::randn({29, 3}).requires_grad_(true);
+    const at::Tensor all = loss_sums(scores, whole(batches.all), settings);
+    all[0].backward();
+    const at::Tensor gradient = scores.grad().clone();
+    scores.mutable_grad().reset();
+    const at::Tensor each = target_sums(scores.detach(), whole(batches.all), settings);
+    at::Tensor mean = at::zeros({2}, at::kDouble);
+    for (std::size_t target = 0; target < 3; ++target) {
+      LossSettings single{kind, 2.5, {}, 0};
+      if (kind == LossKind::kMse) {
+        single.label_mean = scales[target].mean;
+        single.label_deviation = scales[target].deviation;
+      }
+      const auto column = static_cast<std::int64_t>(target);
+      const at::Tensor sums = loss_sums(scores.select(1, column), whole(batches.each[target]), single);
+      EXPECT_TRUE(at::allclose(sums.detach(), each[column], 1e-12, 0)) << target;
+      (sums[0] / 3).backward();
+      mean += sums.detach() / 3;
+      EXPECT_TRUE(at::allclose(predictions(scores.detach(), settings).select(1, column),
+                               predictions(scores.detach().select(1, column), single), 1e-6, 0));
+    }
+    EXPECT_TRUE(at::allclose(all.detach(), mean, 1e-12, 0)) << all << mean;
+    EXPECT_TRUE(at::allclose(scores.grad(), gradient, 1e-6, 1e-9));
+    EXPECT_GT(gradient.abs().sum().item<double>(), 0.1);
+  }
+}
+
+TEST(LossTest, SeveralTargetsWithoutRowsAndWithAWrongShape) {
+  for (const LossKind kind : {LossKind::kBinary, LossKind::kMse}) {
+    const TargetBatches none = target_batches(kind, 2, 0);
+    at::Tensor parameter = at::ones({1}).requires_grad_(true);
+    const at::Tensor sums = loss_sums(parameter.expand({0, 2}), whole(none.all), {kind, 1, {}, 0});
+    EXPECT_EQ(sums[0].item<double>(), 0);
+    EXPECT_EQ(sums[1].item<double>(), 0);
+    sums[0].backward();
+    EXPECT_EQ(parameter.grad().item<float>(), 0);
+    const TargetBatches some = target_batches(kind, 2, 4);
+    EXPECT_THROW(loss_sums(at::zeros({4, 3}), whole(some.all), {kind, 1, {}, 0}), Error);
+  }
+  const TargetBatches some = target_batches(LossKind::kBinary, 2, 4);
+  EXPECT_THROW(loss_sums(at::zeros({4, 2}), whole(some.all), {LossKind::kCrossEntropy, 1, {}, 0}), Error);
+}
+
 TEST(LossTest, NoRowsGiveZerosThatCarryTheGraph) {
   for (const Case& c : cases()) {
     const Batch batch = batch_at(specs_of({}, c.classes), c.classes, 3, {});

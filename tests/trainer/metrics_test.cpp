@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "trainer/local_communicator.h"
+#include "trainer/target_metrics.h"
 
 namespace muster {
 namespace {
@@ -252,6 +253,83 @@ TEST(MetricCollector, GivesTheSameBitsForAnyNumberOfRanks) {
     const std::string one = canonical(collect(kind, 1, batches));
     for (const int world : {2, 3, 5}) EXPECT_EQ(canonical(collect(kind, 1, batches, world)), one);
   }
+}
+
+/// `batches[i].predictions` and labels are rows × targets; each target's loss is the batch's × its number.
+Json collect_targets(MetricCollector::Kind kind, std::size_t targets, const std::vector<MicroBatch>& batches,
+                     int world) {
+  Json result;
+  std::mutex mutex;
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < targets; ++i) names.push_back(fmt::format("t{}", targets - i));
+  run_local(world, [&](Communicator& comm) {
+    TargetMetrics collector(kind, 0.5, names);
+    for (std::size_t i = 0; i < batches.size(); ++i) {
+      if (i % static_cast<std::size_t>(world) != static_cast<std::size_t>(comm.rank())) continue;
+      std::vector<LossSums> each;
+      for (std::size_t target = 0; target < targets; ++target)
+        each.push_back({batches[i].loss * static_cast<double>(target + 1), batches[i].weight});
+      collector.add(i, batches[i].predictions, batches[i].labels, {batches[i].loss, batches[i].weight}, each);
+    }
+    const Json metrics = collector.finish(comm);
+    const std::lock_guard lock(mutex);
+    if (!result.is_null()) EXPECT_EQ(canonical(metrics), canonical(result)) << "another rank has others";
+    result = metrics;
+  });
+  return result;
+}
+
+TEST(TargetMetrics, AreEachTargetsOwnWithTheSameBitsForAnyNumberOfRanks) {
+  RandomStream stream(77);
+  constexpr std::size_t kTargets = 3;
+  for (const auto kind : {MetricCollector::Kind::kBinary, MetricCollector::Kind::kNumbers}) {
+    std::vector<MicroBatch> batches;
+    std::vector<std::vector<MicroBatch>> single(kTargets);
+    for (int i = 0; i < 11; ++i) {
+      MicroBatch batch{{}, {}, stream.uniform(), 1 + stream.uniform()};
+      std::vector<MicroBatch> parts(kTargets, batch);
+      const std::uint64_t rows = 1 + stream.below(9);
+      for (std::uint64_t row = 0; row < rows; ++row) {
+        for (std::size_t target = 0; target < kTargets; ++target) {
+          batch.predictions.push_back(static_cast<float>(stream.uniform()));
+          batch.labels.push_back(static_cast<double>(stream.below(2)));
+          parts[target].predictions.push_back(batch.predictions.back());
+          parts[target].labels.push_back(batch.labels.back());
+        }
+      }
+      for (std::size_t target = 0; target < kTargets; ++target) {
+        parts[target].loss *= static_cast<double>(target + 1);
+        single[target].push_back(parts[target]);
+      }
+      batches.push_back(std::move(batch));
+    }
+    const Json metrics = collect_targets(kind, kTargets, batches, 1);
+    EXPECT_EQ(metrics.at("targets").size(), kTargets);
+    double auc = 0;
+    for (std::size_t target = 0; target < kTargets; ++target) {
+      const Json alone = collect(kind, 1, single[target]);
+      EXPECT_EQ(metrics.at("targets").at(fmt::format("t{}", kTargets - target)), alone);
+      if (kind == MetricCollector::Kind::kBinary) auc += alone.at("auc").get<double>();
+    }
+    EXPECT_EQ(metrics.at("loss"), collect(kind, 1, single[0]).at("loss"));
+    EXPECT_EQ(metrics.contains("auc"), kind == MetricCollector::Kind::kBinary);
+    EXPECT_FALSE(metrics.contains("rmse")) << "numbers have units of their own";
+    if (kind == MetricCollector::Kind::kBinary) EXPECT_EQ(metrics.at("auc").get<double>(), auc / kTargets);
+    for (const int world : {2, 3, 5})
+      EXPECT_EQ(canonical(collect_targets(kind, kTargets, batches, world)), canonical(metrics)) << world;
+  }
+}
+
+TEST(TargetMetrics, AMeanIsNotDefinedWhereOneTargetsMetricIsNot) {
+  const std::vector<MicroBatch> batches = {{{0.9F, 0.9F, 0.1F, 0.2F}, {1, 1, 0, 1}, 1, 2}};
+  const Json metrics = collect_targets(MetricCollector::Kind::kBinary, 2, batches, 2);
+  EXPECT_EQ(metrics.at("targets").at("t2").at("auc"), 1.0);
+  EXPECT_EQ(metrics.at("targets").at("t1").at("auc"), "NaN") << "all rows are positive";
+  EXPECT_EQ(metrics.at("auc"), "NaN");
+  EXPECT_EQ(metrics.at("accuracy"), 0.75);
+  EXPECT_EQ(metrics_line(metrics).substr(0, 8), "loss 0.5");
+  EXPECT_NE(metrics_line(metrics).find("; t1: auc NaN, t2: auc 1"), std::string::npos)
+      << metrics_line(metrics);
 }
 
 TEST(MetricCollector, RefusesWhatIsNoPredictionAndNoClass) {

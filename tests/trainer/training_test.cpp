@@ -223,6 +223,74 @@ TEST_F(Training, MetricsAndDigestsAreTheSameForAnyNumberOfRanks) {
   EXPECT_EQ(one.metrics.at("validation").at("rows"), five.metrics.at("validation").at("rows"));
 }
 
+/// One of the features becomes a second label.
+void make_second_label(const std::filesystem::path& data) {
+  std::string text = testing::read_file(data / "contract.yaml");
+  const std::string feature = "  x3: {dtype: float32, range: [0, 1]}";
+  ASSERT_NE(text.find(feature), std::string::npos);
+  text.replace(text.find(feature), feature.size(), "  x3: {dtype: float32, range: [0, 1], role: label}");
+  testing::write_file(data / "contract.yaml", text);
+  ValidateOptions options;
+  options.directory = data;
+  ASSERT_TRUE(validate(options).faults.empty());
+}
+
+TEST_F(Training, SeveralTargetsStopResumeAndAreMeasuredEach) {
+  make_second_label(data());
+  const TrainResult undisturbed = run(2, {"run.name=undisturbed"});
+  run(2, {"run.name=run"}, 20);
+  const TrainResult resumed = run(3, {"run.name=run"});
+  EXPECT_EQ(resumed.outcome, TrainOutcome::kFinished);
+  EXPECT_EQ(resumed.running_digest, undisturbed.running_digest);
+  const Json& metrics = undisturbed.metrics.at("validation");
+  ASSERT_EQ(metrics.at("targets").size(), 2U);
+  for (const char* target : {"target", "x3"}) {
+    EXPECT_EQ(metrics.at("targets").at(target).at("rows"), metrics.at("rows"));
+    EXPECT_TRUE(metrics.at("targets").at(target).at("rmse").is_number_float());
+  }
+  EXPECT_LT(metrics.at("targets").at("target").at("rmse").get<double>(), 4.5) << "it learns";
+  const double mean = (metrics.at("targets").at("target").at("loss").get<double>() +
+                       metrics.at("targets").at("x3").at("loss").get<double>()) /
+                      2;
+  EXPECT_NEAR(metrics.at("loss").get<double>(), mean, 1e-12);
+  const Json best = read_events(*files_, run_directory() / "events.jsonl").back().at("best");
+  EXPECT_EQ(best.at("metric"), "loss");
+  try {
+    run(2, {"run.name=run", "data.labels=[target]"});
+    FAIL() << "another run went on";
+  } catch (const AgreedError& error) {
+    EXPECT_NE(error.message().find("data.labels was []"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(Training, OneChosenLabelIsAsIfTheOtherWereNot) {
+  make_second_label(data());
+  const Json metrics = run(2, {"run.name=run", "data.labels=[target]"}).metrics.at("validation");
+  EXPECT_FALSE(metrics.contains("targets"));
+  EXPECT_TRUE(metrics.at("rmse").is_number_float());
+}
+
+TEST_F(Training, WhatCannotBeLearntOfSeveralLabelsIsOneLineBeforeTheFirstStep) {
+  make_second_label(data());
+  const std::pair<const char*, const char*> cases[] = {
+      {"loss.kind=cross_entropy", "takes one label, here are 2: x3, target; `data.labels: [x3]` chooses one"},
+      {"loss.kind=binary", "`allowed: [0, 1]` in the contract: 'x3' has not"},
+      {"evaluate.best_by=rmse", "which each of 2 targets has in its own unit: only `loss`"},
+      {"data.labels=[tarlet]", "no field with `role: label` (did you mean 'target'?)"},
+      {"data.labels=[x3, x3]", "'x3' is named twice"}};
+  for (const auto& [key, part] : cases) {
+    try {
+      run(2, {"run.name=run", key});
+      FAIL() << key;
+    } catch (const AgreedError& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kConfig) << error.what();
+      EXPECT_NE(error.message().find(part), std::string::npos) << error.what();
+      EXPECT_EQ(error.message().find('\n'), std::string::npos);
+    }
+    EXPECT_FALSE(files_->exists(run_directory())) << key;
+  }
+}
+
 TEST_F(Training, AllRanksTakeTheThreadsOfTheFullestHost) {
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
   if (cores < 2) GTEST_SKIP() << "one core: every host is as full as any other";
