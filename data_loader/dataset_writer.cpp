@@ -75,13 +75,16 @@ DatasetWriter::DatasetWriter(Plan plan) : plan_(std::move(plan)), fields_(plan_.
   refuse_what_cannot_fit(plan_.out, plan_.rows, bytes_per_row(fields_), plan_.codec);
   ensure(plan_.partition_rows.empty() || plan_.partition_rows.size() == plan_.partitions,
          "rows of {} partitions for {}", plan_.partition_rows.size(), plan_.partitions);
+  plan_.last = std::min(plan_.last, plan_.partitions);
+  plan_.first = opened_ = std::min(plan_.first, plan_.last);
   block_rows_ = plan_.block_rows > 0 ? plan_.block_rows : chunk_rows(plan_.contract, plan_.rows);
 }
 
 DatasetWriter::~DatasetWriter() {
   if (finished_) return;
   std::error_code left_behind;  // nothing to be done about it here
-  for (std::uint32_t i = 0; i < opened_; ++i) std::filesystem::remove(written_path_of(i), left_behind);
+  for (std::uint32_t i = plan_.first; i < opened_; ++i)
+    std::filesystem::remove(written_path_of(i), left_behind);
 }
 
 std::filesystem::path DatasetWriter::path_of(std::uint32_t partition) const {
@@ -134,20 +137,31 @@ void DatasetWriter::append(std::span<const std::span<const std::byte>> columns, 
   }
 }
 
-void DatasetWriter::finish(const std::function<void()>& record) {
-  ensure(rows_written_ == plan_.rows, "{} rows of {} were written", rows_written_, plan_.rows);
-  while (opened_ < plan_.partitions) open_next();
-  writer_->close();
+void DatasetWriter::close() {
+  std::uint64_t rows = 0;
+  for (std::uint32_t i = plan_.first; i < plan_.last; ++i) rows += rows_of(i);
+  ensure(rows_written_ == rows, "{} rows of {} were written", rows_written_, rows);
+  while (opened_ < plan_.last) open_next();
+  if (writer_) writer_->close();
+  writer_.reset();
+}
+
+void DatasetWriter::publish(const std::function<void()>& record) {
   const auto files = make_posix_file_system();
   if (plan_.existing_partitions == 0) {
     if (record) record();
     files->replace(plan_.out / "contract.yaml", plan_.contract_yaml);
-  } else {
-    for (std::uint32_t i = 0; i < plan_.partitions; ++i) files->rename(written_path_of(i), path_of(i));
-    files->sync_directory(plan_.out);
-    if (record) record();
+    return;
   }
-  finished_ = true;
+  for (std::uint32_t i = 0; i < plan_.partitions; ++i) files->rename(written_path_of(i), path_of(i));
+  files->sync_directory(plan_.out);
+  if (record) record();
+}
+
+void DatasetWriter::finish(const std::function<void()>& record) {
+  close();
+  publish(record);
+  release();
 }
 
 }  // namespace muster

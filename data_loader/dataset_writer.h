@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -34,6 +35,8 @@ class DatasetWriter {
     std::uint64_t rows = 0;        ///< as they are stored: tokens, where the contract's rows are windows
     std::uint32_t partitions = 1;  ///< at most 100,000
     std::vector<std::uint64_t> partition_rows;  ///< of each; empty: dealt evenly
+    std::uint32_t first = 0;                    ///< the partitions that this writer makes: [first, last)
+    std::uint32_t last = std::numeric_limits<std::uint32_t>::max();  ///< beyond all: to the last one
     Codec codec = Codec::kNone;
     std::uint32_t existing_partitions = 0;  ///< the first one made gets this number
     std::uint32_t block_rows = 0;           ///< of the existing ones; 0: chosen
@@ -46,10 +49,16 @@ class DatasetWriter {
 
   /// Appends rows: columns[i] holds rows × bytes_per_row bytes of the contract's field i, as it is stored.
   void append(std::span<const std::span<const std::byte>> columns, std::uint64_t rows);
-  /// After all rows: publishes the last partitions, and a new dataset's contract.yaml. `record` is called
-  /// before it, or, where partitions were added, last.
+  /// After all of its rows: its partitions are whole, though no dataset yet.
+  void close();
+  /// Once all writers have closed, by one of them: publishes all partitions and a new dataset's
+  /// contract.yaml. `record` is called before it, or, where partitions were added, last.
+  void publish(const std::function<void()>& record = {});
+  /// What was written stays, as it is published.
+  void release() { finished_ = true; }
+  /// All three, for one writer.
   void finish(const std::function<void()>& record = {});
-  /// File names of what this makes.
+  /// File names of all partitions that are made.
   std::vector<std::string> partition_names() const;
 
   /// A good number of rows to append at once: about 1 MiB of them.
@@ -64,7 +73,7 @@ class DatasetWriter {
   Plan plan_;
   std::vector<Field> fields_;  ///< as they are stored
   std::uint32_t block_rows_ = 0;
-  std::uint32_t opened_ = 0;     ///< partitions opened so far
+  std::uint32_t opened_ = 0;     ///< partitions opened so far, and those before its first
   std::uint64_t rows_left_ = 0;  ///< of the open partition
   std::uint64_t rows_written_ = 0;
   bool finished_ = false;

@@ -13,8 +13,9 @@ void generate(const GenerateOptions& options) {
   const std::string text = generator->contract_yaml();
   Contract contract = Contract::parse(YamlNode::parse(text, "contract.yaml"));
   std::vector<std::vector<std::byte>> columns(contract.fields().size());
-  DatasetWriter writer(
-      {options.out, text, std::move(contract), options.rows, options.partitions, {}, options.codec});
+  DatasetWriter::Plan plan{options.out, text, std::move(contract), options.rows, options.partitions};
+  plan.codec = options.codec;
+  DatasetWriter writer(std::move(plan));
   for (std::uint64_t done = 0; done < options.rows;) {
     const std::uint64_t rows = std::min(writer.rows_at_once(), options.rows - done);
     generator->next(rows, columns);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 #include <future>
+#include <numeric>
+#include <optional>
 
 #include "core/file_system.h"
 #include "core/text.h"
@@ -17,54 +19,107 @@ namespace {
 
 using Columns = std::vector<std::span<const std::byte>>;
 
+constexpr std::uint64_t kSkippedAtOnce = 4096;
+
 std::uint64_t bytes_per_row(const std::vector<Field>& fields) {
   std::uint64_t bytes = 0;
   for (const Field& field : fields) bytes += field.bytes_per_row();
   return bytes;
 }
 
-/// Reads all sources in order and hands their rows on, some at a time, as the contract's columns. Rows are
-/// numbered from `first_row` on.
-template <typename Take>
-void read_all(IngestSpec& spec, std::uint64_t first_row, std::uint64_t rows_at_once, Take&& take) {
-  auto row_number = static_cast<std::int64_t>(first_row);
-  std::vector<std::int64_t> numbers;
-  for (IngestSpec::Source& source : spec.sources) {
+/// A run of rows over all sources.
+struct RowRange {
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;  ///< exclusive
+};
+
+/// Rows of several sources, one after the other.
+class SourceRows {
+ public:
+  /// `first_number`: of the first row of the first source.
+  SourceRows(IngestSpec& spec, std::vector<std::uint64_t> rows_of_source, std::uint64_t first_number)
+      : spec_(spec), rows_of_source_(std::move(rows_of_source)), first_number_(first_number) {}
+
+  /// Opens the sources that have rows of these; closes the others.
+  void prepare(RowRange wanted) {
+    for_each_part(wanted, [&](std::size_t source, RowRange part) {
+      if (part.first == part.last)
+        spec_.sources()[source].rows.reset();
+      else
+        spec_.open(source, rows_of_source_[source]);
+    });
+  }
+
+  /// Hands them on, some at a time, as the contract's columns.
+  template <typename Take>
+  void read(RowRange wanted, std::uint64_t rows_at_once, Take&& take) {
+    std::uint64_t before = 0;
+    for_each_part(wanted, [&](std::size_t source, RowRange part) {
+      if (part.first < part.last)
+        read_source(spec_.sources()[source], part, first_number_ + before, rows_at_once, take);
+      before += rows_of_source_[source];
+      spec_.sources()[source].rows.reset();
+    });
+  }
+
+ private:
+  /// Calls body(source, its own rows among the wanted).
+  template <typename Body>
+  void for_each_part(RowRange wanted, Body&& body) {
+    std::uint64_t before = 0;
+    for (std::size_t i = 0; i < rows_of_source_.size(); ++i) {
+      const std::uint64_t end = before + rows_of_source_[i];
+      const std::uint64_t first = std::clamp(wanted.first, before, end);
+      const std::uint64_t last = std::clamp(wanted.last, first, end);
+      body(i, RowRange{first - before, last - before});
+      before = end;
+    }
+  }
+
+  template <typename Take>
+  void read_source(IngestSpec::Source& source, RowRange part, std::uint64_t first_number,
+                   std::uint64_t rows_at_once, Take&& take) {
+    source.rows->skip(part.first);
     std::vector<std::vector<std::byte>> read(source.rows->fields().size());
-    const std::uint64_t rows = source.rows->rows();
-    for (std::uint64_t done = 0; done < rows;) {
-      const std::uint64_t count = std::min(rows_at_once, rows - done);
+    std::vector<std::int64_t> numbers;
+    for (std::uint64_t row = part.first; row < part.last;) {
+      const std::uint64_t count = std::min(rows_at_once, part.last - row);
       source.rows->read(count, read);
       numbers.resize(count);
-      for (std::int64_t& number : numbers) number = row_number++;
+      std::iota(numbers.begin(), numbers.end(), static_cast<std::int64_t>(first_number + row));
       Columns columns;
       for (const std::optional<std::size_t>& column : source.column_of_field) {
         columns.push_back(column ? std::span<const std::byte>(read[*column])
                                  : std::as_bytes(std::span(numbers)));
       }
       take(columns, count);
-      done += count;
+      row += count;
     }
+  }
+
+  IngestSpec& spec_;
+  std::vector<std::uint64_t> rows_of_source_;
+  std::uint64_t first_number_;
+};
+
+/// Packs rows into records for a shuffle.
+void add_records(RowShuffle& shuffle, const std::vector<Field>& fields, const Columns& columns,
+                 std::uint64_t rows) {
+  std::vector<std::byte> record;
+  for (std::uint64_t row = 0; row < rows; ++row) {
+    record.clear();
+    for (std::size_t i = 0; i < fields.size(); ++i) {
+      const std::uint64_t bytes = fields[i].bytes_per_row();
+      const auto value = columns[i].subspan(row * bytes, bytes);
+      record.insert(record.end(), value.begin(), value.end());
+    }
+    shuffle.add(record);
   }
 }
 
-/// The same, in random order: rows are packed into records for the shuffle and unpacked again.
+/// Unpacks the shuffled records again.
 template <typename Take>
-void read_shuffled(IngestSpec& spec, std::uint64_t first_row, std::uint64_t rows_at_once, RowShuffle& shuffle,
-                   Take&& take) {
-  const std::vector<Field>& fields = spec.stored;
-  std::vector<std::byte> record;
-  read_all(spec, first_row, rows_at_once, [&](const Columns& columns, std::uint64_t rows) {
-    for (std::uint64_t row = 0; row < rows; ++row) {
-      record.clear();
-      for (std::size_t i = 0; i < fields.size(); ++i) {
-        const std::uint64_t bytes = fields[i].bytes_per_row();
-        const auto value = columns[i].subspan(row * bytes, bytes);
-        record.insert(record.end(), value.begin(), value.end());
-      }
-      shuffle.add(record);
-    }
-  });
+void take_records(RowShuffle& shuffle, const std::vector<Field>& fields, Take&& take) {
   shuffle.drain([&](std::span<const std::byte> records, std::uint64_t rows) {
     std::vector<std::vector<std::byte>> unpacked(fields.size());
     Columns columns;
@@ -83,56 +138,166 @@ void read_shuffled(IngestSpec& spec, std::uint64_t first_row, std::uint64_t rows
   });
 }
 
-/// The files that a spec's rows come from, each once.
-std::vector<std::filesystem::path> source_files(const IngestSpec& spec) {
-  std::vector<std::filesystem::path> files;
-  for (const IngestSpec::Source& source : spec.sources) {
-    for (const std::filesystem::path& file : source.rows->files()) {
-      if (std::ranges::find(files, file) == files.end()) files.push_back(file);
-    }
-  }
-  return files;
-}
-
-/// Hashes the sources while their rows are read.
-std::future<std::vector<SourceFile>> hash_beside(const IngestSpec& spec, const std::filesystem::path& base) {
-  return std::async(std::launch::async,
-                    [files = source_files(spec), base] { return hash_sources(files, base); });
+std::uint64_t sum(std::span<const std::uint64_t> numbers) {
+  return std::accumulate(numbers.begin(), numbers.end(), std::uint64_t{0});
 }
 
 }  // namespace
 
-IngestReport ingest(const IngestOptions& options) {
+void RowSource::skip(std::uint64_t rows) {
+  std::vector<std::vector<std::byte>> columns(fields().size());
+  for (std::uint64_t done = 0; done < rows;) {
+    const std::uint64_t count = std::min(kSkippedAtOnce, rows - done);
+    read(count, columns);
+    done += count;
+  }
+}
+
+struct Ingest::State {
+  IngestOptions options;
+  std::size_t rank;
+  std::size_t world;
+  IngestSpec spec;
+  std::vector<std::uint64_t> counted;
+  std::future<std::vector<SourceFile>> hashes;  ///< of this rank's sources, made beside the reading
+  ExistingDataset existing;
+  std::optional<SourceRows> rows;
+  RowRange wanted;  ///< this rank's
+  std::optional<DatasetWriter> writer;
+  IngestReport report;
+
+  State(IngestOptions given, std::size_t my_rank, std::size_t ranks)
+      : options(std::move(given)),
+        rank(my_rank),
+        world(ranks),
+        spec(options.spec, options.probe, options.log, options.threads) {}
+
+  /// Of all sources, from what the ranks that have each have counted.
+  std::vector<std::uint64_t> rows_of_source(std::span<const std::vector<std::uint64_t>> by_rank) {
+    std::vector<std::uint64_t> all;
+    for (std::size_t i = 0; i < spec.sources().size(); ++i) all.push_back(by_rank[i % world].at(i / world));
+    return all;
+  }
+
+  /// The partitions of this rank; a shuffle is rank 0's alone.
+  void choose(const std::vector<std::uint64_t>& partition_rows, DatasetWriter::Plan& plan) {
+    const std::uint64_t count = partition_rows.size();
+    plan.first = static_cast<std::uint32_t>(rank * count / world);
+    plan.last = static_cast<std::uint32_t>((rank + 1) * count / world);
+    if (options.shuffle_seed) {
+      plan.first = 0;
+      plan.last = rank == 0 ? static_cast<std::uint32_t>(count) : 0;
+    }
+    const auto rows_in = std::span(partition_rows);
+    wanted.first = sum(rows_in.first(plan.first));
+    wanted.last = wanted.first + sum(rows_in.subspan(plan.first, plan.last - plan.first));
+  }
+};
+
+Ingest::Ingest(IngestOptions options, std::size_t rank, std::size_t world) {
   if (!options.append) refuse_existing_dataset(options.out);
-  IngestSpec spec = IngestSpec::load(options.spec, options.probe, options.log, options.threads);
-  const std::uint64_t row_bytes = bytes_per_row(spec.stored);
-  if (options.shuffle_seed && spec.contract.has_windows())
+  state_ = std::make_unique<State>(std::move(options), rank, world);
+  State& s = *state_;
+  if (s.options.shuffle_seed && s.spec.contract().has_windows())
     fail(ErrorCode::kUsage,
          "--shuffle would tear the stream of tokens apart, as its rows are windows: training shuffles those");
-  const auto files = make_posix_file_system();
-  ExistingDataset existing;
-  if (options.append) existing = existing_dataset(options.out, spec.contract, options.probe);
-  if (!existing.records.empty()) save_sources(*files, options.out, existing.records);
-  auto hashes = hash_beside(spec, options.spec.parent_path());
-  DatasetWriter writer({options.out, spec.contract_yaml, spec.contract, spec.rows, spec.partitions,
-                        spec.partition_rows, options.codec, existing.partitions, existing.block_rows});
-  const auto write = [&](const Columns& columns, std::uint64_t rows) { writer.append(columns, rows); };
-  if (options.shuffle_seed) {
-    RowShuffle shuffle(options.out / "shuffle.tmp", spec.rows, row_bytes, *options.shuffle_seed);
-    read_shuffled(spec, existing.rows, writer.rows_at_once(), shuffle, write);
-  } else {
-    read_all(spec, existing.rows, writer.rows_at_once(), write);
+  std::vector<std::filesystem::path> files;
+  for (std::size_t i = rank; i < s.spec.sources().size(); i += world) {
+    s.spec.open(i);
+    const RowSource& source = *s.spec.sources()[i].rows;
+    s.counted.push_back(source.rows());
+    for (const std::filesystem::path& file : source.files()) {
+      if (std::ranges::find(files, file) == files.end()) files.push_back(file);
+    }
   }
-  std::vector<IngestRecord> records = existing.records;
-  records.push_back({spec.rows, writer.partition_names(), hashes.get()});
-  writer.finish([&] { save_sources(*files, options.out, records); });
-  const IngestReport report{existing.rows, spec.rows, spec.contract.has_windows(), spec.partitions,
-                            spec.rows * row_bytes};
-  options.log(LogLevel::kInfo,
-              fmt::format("ingested {} {} ({}) into {} partitions: {}", human_count(report.rows),
-                          report.tokens ? "tokens" : "rows", human_bytes(report.bytes),
-                          human_count(report.partitions), options.out.string()));
-  return report;
+  s.hashes =
+      std::async(std::launch::async, [files, base = s.spec.base()] { return hash_sources(files, base); });
+}
+
+Ingest::~Ingest() = default;
+
+std::vector<std::uint64_t> Ingest::counted() const { return state_->counted; }
+
+void Ingest::plan(std::span<const std::vector<std::uint64_t>> counted) {
+  State& s = *state_;
+  const std::vector<std::uint64_t> rows_of_source = s.rows_of_source(counted);
+  const std::vector<std::uint64_t> partition_rows = s.spec.partition_rows(rows_of_source);
+  if (s.options.append) s.existing = existing_dataset(s.options.out, s.spec.contract(), s.options.probe);
+  DatasetWriter::Plan plan{s.options.out, s.spec.contract_yaml(), s.spec.contract(), sum(rows_of_source)};
+  plan.partitions = static_cast<std::uint32_t>(partition_rows.size());
+  plan.partition_rows = partition_rows;
+  plan.codec = s.options.codec;
+  plan.existing_partitions = s.existing.partitions;
+  plan.block_rows = s.existing.block_rows;
+  s.choose(partition_rows, plan);
+  s.report = {s.existing.rows, plan.rows, s.spec.contract().has_windows(), plan.partitions,
+              plan.rows * bytes_per_row(s.spec.stored())};
+  s.rows.emplace(s.spec, rows_of_source, s.existing.rows);
+  s.rows->prepare(s.wanted);
+  s.writer.emplace(std::move(plan));
+}
+
+void Ingest::write() {
+  State& s = *state_;
+  if (s.rank == 0 && !s.existing.records.empty())
+    save_sources(*make_posix_file_system(), s.options.out, s.existing.records);
+  const auto write = [&](const Columns& columns, std::uint64_t rows) { s.writer->append(columns, rows); };
+  const std::vector<Field>& fields = s.spec.stored();
+  if (s.options.shuffle_seed && s.rank == 0) {
+    RowShuffle shuffle(s.options.out / "shuffle.tmp", s.report.rows, bytes_per_row(fields),
+                       *s.options.shuffle_seed);
+    s.rows->read(s.wanted, s.writer->rows_at_once(), [&](const Columns& columns, std::uint64_t rows) {
+      add_records(shuffle, fields, columns, rows);
+    });
+    take_records(shuffle, fields, write);
+  } else {
+    s.rows->read(s.wanted, s.writer->rows_at_once(), write);
+  }
+  s.writer->close();
+}
+
+std::string Ingest::sources() const {
+  const IngestRecord mine{0, {}, state_->hashes.get()};
+  return sources_to_json(std::span(&mine, 1)).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+void Ingest::publish(std::span<const std::string> sources) {
+  State& s = *state_;
+  std::vector<IngestRecord> records = s.existing.records;
+  records.push_back({s.report.rows, s.writer->partition_names(), {}});
+  // In the sources' order again: rank r has those of its share, one after the other.
+  std::vector<std::vector<SourceFile>> by_rank;
+  for (const std::string& text : sources)
+    by_rank.push_back(sources_from_json(parse_json(text, "sources"), "sources").at(0).files);
+  for (std::size_t i = 0, taken = 1; taken > 0; ++i) {
+    taken = 0;
+    for (const auto& files : by_rank) {
+      if (i >= files.size()) continue;
+      records.back().files.push_back(files[i]);
+      ++taken;
+    }
+  }
+  s.writer->publish([&] { save_sources(*make_posix_file_system(), s.options.out, records); });
+}
+
+IngestReport Ingest::published() {
+  State& s = *state_;
+  s.writer->release();
+  s.options.log(LogLevel::kInfo,
+                fmt::format("ingested {} {} ({}) into {} partitions: {}", human_count(s.report.rows),
+                            s.report.tokens ? "tokens" : "rows", human_bytes(s.report.bytes),
+                            human_count(s.report.partitions), s.options.out.string()));
+  return s.report;
+}
+
+IngestReport ingest(const IngestOptions& options) {
+  Ingest alone(options, 0, 1);
+  const std::vector<std::uint64_t> counted = alone.counted();
+  alone.plan(std::span(&counted, 1));
+  alone.write();
+  const std::string sources = alone.sources();
+  alone.publish(std::span(&sources, 1));
+  return alone.published();
 }
 
 }  // namespace muster

@@ -31,6 +31,8 @@ class RowSource {
   virtual std::vector<std::filesystem::path> files() const = 0;
   /// Reads the next `rows` rows. Errors name file and offset or row.
   virtual void read(std::uint64_t rows, std::span<std::vector<std::byte>> columns) = 0;
+  /// Passes over the next `rows` rows: reads them, where a format knows no better.
+  virtual void skip(std::uint64_t rows);
 };
 
 /// What a source may know of the spec around it.
@@ -41,6 +43,7 @@ struct IngestContext {
   std::filesystem::path probe;  ///< the program muster-probe; "" = open HDF5 files in this process
   LogSink log = silent_log();
   unsigned threads = 1;  ///< that may parse, beside the one that reads and writes
+  std::optional<std::uint64_t> known_rows = {};  ///< another rank has counted them
 };
 
 struct IngestFormat {
@@ -71,8 +74,37 @@ struct IngestReport {
   std::uint64_t bytes = 0;
 };
 
-/// Carries out a spec. Nothing appears in `out` under its final name unless it is whole; an existing dataset
-/// is refused, unless it shall be added to: then what it has stays as it is.
+/// One ingest in the steps that several ranks take together, each doing its share of the sources and writing
+/// its share of the partitions: the same bytes for any number of ranks. Between two steps every rank must
+/// know that no other has failed. Destroyed before `published`, it removes the partitions that it made.
+class Ingest {
+ public:
+  /// Reads the spec, counts the rows of this rank's sources.
+  Ingest(IngestOptions options, std::size_t rank, std::size_t world);
+  ~Ingest();
+  Ingest(const Ingest&) = delete;
+  Ingest& operator=(const Ingest&) = delete;
+
+  /// Rows of this rank's sources: source i is of rank i mod world.
+  std::vector<std::uint64_t> counted() const;
+  /// `counted` of all ranks, in their order: decides what this rank writes, and opens what it needs for it.
+  void plan(std::span<const std::vector<std::uint64_t>> counted);
+  /// Writes this rank's partitions, under names that are no dataset yet.
+  void write();
+  /// The files of this rank's sources, with their hashes: a JSON text.
+  std::string sources() const;
+  /// By rank 0, `sources` of all ranks in their order: makes it a dataset.
+  void publish(std::span<const std::string> sources);
+  /// By every rank, once rank 0 has published: what was made stays.
+  IngestReport published();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Carries out a spec, alone. Nothing appears in `out` under its final name unless it is whole; an existing
+/// dataset is refused, unless it shall be added to: then what it has stays as it is.
 IngestReport ingest(const IngestOptions& options);
 
 }  // namespace muster

@@ -28,7 +28,9 @@ class CsvSource : public RowSource {
     }
     CsvSpec spec = CsvSpec::parse(node, context);
     table_ = CsvTable::open(std::move(spec), context.fields);
-    rows_ = table_.spec.skip_bad_rows ? count_good_rows() : count_records();
+    rows_ = context.known_rows          ? *context.known_rows
+            : table_.spec.skip_bad_rows ? count_good_rows()
+                                        : count_records();
   }
 
   std::uint64_t rows() const override { return rows_; }

@@ -15,27 +15,31 @@ std::string describe(const Field& field) {
   return fmt::format("{} [{}]", to_string(field.dtype), join(extents, ", "));
 }
 
-void read_contract(const YamlNode& node, const std::filesystem::path& base, IngestSpec& spec) {
+struct ReadContract {
+  Contract contract;
+  std::string yaml;
+};
+
+ReadContract read_contract(const YamlNode& node, const std::filesystem::path& base) {
+  ReadContract read;
   if (node.is_map()) {
-    spec.contract = Contract::parse(node);
-    spec.contract_yaml = spec.contract.to_yaml();
+    read.contract = Contract::parse(node);
+    read.yaml = read.contract.to_yaml();
   } else {
     const std::filesystem::path file = base / node.as_string();
-    spec.contract_yaml = make_posix_file_system()->read_text(file);
-    spec.contract = Contract::parse(YamlNode::parse(spec.contract_yaml, file.string()));
+    read.yaml = make_posix_file_system()->read_text(file);
+    read.contract = Contract::parse(YamlNode::parse(read.yaml, file.string()));
   }
-  if (!spec.contract.partitions().empty())
+  if (!read.contract.partitions().empty())
     node.fail_here("names partitions that lie elsewhere (`partitions:`): `ingest` makes its own");
-  for (const Field& field : spec.contract.fields()) {
+  for (const Field& field : read.contract.fields()) {
     if (!field.member.empty())
       node.fail_here(fmt::format(
           "'{}' is a member of compound rows, which `ingest` does not write: leave `member` out, and let "
           "`datasets` of the source say it",
           field.name));
   }
-  const auto stored = attempt([&] { return spec.contract.stored_fields(); });
-  if (!stored) node.fail_here(stored.error().message());
-  spec.stored = stored.value();
+  return read;
 }
 
 /// Which of the contract's fields gets row numbers; it must be able to hold them.
@@ -83,20 +87,6 @@ std::vector<std::optional<std::size_t>> match(const YamlNode& node, const RowSou
   return columns;
 }
 
-void read_sources(const YamlNode& list, const IngestContext& context, IngestSpec& spec) {
-  for (const YamlNode& node : list.items()) {
-    const YamlNode& name = node.require("format");
-    const Result<IngestFormat> format = attempt([&] { return ingest_formats().get(name.as_string()); });
-    if (!format) name.fail_here(format.error().message());
-    IngestSpec::Source source{format.value().open(node, context), {}};
-    node.refuse_unread();
-    source.column_of_field = match(node, *source.rows, spec.stored, spec.row_number);
-    spec.rows += source.rows->rows();
-    spec.sources.push_back(std::move(source));
-  }
-  if (spec.rows == 0) list.fail_here("have no rows: there is nothing to ingest");
-}
-
 std::uint32_t count_partitions(const YamlNode& document, std::uint64_t rows) {
   const YamlNode* partitions = document.find("partitions");
   const YamlNode* rows_each = document.find("rows_per_partition");
@@ -115,30 +105,54 @@ std::uint32_t count_partitions(const YamlNode& document, std::uint64_t rows) {
 
 }  // namespace
 
-IngestSpec IngestSpec::load(const std::filesystem::path& file, const std::filesystem::path& probe,
-                            const LogSink& log, unsigned threads) {
-  const YamlNode document = YamlNode::load(file);
-  const std::filesystem::path base = file.parent_path();
-  const YamlNode& version = document.require("version");
+IngestSpec::IngestSpec(const std::filesystem::path& file, const std::filesystem::path& probe,
+                       const LogSink& log, unsigned threads)
+    : document_(YamlNode::load(file)), context_{file.parent_path(), {}, probe, log, threads} {
+  const YamlNode& version = document_.require("version");
   if (version.as_integer() != 1) version.fail_here("is unknown; this program reads version 1");
-  IngestSpec spec;
-  read_contract(document.require("contract"), base, spec);
-  spec.row_number = row_number_field(document, spec.contract);
-  const YamlNode& sources = document.require("sources");
-  for (const char* key : {"partitions", "rows_per_partition"}) document.find(key);
-  document.refuse_unread();  // before files are opened
-  IngestContext context{base, {}, probe, log, threads};
-  for (std::size_t i = 0; i < spec.stored.size(); ++i) {
-    if (i != spec.row_number) context.fields.push_back(spec.stored[i]);
+  const YamlNode& contract = document_.require("contract");
+  auto [parsed, yaml] = read_contract(contract, context_.base);
+  contract_ = std::move(parsed);
+  contract_yaml_ = std::move(yaml);
+  const auto stored = attempt([&] { return contract_.stored_fields(); });
+  if (!stored) contract.fail_here(stored.error().message());
+  stored_ = stored.value();
+  row_number_ = row_number_field(document_, contract_);
+  const YamlNode& sources = document_.require("sources");
+  for (const char* key : {"partitions", "rows_per_partition"}) document_.find(key);
+  document_.refuse_unread();  // before files are opened
+  for (std::size_t i = 0; i < stored_.size(); ++i) {
+    if (i != row_number_) context_.fields.push_back(stored_[i]);
   }
-  read_sources(sources, context, spec);
-  spec.partitions = count_partitions(document, spec.rows);
-  const bool cut = document.find("partitions") != nullptr || document.find("rows_per_partition") != nullptr;
-  if (spec.contract.has_windows() && !cut) {
-    for (const IngestSpec::Source& source : spec.sources) spec.partition_rows.push_back(source.rows->rows());
-    spec.partitions = static_cast<std::uint32_t>(spec.partition_rows.size());
-  }
-  return spec;
+  sources_.resize(sources.items().size());
+}
+
+void IngestSpec::open(std::size_t i, std::optional<std::uint64_t> known_rows) {
+  Source& source = sources_.at(i);
+  if (source.rows) return;
+  const YamlNode& node = document_.require("sources").items()[i];
+  const YamlNode& name = node.require("format");
+  const Result<IngestFormat> format = attempt([&] { return ingest_formats().get(name.as_string()); });
+  if (!format) name.fail_here(format.error().message());
+  IngestContext context = context_;
+  context.known_rows = known_rows;
+  source.rows = format.value().open(node, context);
+  node.refuse_unread();
+  source.column_of_field = match(node, *source.rows, stored_, row_number_);
+}
+
+std::vector<std::uint64_t> IngestSpec::partition_rows(std::span<const std::uint64_t> rows_of_source) const {
+  std::uint64_t rows = 0;
+  for (const std::uint64_t count : rows_of_source) rows += count;
+  if (rows == 0) document_.require("sources").fail_here("have no rows: there is nothing to ingest");
+  const std::uint32_t partitions = count_partitions(document_, rows);
+  const bool cut = document_.find("partitions") != nullptr || document_.find("rows_per_partition") != nullptr;
+  // No window crosses from one text to the next.
+  if (contract_.has_windows() && !cut) return {rows_of_source.begin(), rows_of_source.end()};
+  std::vector<std::uint64_t> dealt;
+  for (std::uint32_t i = 0; i < partitions; ++i)
+    dealt.push_back(rows / partitions + (i < rows % partitions ? 1 : 0));
+  return dealt;
 }
 
 }  // namespace muster

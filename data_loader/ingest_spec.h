@@ -1,37 +1,53 @@
 #pragma once
-// What an ingest spec says, with its sources open and checked against the contract.
+// What an ingest spec says; its sources, opened one by one and checked against the contract.
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "core/yaml.h"
 #include "data_loader/contract.h"
 #include "data_loader/ingest.h"
 
 namespace muster {
 
-struct IngestSpec {
+class IngestSpec {
+ public:
   struct Source {
-    std::unique_ptr<RowSource> rows;
+    std::unique_ptr<RowSource> rows;  ///< nothing until it is opened
     /// Per contract field: the source's column, or nothing for the row number.
     std::vector<std::optional<std::size_t>> column_of_field;
   };
-  std::vector<Source> sources;
-  Contract contract;
-  std::string contract_yaml;  ///< as the user wrote it, if it is a file of its own
-  std::optional<std::size_t>
-      row_number;             ///< the contract's field that gets the number of each row over all sources
-  std::vector<Field> stored;  ///< the contract's fields as sources give them and partitions store them
-  std::uint64_t rows = 0;     ///< as stored: tokens, where the contract's rows are windows
-  std::uint32_t partitions = 1;
-  /// Of each partition, where each source makes one (no window crosses from one text to the next); else
-  /// empty.
-  std::vector<std::uint64_t> partition_rows;
 
-  /// Error{kConfig} with file:line:column for the spec's faults; the sources' own for theirs.
-  static IngestSpec load(const std::filesystem::path& file, const std::filesystem::path& probe,
-                         const LogSink& log, unsigned threads);
+  /// Opens no source. Error{kConfig} with file:line:column for the spec's faults.
+  IngestSpec(const std::filesystem::path& file, const std::filesystem::path& probe, const LogSink& log,
+             unsigned threads);
+
+  const Contract& contract() const { return contract_; }
+  /// As the user wrote it, if it is a file of its own.
+  const std::string& contract_yaml() const { return contract_yaml_; }
+  /// The contract's fields as sources give them and partitions store them.
+  const std::vector<Field>& stored() const { return stored_; }
+  const std::filesystem::path& base() const { return context_.base; }
+  std::vector<Source>& sources() { return sources_; }
+
+  /// Opens source `i`, if it is not open. `known_rows`: what another one has counted. The source's own
+  /// errors, Error{kConfig} where it does not give the contract's fields.
+  void open(std::size_t i, std::optional<std::uint64_t> known_rows = {});
+  /// How rows are dealt to partitions, once all sources' rows are known: the rows of each partition, as they
+  /// are stored. Error{kConfig} if there are none.
+  std::vector<std::uint64_t> partition_rows(std::span<const std::uint64_t> rows_of_source) const;
+
+ private:
+  YamlNode document_;
+  IngestContext context_;
+  Contract contract_;
+  std::string contract_yaml_;
+  std::optional<std::size_t> row_number_;  ///< the field that gets the number of each row over all sources
+  std::vector<Field> stored_;
+  std::vector<Source> sources_;
 };
 
 }  // namespace muster

@@ -139,6 +139,10 @@ class TextSource : public RowSource {
   TextSource(const YamlNode& node, const IngestContext& context)
       : spec_(parse_spec(node, context)), fields_{spec_.field} {
     open();
+    if (context.known_rows) {
+      rows_ = *context.known_rows;
+      return;
+    }
     while (true) {
       const std::size_t count = more().size();
       if (count == 0) break;
