@@ -55,7 +55,7 @@ def peak_memory(scratch, megabytes):
     block = "".join(f'{i},"a text, quoted {i}",{i % 1000 / 8}\n' for i in range(30000)).encode()
     with open(scratch / "long.csv", "wb") as file:
         file.write(b"id,note,value\n")
-        for _ in range(megabytes * 10**6 // len(block)):
+        for _ in range(max(1, megabytes * 10**6 // len(block))):
             file.write(block)
     (scratch / "long.yaml").write_text("""version: 1
 sources: [{format: csv, file: long.csv}]
