@@ -113,7 +113,7 @@ IngestReport ingest(const IngestOptions& options) {
   ExistingDataset existing;
   if (options.append) existing = existing_dataset(options.out, spec.contract, options.probe);
   if (!existing.records.empty()) save_sources(*files, options.out, existing.records);
-  auto hashes = hash_beside(spec, options.spec.parent_path());
+  auto hashes = hash_beside(spec, std::filesystem::absolute(options.spec).parent_path());
   DatasetWriter writer({options.out, spec.contract_yaml, spec.contract, spec.rows, spec.partitions,
                         spec.partition_rows, options.codec, existing.partitions, existing.block_rows});
   const auto write = [&](const Columns& columns, std::uint64_t rows) { writer.append(columns, rows); };

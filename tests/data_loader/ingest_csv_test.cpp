@@ -86,6 +86,17 @@ TEST_F(IngestCsv, ColumnsByNameWhateverElseTheFileHas) {
   EXPECT_TRUE(std::isnan(area[1]) && std::isnan(area[2]));
 }
 
+TEST_F(IngestCsv, ASpecInTheCurrentDirectory) {
+  spec();
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(scratch_.path());
+  const Result<IngestReport> report = attempt([&] { return run(kTable, "spec.yaml"); });
+  std::filesystem::current_path(before);
+  ASSERT_TRUE(report.ok()) << report.error().what();
+  EXPECT_EQ(report.value().rows, 3U);
+  EXPECT_NE(read_file(out() / "sources.json").find("\"t.csv\""), std::string::npos);
+}
+
 TEST_F(IngestCsv, OtherDialectsAndColumnsByNumber) {
   run("x\t12,5\t1\t5\tja\n",
       spec("delimiter: tab, decimal: ',', header: false, columns: {area: 2, rooms: 3, when: 4, sold: 5}, "
