@@ -130,23 +130,6 @@ std::string put_text(const Field& field, std::string_view text, std::span<std::b
   return copy_text(text, out) ? "" : fault_of_text(field, text);
 }
 
-CellParser::CellParser(const Field& field, CellRules rules)
-    : field_(&field),
-      rules_(std::move(rules)),
-      takes_times_(field.is_time()),
-      takes_truths_(field.allowed == std::vector<double>{0, 1}) {
-  for (const std::string& marker : rules_.missing) {
-    if (marker.empty()) {
-      empty_is_missing_ = true;
-    } else {
-      marker_starts_[static_cast<unsigned char>(marker.front())] = true;
-    }
-  }
-  parse_ = field.is_text()
-               ? &CellParser::parse_text
-               : visit(field.dtype, []<typename T>(T*) -> Parse { return &CellParser::parse_number<T>; });
-}
-
 const double* CellParser::named(std::string_view text) const {
   if (rules_.values.empty()) return nullptr;
   const auto found = rules_.values.find(text);
@@ -203,6 +186,23 @@ bool CellParser::parse_number(std::string_view text, std::span<std::byte> out) c
   if (!result) return false;
   std::memcpy(out.data(), &*result, sizeof(T));
   return true;
+}
+
+CellParser::CellParser(const Field& field, CellRules rules)
+    : field_(&field),
+      rules_(std::move(rules)),
+      takes_times_(field.is_time()),
+      takes_truths_(field.allowed == std::vector<double>{0, 1}) {
+  for (const std::string& marker : rules_.missing) {
+    if (marker.empty()) {
+      empty_is_missing_ = true;
+    } else {
+      marker_starts_[static_cast<unsigned char>(marker.front())] = true;
+    }
+  }
+  parse_ = field.is_text()
+               ? &CellParser::parse_text
+               : visit(field.dtype, []<typename T>(T*) -> Parse { return &CellParser::parse_number<T>; });
 }
 
 std::string CellParser::fault(std::string_view text) const {

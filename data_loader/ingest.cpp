@@ -211,7 +211,9 @@ Ingest::Ingest(IngestOptions options, std::size_t rank, std::size_t world) {
     }
   }
   s.hashes =
-      std::async(std::launch::async, [files, base = s.spec.base()] { return hash_sources(files, base); });
+      std::async(std::launch::async, [files, base = std::filesystem::absolute(s.options.spec).parent_path()] {
+        return hash_sources(files, base);
+      });
 }
 
 Ingest::~Ingest() = default;

@@ -30,7 +30,6 @@ class IngestSpec {
   const std::string& contract_yaml() const { return contract_yaml_; }
   /// The contract's fields as sources give them and partitions store them.
   const std::vector<Field>& stored() const { return stored_; }
-  const std::filesystem::path& base() const { return context_.base; }
   std::vector<Source>& sources() { return sources_; }
 
   /// Opens source `i`, if it is not open. `known_rows`: what another one has counted. The source's own

@@ -86,6 +86,17 @@ TEST_F(IngestCsv, ColumnsByNameWhateverElseTheFileHas) {
   EXPECT_TRUE(std::isnan(area[1]) && std::isnan(area[2]));
 }
 
+TEST_F(IngestCsv, ASpecInTheCurrentDirectory) {
+  spec();
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(scratch_.path());
+  const Result<IngestReport> report = attempt([&] { return run(kTable, "spec.yaml"); });
+  std::filesystem::current_path(before);
+  ASSERT_TRUE(report.ok()) << report.error().what();
+  EXPECT_EQ(report.value().rows, 3U);
+  EXPECT_NE(read_file(out() / "sources.json").find("\"t.csv\""), std::string::npos);
+}
+
 TEST_F(IngestCsv, OtherDialectsAndColumnsByNumber) {
   run("x\t12,5\t1\t5\tja\n",
       spec("delimiter: tab, decimal: ',', header: false, columns: {area: 2, rooms: 3, when: 4, sold: 5}, "
@@ -141,7 +152,7 @@ struct LongTable {
   explicit LongTable(Edges& edges) {
     RandomStream random(11);
     std::uint64_t line = 2;
-    for (int i = 0; i < 60'000; ++i) {
+    for (int i = 0; i < 90'000; ++i) {
       const std::uint64_t kind = random.below(40);
       const std::string note =
           kind < 3 ? "\"two\nlines, \"\"quoted\"\"\"" : std::string(random.below(90), 'n');
@@ -169,7 +180,7 @@ TEST_F(IngestCsv, TheSameForAnyNumberOfThreads) {
   Edges edges;
   const LongTable table(edges);
   edges.expect_all_hit();
-  ASSERT_GT(table.text.size(), std::size_t{3} << 20) << "this is to be several batches";
+  ASSERT_GT(table.text.size(), std::size_t{9} << 19) << "slots are to be used again";
   std::string first;
   for (const unsigned threads : {1U, 2U, 3U, 8U}) {
     const IngestReport report = run(table.text, spec("bad_rows: skip", kLongContract), threads);
@@ -181,7 +192,7 @@ TEST_F(IngestCsv, TheSameForAnyNumberOfThreads) {
     for (const bool refuse : {false, true}) {
       if (refuse) {
         expect_has(refusal(ErrorCode::kData, table.text, spec("", kLongContract), threads),
-                   {fmt::format("{} of 60,000 rows are wrong;", table.wrong)});
+                   {fmt::format("{} of 90,000 rows are wrong;", table.wrong)});
       }
       std::size_t at = 0;
       for (const std::string& line : table.lines) {

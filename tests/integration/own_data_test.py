@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import os
 import random
 
 import muster_runs as m
@@ -49,8 +50,35 @@ def write_table(path, rows):
             writer.writerow(cells[:4] if row % 500 == 499 else cells)
 
 
+def peak_memory(scratch, megabytes):
+    """Of an ingest of a file of that size, in MB."""
+    block = "".join(f'{i},"a text, quoted {i}",{i % 1000 / 8}\n' for i in range(30000)).encode()
+    with open(scratch / "long.csv", "wb") as file:
+        file.write(b"id,note,value\n")
+        for _ in range(max(1, megabytes * 10**6 // len(block))):
+            file.write(block)
+    (scratch / "long.yaml").write_text("""version: 1
+sources: [{format: csv, file: long.csv}]
+contract:
+  version: 1
+  fields: {id: {dtype: int64}, note: {dtype: string, length: 24}, value: {dtype: float32}}
+  splits: {by: fraction, train: 1}
+""")
+    command = m.command("ingest", scratch / "long.yaml", "--out", scratch / f"long{megabytes}", "--threads", 2)
+    _, status, used = os.wait4(os.spawnve(os.P_NOWAIT, command[0], command, m.ENVIRONMENT), 0)
+    m.check(status == 0, f"ingest of {megabytes} MB: {status}")
+    return used.ru_maxrss / 1000
+
+
+def bounded_memory(scratch):
+    small, large = peak_memory(scratch, 1), peak_memory(scratch, 150)
+    print(f"peak memory of an ingest: {small:.0f} MB for a file of 1 MB, {large:.0f} MB for one of 150 MB")
+    m.check(large - small < 50, f"memory grows with the file: {small} MB, {large} MB")
+
+
 def main():
     with m.Scratch() as scratch:
+        bounded_memory(scratch)
         write_table(scratch / "sales.csv.gz", 6000)
         (scratch / "contract.yaml").write_text(CONTRACT)
         spec = scratch / "spec.yaml"
