@@ -130,6 +130,8 @@ def two_numbers(scratch):
     scaled = [(metrics["targets"][label["field"]]["rmse"] / label["deviation"])**2 for label in pipeline["label"]]
     m.check(abs(sum(scaled) / 2 - metrics["loss"]) < 1e-4 * metrics["loss"], f"the mean in units of each deviation: {scaled}, {metrics['loss']}")
     m.check("rmse" not in metrics, "no mean of two units")
+    board = b"".join(path.read_bytes() for path in (scratch / "runs" / "numbers").glob("events.out.tfevents*"))
+    m.check(all(f"validation/{label}/rmse".encode() in board for label in ("heat", "visits")), "TensorBoard has each label's metrics")
     started = [event for event in m.events(scratch / "runs" / "numbers") if event["event"] == "run_finished"]
     m.check(started[-1]["best"]["metric"] == "loss", f"{started[-1]}")
     return config
