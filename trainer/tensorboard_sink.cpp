@@ -65,7 +65,8 @@ class TensorBoardSink : public RunSink {
     for (const auto& [name, value] : metrics.items()) {
       if (value.is_number()) scalars.emplace_back(split + "/" + name, value.get<double>());
     }
-    for (const auto& [target, values] : metrics.value("targets", Json::object()).items()) {
+    const Json targets = metrics.value("targets", Json::object());
+    for (const auto& [target, values] : targets.items()) {
       for (const auto& [name, value] : values.items()) {
         if (value.is_number())
           scalars.emplace_back(fmt::format("{}/{}/{}", split, target, name), value.get<double>());

@@ -17,7 +17,7 @@ sources:
 contract:
   version: 1
   fields:
-    row: {dtype: int64, role: key}
+    number: {dtype: int64, role: key}
     a: {dtype: float32}
     b: {dtype: float32, missing: indicator}
     shop: {dtype: string, length: 4}
@@ -33,7 +33,7 @@ def make_table(path):
     dice = random.Random(8)
     with open(path, "w", newline="") as file:
         out = csv.writer(file)
-        out.writerow(["row", "a", "b", "shop", "heat", "visits", "open", "sold"])
+        out.writerow(["number", "a", "b", "shop", "heat", "visits", "open", "sold"])
         for row in range(ROWS):
             a, b, shop = dice.gauss(0, 1), dice.gauss(0, 1), dice.randrange(4)
             truth = lambda x: int(dice.random() < 1 / (1 + math.exp(-x)))
@@ -130,6 +130,8 @@ def two_numbers(scratch):
     scaled = [(metrics["targets"][label["field"]]["rmse"] / label["deviation"])**2 for label in pipeline["label"]]
     m.check(abs(sum(scaled) / 2 - metrics["loss"]) < 1e-4 * metrics["loss"], f"the mean in units of each deviation: {scaled}, {metrics['loss']}")
     m.check("rmse" not in metrics, "no mean of two units")
+    board = b"".join(path.read_bytes() for path in (scratch / "runs" / "numbers").glob("events.out.tfevents*"))
+    m.check(all(f"validation/{label}/rmse".encode() in board for label in ("heat", "visits")), "TensorBoard has each label's metrics")
     started = [event for event in m.events(scratch / "runs" / "numbers") if event["event"] == "run_finished"]
     m.check(started[-1]["best"]["metric"] == "loss", f"{started[-1]}")
     return config
@@ -148,22 +150,22 @@ def two_truths(scratch):
 
 
 def line_by_line(scratch, rows):
-    table = {row["row"]: row for row in read_csv(scratch / "table.csv")}
-    given = [table[row["row"]] for row in rows[:20]]
+    table = {row["number"]: row for row in read_csv(scratch / "table.csv")}
+    given = [table[row["number"]] for row in rows[:20]]
     names = ["probability.open", "predicted.open", "probability.sold", "predicted.sold"]
 
     def answers(text):
         return subprocess.run(m.command("predict", scratch / "runs" / "truths", "--stdin"), input=text, stdout=subprocess.PIPE, text=True, check=True,
                               env=m.ENVIRONMENT).stdout
 
-    lines = ["row,shop,b,a"] + [f"{row['row']},{row['shop']},{row['b']},{row['a']}" for row in given]
+    lines = ["number,shop,b,a"] + [f"{row['number']},{row['shop']},{row['b']},{row['a']}" for row in given]
     of_csv = list(csv.DictReader(answers("\n".join(lines) + "\n").splitlines()))
-    objects = [{"row": int(row["row"]), "shop": row["shop"], "a": float(row["a"]), "b": float(row["b"]) if row["b"] else None} for row in given]
+    objects = [{"number": int(row["number"]), "shop": row["shop"], "a": float(row["a"]), "b": float(row["b"]) if row["b"] else None} for row in given]
     of_json = [json.loads(line) for line in answers("".join(json.dumps(o) + "\n" for o in objects)).splitlines()]
-    m.check(list(of_csv[0]) == ["row"] + names + ["error"], f"{list(of_csv[0])}")
+    m.check(list(of_csv[0]) == ["number"] + names + ["error"], f"{list(of_csv[0])}")
     for want, cells, answer in zip(rows, of_csv, of_json):
-        m.check(sorted(answer) == sorted(["row"] + names), f"{answer}")
-        m.check(cells["row"] == want["row"] and answer["row"] == int(want["row"]), "keys")
+        m.check(sorted(answer) == sorted(["number"] + names), f"{answer}")
+        m.check(cells["number"] == want["number"] and answer["number"] == int(want["number"]), "keys")
         for name in names:
             m.check(abs(float(cells[name]) - float(want[name])) < 1e-5 and abs(answer[name] - float(want[name])) < 1e-5, f"{name}: {cells}, {answer}")
 
