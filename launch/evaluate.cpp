@@ -4,6 +4,7 @@
 #include "launch/invocation.h"
 #include "trainer/agreement.h"
 #include "trainer/checkpoint_evaluation.h"
+#include "trainer/decision.h"
 #include "trainer/metrics.h"
 
 namespace muster {
@@ -18,12 +19,38 @@ std::string confusion_table(const Json& confusion) {
   return text;
 }
 
+/// "auc 0.951 to 0.963", for each metric that has an interval; taken out of `metrics`.
+std::vector<std::string> take_intervals(Json& metrics) {
+  std::vector<std::string> texts;
+  for (const char* name : {"auc", "average_precision"}) {
+    const std::string low = std::string(name) + "_low";
+    const std::string high = std::string(name) + "_high";
+    if (!metrics.contains(low)) continue;
+    if (metrics.at(low).is_number()) {
+      texts.push_back(fmt::format("{} {:.5g} to {:.5g}", name, metrics.at(low).get<double>(),
+                                  metrics.at(high).get<double>()));
+    }
+    metrics.erase(low);
+    metrics.erase(high);
+  }
+  return texts;
+}
+
 std::string describe(const Json& result) {
   Json metrics = result.at("metrics");
   const Json targets = metrics.value("targets", Json::object());
   metrics.erase("targets");
+  const Json resamples = metrics.value("bootstrap", Json());
+  metrics.erase("bootstrap");
+  const std::vector<std::string> intervals = take_intervals(metrics);
   std::string text = fmt::format("{} on '{}': {}", result.at("checkpoint").get<std::string>(),
                                  result.at("split").get<std::string>(), metrics_line(metrics));
+  if (!intervals.empty()) {
+    text += fmt::format("\n  95 % intervals over {} bootstrap resamples: {}",
+                        human_count(resamples.get<std::uint64_t>()), join(intervals, ", "));
+  }
+  const Decision decision = Decision::from_json(result.at("decision"), "decision");
+  if (!decision.split.empty()) text += "\n  " + describe(decision);
   if (!result.at("same_data").get<bool>()) {
     text += fmt::format("\n  on other data than the run's: fingerprint {}",
                         result.at("fingerprint").get<std::string>().substr(0, 16));
@@ -51,6 +78,11 @@ void add_evaluate(CLI::App& app, Invocation& invocation) {
   command->add_option("--split", flags->options.split, "the split")->capture_default_str();
   command->add_option("--data", flags->options.dataset, "another validated dataset of the same contract");
   command->add_option("--root", flags->options.root, "where its partitions lie");
+  command
+      ->add_option("--bootstrap", flags->options.bootstrap,
+                   "resamples for the 95 % intervals of AUC and average precision (binary); 0: none. "
+                   "Default: 1000, fewer for more than 4 million rows")
+      ->check(CLI::Range(0, 1'000'000));
   command->callback([&invocation, flags] {
     invocation.collective = true;
     invocation.action = [&invocation, flags] {

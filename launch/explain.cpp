@@ -3,6 +3,7 @@
 #include "launch/invocation.h"
 #include "trainer/checkpoint_lineage.h"
 #include "trainer/checkpoint_store.h"
+#include "trainer/decision.h"
 #include "trainer/metrics.h"
 
 namespace muster {
@@ -69,6 +70,7 @@ Json explain(FileSystem& files, const CheckpointInfo& info) {
           {"statistics", statistics_of(files, info)},
           {"metrics", state.at("metrics")},
           {"best", state.at("best")},
+          {"decision", state.value("decision", Json(nullptr))},
           {"environment", state.at("environment")},
           {"config", state.at("config")},
           {"parents", parents_of(files, info)}};
@@ -110,6 +112,8 @@ std::string describe(const Json& e) {
                                 e.at("best").at("value").dump(), e.at("best").at("step").dump(),
                                 text(e.at("best").at("checkpoint"))));
   }
+  if (!e.at("decision").is_null())
+    lines.push_back("decision    " + describe(Decision::from_json(e.at("decision"), "manifest.json")));
   lines.push_back(fmt::format(
       "made by     {} ranks ({} a host) of {} threads on {} ({}); muster {}, torch {}, {}",
       environment.at("ranks").dump(), environment.value("ranks_per_host", Json()).dump(),

@@ -114,6 +114,8 @@ int predict_stdin(Ranks& ranks, FileSystem& files, const Flags& flags) {
   if (ranks.comm().size() > 1) throw Error(ErrorCode::kUsage, "--stdin is for one process: no mpirun");
   Console console(true, false);  // stdout is for answers
   const TrainedModel trained = load_trained_model(ranks.comm(), files, flags.options.checkpoint);
+  if (const std::string stale = stale_warning(trained.decision, trained.step); !stale.empty())
+    console.warning(stale);
   Scorer scorer(ranks.comm(), trained, trained.contract);
   LineScorer lines(scorer, trained.contract);
   return answer_lines(lines, console);
@@ -126,6 +128,8 @@ std::string describe(const Json& result) {
       "{} rows scored into {} in {} ({} rows/s)", human_count(rows), result.at("out").get<std::string>(),
       human_seconds(seconds),
       human_count(static_cast<std::uint64_t>(static_cast<double>(rows) / std::max(seconds, 1e-9))));
+  const Decision decision = Decision::from_json(result.at("decision"), "decision");
+  if (!decision.split.empty()) text += "\n  " + describe(decision);
   if (const auto left_out = result.at("rows_left_out").get<std::uint64_t>(); left_out > 0)
     text += fmt::format("\n  {} rows left out: a value is missing that the contract drops rows for",
                         human_count(left_out));

@@ -180,12 +180,22 @@ at::Tensor next_token_sums(const at::Tensor& scores, const at::Tensor& next, con
       {(losses.to(at::kDouble).sum(1) * row_weights).sum(), row_weights.sum() * static_cast<double>(tokens)});
 }
 
+namespace {
+
+/// Of the same bits however the scores lie in memory.
+at::Tensor cooled(const at::Tensor& scores, double temperature) {
+  const at::Tensor plain = scores.to(at::kFloat).contiguous();
+  return temperature == 1 ? plain : plain / temperature;
+}
+
+}  // namespace
+
 at::Tensor predictions(const at::Tensor& scores, const LossSettings& settings) {
   switch (settings.kind) {
     case LossKind::kCrossEntropy:
-      return at::softmax(scores, 1, at::kFloat);
+      return at::softmax(cooled(scores, settings.temperature), 1);
     case LossKind::kBinary:
-      return at::sigmoid(scores.to(at::kFloat));
+      return at::sigmoid(cooled(scores, settings.temperature));
     case LossKind::kNextToken:
       fail(ErrorCode::kBug, "a model of tokens gives a distribution per token, no prediction per row");
     case LossKind::kMse:

@@ -20,6 +20,7 @@ struct LossSettings {
   double label_mean = 0;              ///< mse: of the training split; scores are in units of its deviation
   double label_deviation = 1;         ///< mse: greater than 0
   std::vector<LabelScale> scales;     ///< mse with several targets: the same of each, instead of these two
+  double temperature = 1;             ///< binary, cross-entropy: predictions() are of scores / temperature
 };
 
 LossKind parse_loss_kind(const std::string& name);  ///< "cross_entropy", "binary", "mse", "next_token"

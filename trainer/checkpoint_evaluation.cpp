@@ -1,12 +1,25 @@
 #include "trainer/checkpoint_evaluation.h"
 
 #include "trainer/agreement.h"
+#include "trainer/bootstrap.h"
 #include "trainer/evaluator.h"
 #include "trainer/model_setup.h"
 #include "trainer/run_plan.h"
 #include "trainer/trained_model.h"
 
 namespace muster {
+namespace {
+
+std::uint64_t resamples(const CheckpointEvaluation& options, const Dataset& dataset) {
+  const std::uint64_t rows = dataset.row_index().rows(dataset.row_index().split(options.split));
+  const std::uint64_t wanted = options.bootstrap ? *options.bootstrap : default_resamples(rows);
+  if (wanted > 0 && rows > kMostBootstrapRows)
+    fail(ErrorCode::kUsage, "--bootstrap: {} rows are more than the {} it can draw from", rows,
+         kMostBootstrapRows);
+  return wanted;
+}
+
+}  // namespace
 
 Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const CheckpointEvaluation& options) {
   const TrainedModel trained = load_trained_model(comm, files, options.checkpoint);
@@ -18,6 +31,9 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
   });
   if (const std::string warning = dataset.warning(); !warning.empty() && comm.rank() == 0)
     options.log(LogLevel::kWarning, warning);
+  if (const std::string stale = stale_warning(trained.decision, trained.step);
+      !stale.empty() && comm.rank() == 0)
+    options.log(LogLevel::kWarning, stale);
   const std::string fingerprint = dataset.manifest().fingerprint().hex();
   same_everywhere(comm, "dataset", fingerprint);
   const bool same_data = fingerprint == trained.fingerprint;
@@ -39,18 +55,23 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
   EvaluateSettings settings;
   settings.split = options.split;
   settings.micro_batch = static_cast<std::uint32_t>(config.unsigned_at("evaluate", "micro_batch"));
-  settings.threshold = config.number_at("evaluate", "threshold");
+  settings.threshold = trained.decision.threshold;
   settings.loss = loss_settings(config, pipeline);
+  settings.loss.temperature = trained.decision.temperature;
+  settings.calibrated = trained.decision.calibrated;
+  settings.seed = config.unsigned_at("run", "seed");
+  settings.resamples = together(comm, "bootstrap", [&] { return resamples(options, dataset); });
   settings.outputs = model_outputs(dataset.contract(), settings.loss.kind, pipeline.targets());
   settings.targets = target_names(pipeline);
   settings.stream = stream_options(config);
-  const auto metrics = evaluate_split(comm, *model, dataset, pipeline, settings, [] { return false; });
+  const auto evaluation = evaluate_split(comm, *model, dataset, pipeline, settings, [] { return false; });
   return {{"checkpoint", options.checkpoint.string()},
           {"step", trained.step},
           {"split", options.split},
           {"fingerprint", fingerprint},
           {"same_data", same_data},
-          {"metrics", *metrics}};
+          {"decision", trained.decision.to_json()},
+          {"metrics", evaluation->metrics}};
 }
 
 }  // namespace muster

@@ -2,6 +2,7 @@
 // A checkpoint's exact metrics on any split, with its own pipeline.
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "core/file_system.h"
@@ -16,11 +17,12 @@ struct CheckpointEvaluation {
   std::string split;
   std::string dataset;  ///< "": the one it was trained on
   std::string root;
+  std::optional<std::uint64_t> bootstrap;  ///< resamples of the intervals; by default default_resamples()
   LogSink log = silent_log();
 };
 
-/// Collective. {checkpoint, step, split, metrics}. Loads on rank 0, verified; the same bits for any number of
-/// ranks with the same train.threads. Failures are AgreedErrors.
+/// Collective. {checkpoint, step, split, decision, metrics}. Loads on rank 0, verified; the same bits for any
+/// number of ranks with the same train.threads. Failures are AgreedErrors.
 Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const CheckpointEvaluation& options);
 
 }  // namespace muster

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/text.h"
+#include "trainer/decision.h"
 #include "trainer/metrics.h"
 
 namespace muster {
@@ -117,6 +118,29 @@ std::vector<ConfigKey> make_config_table() {
        {"threshold", kNumber, 0.5, "binary: probabilities from here up count as positive, in [0, 1]", {}},
        kTrajectory},
       {"evaluate",
+       {"choose_threshold",
+        kText,
+        "none",
+        "binary: the threshold that is best on the rows of each evaluation: by F1, by cost, or the "
+        "greatest with evaluate.least_recall; of equally good ones the greatest",
+        {"none", "f1", "cost", "recall"}},
+       kTrajectory},
+      {"evaluate",
+       {"cost_false_positive", kNumber, 1.0, "choose_threshold cost: of a false alarm", {}},
+       kTrajectory},
+      {"evaluate",
+       {"cost_false_negative", kNumber, 1.0, "choose_threshold cost: of a positive that is missed", {}},
+       kTrajectory},
+      {"evaluate", {"least_recall", kNumber, 0.9, "choose_threshold recall: in (0, 1]", {}}, kTrajectory},
+      {"evaluate",
+       {"calibrate",
+        kText,
+        "none",
+        "binary, cross_entropy: fit to the rows of each evaluation what scores are divided by before they "
+        "become probabilities",
+        {"none", "temperature"}},
+       kTrajectory},
+      {"evaluate",
        {"best_by",
         kText,
         "",
@@ -223,7 +247,7 @@ void check_evaluation(const Json& values, const YamlNode& document) {
   }
 }
 
-/// Keys of a loss or optimizer that is not the chosen one, unless they have their default.
+/// Keys of a loss, optimizer or rule that is not the chosen one, unless they have their default.
 void check_what_is_ignored(const Json& values, const YamlNode& document) {
   struct Pair {
     const char* section;
@@ -238,7 +262,10 @@ void check_what_is_ignored(const Json& values, const YamlNode& document) {
                              {"optimizer", "nesterov", "name", "sgd"},
                              {"optimizer", "beta1", "name", "adamw"},
                              {"optimizer", "beta2", "name", "adamw"},
-                             {"optimizer", "epsilon", "name", "adamw"}};
+                             {"optimizer", "epsilon", "name", "adamw"},
+                             {"evaluate", "cost_false_positive", "choose_threshold", "cost"},
+                             {"evaluate", "cost_false_negative", "choose_threshold", "cost"},
+                             {"evaluate", "least_recall", "choose_threshold", "recall"}};
   for (const auto& [section, name, by, with] : kPairs) {
     const Json& given = values.at(section);
     if (given.at(by) == with) continue;
@@ -267,6 +294,7 @@ void check_config(const Json& values, const YamlNode& document) {
   check_ranges(values, document);
   check_batch(values, document);
   check_evaluation(values, document);
+  check_decision(values, document);
   check_class_weights(values.at("loss").at("class_weights"), document);
   for (const char* section : {"data", "evaluate"}) {
     if (values.at(section).at("split") == "test") {

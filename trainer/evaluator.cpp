@@ -6,6 +6,7 @@
 #include "trainer/agreement.h"
 #include "trainer/batch_scores.h"
 #include "trainer/metrics.h"
+#include "trainer/score_stage.h"
 #include "trainer/target_metrics.h"
 
 namespace muster {
@@ -50,16 +51,16 @@ void score_tokens(Model& model, const Batch& batch, const EvaluateSettings& sett
   collector.add(made);
 }
 
-void score(Model& model, const Batch& batch, const EvaluateSettings& settings, MetricCollector& collector) {
+void score(Model& model, const Batch& batch, const EvaluateSettings& settings, MetricCollector& collector,
+           ScoreStage& stage) {
   if (model.predicts_tokens()) return score_tokens(model, batch, settings, collector);
   const torch::NoGradGuard no_grad;
   const ModelBatch inputs(batch, 0, batch.rows(), false, 0);
   const at::Tensor scores = model.forward(inputs);
   const at::Tensor sums = model.loss(scores, inputs, settings.loss);
-  const std::vector<float> predicted = batch_scores(scores, batch, settings.loss, settings.outputs);
   const at::Tensor labels = inputs.label().to(at::kDouble).contiguous();
-  collector.add(batch.step, predicted, {labels.data_ptr<double>(), batch.rows()}, sums[0].item<double>(),
-                sums[1].item<double>());
+  stage.add(batch, scores, {labels.data_ptr<double>(), batch.rows()}, sums[0].item<double>(),
+            sums[1].item<double>());
 }
 
 void score_targets(Model& model, const Batch& batch, const EvaluateSettings& settings,
@@ -102,13 +103,14 @@ std::string default_metric(LossKind kind) {
   return "rmse";
 }
 
-std::optional<Json> evaluate_split(Communicator& comm, Model& model, const Dataset& dataset,
-                                   const FeaturePipeline& pipeline, const EvaluateSettings& settings,
-                                   const std::function<bool()>& stop) {
+std::optional<Evaluation> evaluate_split(Communicator& comm, Model& model, const Dataset& dataset,
+                                         const FeaturePipeline& pipeline, const EvaluateSettings& settings,
+                                         const std::function<bool()>& stop) {
   MetricCollector collector(metric_kind(settings.loss.kind), settings.outputs, settings.threshold);
   std::optional<TargetMetrics> of_targets;
   if (settings.targets.size() > 1 && !model.predicts_tokens())
     of_targets.emplace(metric_kind(settings.loss.kind), settings.threshold, settings.targets);
+  ScoreStage stage(settings, collector);
   std::unique_ptr<BlockReader> reader;
   const auto stream = together(comm, "open evaluation", [&] {
     const std::uint8_t split = dataset.row_index().split(settings.split);
@@ -135,14 +137,16 @@ std::optional<Json> evaluate_split(Communicator& comm, Model& model, const Datas
       if (of_targets) {
         score_targets(model, *batch, settings, *of_targets);
       } else {
-        score(model, *batch, settings, collector);
+        score(model, *batch, settings, collector, stage);
       }
     }
   }
+  Decision decision = stage.decide(comm);
   Json metrics = of_targets ? of_targets->finish(comm) : collector.finish(comm);
+  if (!of_targets) metrics.update(stage.more_metrics(comm));
   ensure(metrics.at("rows").get<std::uint64_t>() == rows, "evaluated {} rows of {}",
          metrics.at("rows").get<std::uint64_t>(), rows);
-  return metrics;
+  return Evaluation{std::move(metrics), std::move(decision)};
 }
 
 }  // namespace muster

@@ -12,6 +12,7 @@
 #include "data_loader/dataset.h"
 #include "models/model.h"
 #include "trainer/communicator.h"
+#include "trainer/decision.h"
 
 namespace muster {
 
@@ -19,18 +20,29 @@ struct EvaluateSettings {
   std::string split;
   std::uint32_t micro_batch = 1024;
   double threshold = 0.5;
-  LossSettings loss;
+  LossSettings loss;  ///< with the temperature of the probabilities
   std::int64_t outputs = 1;
   std::vector<std::string> targets;  ///< names of the labels, in the order of their columns
   StreamOptions stream;
+  /// What is fitted to the split's rows before they are measured, instead of threshold and loss.temperature.
+  DecisionSettings fit;
+  bool calibrated = false;      ///< loss.temperature was fitted: likelihoods with and without it are wanted
+  std::uint64_t resamples = 0;  ///< of a bootstrap of the ranking metrics (binary); 0: none
+  std::uint64_t seed = 0;       ///< of the bootstrap
+};
+
+/// What an evaluation gives.
+struct Evaluation {
+  Json metrics;       ///< of MetricCollector and ScoreStage
+  Decision decision;  ///< by what; its step is not set
 };
 
 /// Collective. Scores the split's rows in dataset order in fixed micro-batches dealt to the ranks. `stop`,
 /// asked now and then on every rank, ends it early on all ranks when true on any: then nothing is returned.
 /// Error{kData} if a score or the loss is not finite. Dropout is off; nothing of the model changes.
-std::optional<Json> evaluate_split(Communicator& comm, Model& model, const Dataset& dataset,
-                                   const FeaturePipeline& pipeline, const EvaluateSettings& settings,
-                                   const std::function<bool()>& stop);
+std::optional<Evaluation> evaluate_split(Communicator& comm, Model& model, const Dataset& dataset,
+                                         const FeaturePipeline& pipeline, const EvaluateSettings& settings,
+                                         const std::function<bool()>& stop);
 
 /// Threads that one operator may use on this rank; part of what decides the bits.
 void set_compute_threads(std::uint64_t threads);

@@ -2,105 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <numbers>
 
 #include "core/error.h"
 #include "core/text.h"
+#include "trainer/gather.h"
+#include "trainer/score_order.h"
 #include "trainer/target_metrics.h"
 
 namespace muster {
 namespace {
 
 __extension__ using Wide = unsigned __int128;
-
-template <typename T>
-std::vector<std::byte> to_bytes(std::span<const T> values) {
-  std::vector<std::byte> bytes(values.size_bytes());
-  if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
-  return bytes;
-}
-
-template <typename T>
-std::vector<T> from_bytes(std::span<const std::byte> bytes) {
-  std::vector<T> values(bytes.size() / sizeof(T));
-  if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
-  return values;
-}
-
-/// Every rank's values, one after another in rank order.
-template <typename T>
-std::vector<T> gather(Communicator& comm, std::string_view name, std::span<const T> mine) {
-  std::vector<T> all;
-  for (const auto& bytes : comm.all_gather(name, std::as_bytes(mine))) {
-    const std::vector<T> part = from_bytes<T>(bytes);
-    all.insert(all.end(), part.begin(), part.end());
-  }
-  return all;
-}
-
-/// All rows with one score.
-struct ScoreGroup {
-  std::uint32_t key = 0;  ///< orders like the score
-  std::uint64_t positives = 0;
-  std::uint64_t negatives = 0;
-};
-
-/// Maps floats to integers of the same order; -0 and +0 are one score.
-std::uint32_t ordered_key(float score) {
-  if (score == 0) score = 0;
-  std::uint32_t bits = 0;
-  std::memcpy(&bits, &score, sizeof bits);
-  return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
-}
-
-std::vector<ScoreGroup> merge_equal(std::vector<ScoreGroup> groups) {
-  std::sort(groups.begin(), groups.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
-  std::vector<ScoreGroup> merged;
-  for (const ScoreGroup& group : groups) {
-    if (merged.empty() || merged.back().key != group.key) {
-      merged.push_back(group);
-    } else {
-      merged.back().positives += group.positives;
-      merged.back().negatives += group.negatives;
-    }
-  }
-  return merged;
-}
-
-/// Keys that cut all ranks' groups into about equal shares: rank r gets the keys in [cuts[r-1], cuts[r]).
-std::vector<std::uint32_t> choose_cuts(Communicator& comm, std::span<const ScoreGroup> groups) {
-  constexpr std::size_t kSamples = 256;
-  std::vector<std::uint32_t> sample;
-  for (std::size_t i = 0; i < std::min(kSamples, groups.size()); ++i) {
-    sample.push_back(groups[i * groups.size() / std::min(kSamples, groups.size())].key);
-  }
-  std::vector<std::uint32_t> all = gather<std::uint32_t>(comm, "ranking cuts", sample);
-  std::sort(all.begin(), all.end());
-  std::vector<std::uint32_t> cuts;
-  const auto world = static_cast<std::size_t>(comm.size());
-  for (std::size_t r = 1; r < world && !all.empty(); ++r) cuts.push_back(all[r * all.size() / world]);
-  return cuts;
-}
-
-/// This rank's run of the globally sorted groups.
-std::vector<ScoreGroup> exchange_groups(Communicator& comm, const std::vector<ScoreGroup>& groups) {
-  const std::vector<std::uint32_t> cuts = choose_cuts(comm, groups);
-  std::vector<std::vector<ScoreGroup>> parts(static_cast<std::size_t>(comm.size()));
-  for (const ScoreGroup& group : groups) {
-    const auto owner = std::upper_bound(cuts.begin(), cuts.end(), group.key) - cuts.begin();
-    parts[static_cast<std::size_t>(owner)].push_back(group);
-  }
-  std::vector<std::vector<std::byte>> to;
-  for (const auto& part : parts) to.push_back(to_bytes<ScoreGroup>(part));
-  std::vector<ScoreGroup> mine;
-  for (const auto& bytes : comm.all_to_all("ranking exchange", to)) {
-    const std::vector<ScoreGroup> part = from_bytes<ScoreGroup>(bytes);
-    mine.insert(mine.end(), part.begin(), part.end());
-  }
-  return merge_equal(std::move(mine));
-}
 
 /// A rank's share of the sums; plain integers, so that any order of adding gives the same.
 struct RankShare {
@@ -144,13 +58,7 @@ void add_ranking(std::span<const ScoreGroup> groups, std::span<const RankShare> 
 
 RankingMetrics ranking_metrics(Communicator& comm, std::span<const float> scores,
                                std::span<const std::uint8_t> positive) {
-  std::vector<ScoreGroup> groups;
-  groups.reserve(scores.size());
-  for (std::size_t i = 0; i < scores.size(); ++i) {
-    groups.push_back({ordered_key(scores[i]), positive[i] != 0 ? 1U : 0U, positive[i] != 0 ? 0U : 1U});
-  }
-  groups = exchange_groups(comm, merge_equal(std::move(groups)));
-
+  const std::vector<ScoreGroup> groups = sorted_groups(comm, scores, positive);
   RankShare mine;
   for (const ScoreGroup& group : groups) {
     mine.positives += group.positives;

@@ -47,6 +47,9 @@ class MetricCollector {
   /// `outputs`: classes for kClasses, else 1. `threshold` for kBinary.
   MetricCollector(Kind kind, std::int64_t outputs, double threshold);
 
+  /// Before the first add(): for a threshold that was not known when this was made.
+  void set_threshold(double threshold) { threshold_ = threshold; }
+
   /// One micro-batch: `predictions` (finite probabilities or numbers, rows × outputs) and labels.
   /// Error{kData} for a label that is no class.
   void add(std::uint64_t number, std::span<const float> predictions, std::span<const double> labels,
@@ -61,6 +64,12 @@ class MetricCollector {
   /// "tokens", "token_accuracy", and of the loss (nats per token) "perplexity" = exp(loss) and
   /// "bits_per_token" = loss / ln 2. A metric that is not defined is the string "NaN".
   Json finish(Communicator& comm) const;
+
+  /// What this rank's rows of kBinary are, for what is said of them beside the metrics: scores and labels as
+  /// they were added, and the sums of the micro-batches that they came in.
+  std::span<const float> scores() const { return scores_; }
+  std::span<const std::uint8_t> positive() const { return positive_; }
+  std::span<const MicroBatchSums> micro_batches() const { return sums_; }
 
  private:
   Kind kind_;

@@ -251,8 +251,9 @@ Json predict(Communicator& comm, FileSystem& files, const PredictOptions& option
   const TrainedModel trained = load_trained_model(comm, files, options.checkpoint);
   Dataset dataset =
       together(comm, "open dataset", [&] { return Dataset::open(options.dataset, options.root); });
-  if (const std::string warning = dataset.warning(); !warning.empty() && comm.rank() == 0)
-    options.log(LogLevel::kWarning, warning);
+  for (const std::string& warning : {dataset.warning(), stale_warning(trained.decision, trained.step)}) {
+    if (!warning.empty() && comm.rank() == 0) options.log(LogLevel::kWarning, warning);
+  }
   same_everywhere(comm, "dataset", dataset.manifest().fingerprint().hex());
   Scorer scorer(comm, trained, dataset.contract());
   const auto world = static_cast<std::uint64_t>(comm.size());
@@ -297,6 +298,7 @@ Json predict(Communicator& comm, FileSystem& files, const PredictOptions& option
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   return {{"checkpoint", options.checkpoint.string()},
           {"step", trained.step},
+          {"decision", trained.decision.to_json()},
           {"split", options.split},
           {"rows", work.rows},
           {"rows_left_out", work.left_out},

@@ -39,8 +39,8 @@ std::vector<std::vector<std::byte>> score_columns(const Scorer& scorer, std::spa
 /// Collective. Rows in dataset order; each with its partition and row, its keys, time and label as the data
 /// have them, and its scores. The same bytes for any number of ranks with the same train.threads, in the
 /// micro-batches of an evaluation, so that its metrics follow from them. Values are held to the checkpoint's
-/// contract too. Returns {checkpoint, step, rows, rows_left_out, out, seconds}. Failures are AgreedErrors,
-/// and leave no file.
+/// contract too. Returns {checkpoint, step, decision, rows, rows_left_out, out, seconds}. Failures are
+/// AgreedErrors, and leave no file.
 Json predict(Communicator& comm, FileSystem& files, const PredictOptions& options);
 
 }  // namespace muster

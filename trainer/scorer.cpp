@@ -24,9 +24,10 @@ Scorer::Scorer(Communicator& comm, const TrainedModel& trained, const Contract& 
                             "`muster evaluate` measures it");
                      return model_outputs(trained.contract, loss_.kind, pipeline_.targets());
                    })),
-      threshold_(trained.config.number_at("evaluate", "threshold")),
+      threshold_(trained.decision.threshold),
       model_(make_trained_model(comm, trained, pipeline_)) {
   if (pipeline_.targets().size() > 1 && outputs_ > 1) targets_ = target_names(pipeline_);
+  loss_.temperature = trained.decision.temperature;
   model_->module().eval();
 }
 

@@ -27,12 +27,12 @@ class Scorer {
   std::size_t outputs() const { return static_cast<std::size_t>(outputs_); }
   /// What each number is of, where there are several targets; else empty.
   const std::vector<std::string>& targets() const { return targets_; }
-  /// From which probability on a row counts as positive (binary).
+  /// From which probability on a row counts as positive (binary): the checkpoint's.
   double threshold() const { return threshold_; }
 
-  /// Of a batch of the pipeline's tensors, row by row: probabilities, or numbers in the label's unit. The
-  /// bits depend on how many rows the batch has. Error{kData} with partition and row for a score that is not
-  /// finite.
+  /// Of a batch of the pipeline's tensors, row by row: calibrated probabilities, or numbers in the label's
+  /// unit. The bits depend on how many rows the batch has. Error{kData} with partition and row for a score
+  /// that is not finite.
   std::vector<float> score(const Batch& batch);
 
  private:

@@ -11,19 +11,20 @@ namespace muster {
 TrainedModel load_trained_model(Communicator& comm, FileSystem& files,
                                 const std::filesystem::path& checkpoint) {
   std::vector<TensorBlob> weights;
-  const Json loaded = parse_json(on_rank_zero(comm, "load checkpoint",
-                                              [&] {
-                                                CheckpointContent content =
-                                                    load_checkpoint(files, checkpoint).value();
-                                                weights = std::move(content.model);
-                                                return Json{{"step", content.step},
-                                                            {"config", content.state.at("config")},
-                                                            {"fingerprint", content.state.at("fingerprint")},
-                                                            {"contract", content.contract_yaml},
-                                                            {"pipeline", content.pipeline}}
-                                                    .dump();
-                                              }),
-                                 "checkpoint", ErrorCode::kBug);
+  const Json loaded =
+      parse_json(on_rank_zero(comm, "load checkpoint",
+                              [&] {
+                                CheckpointContent content = load_checkpoint(files, checkpoint).value();
+                                weights = std::move(content.model);
+                                return Json{{"step", content.step},
+                                            {"config", content.state.at("config")},
+                                            {"decision", content.state.value("decision", Json(nullptr))},
+                                            {"fingerprint", content.state.at("fingerprint")},
+                                            {"contract", content.contract_yaml},
+                                            {"pipeline", content.pipeline}}
+                                    .dump();
+                              }),
+                 "checkpoint", ErrorCode::kBug);
   TrainedModel trained{
       loaded.at("step"),
       loaded.at("fingerprint"),
@@ -34,6 +35,11 @@ TrainedModel load_trained_model(Communicator& comm, FileSystem& files,
                                                         (checkpoint / "contract.yaml").string()));
                }),
       loaded.at("pipeline"),
+      together(comm, "decision",
+               [&] {
+                 return decision_of(loaded, Config(loaded.at("config")),
+                                    (checkpoint / "manifest.json").string());
+               }),
       std::move(weights)};
   set_compute_threads(trained.config.unsigned_at("train", "threads"));
   return trained;

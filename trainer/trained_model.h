@@ -14,6 +14,7 @@
 #include "models/model.h"
 #include "trainer/communicator.h"
 #include "trainer/config.h"
+#include "trainer/decision.h"
 #include "trainer/safetensors.h"
 
 namespace muster {
@@ -25,6 +26,7 @@ struct TrainedModel {
   Config config;
   Contract contract;  ///< of these data
   Json pipeline;
+  Decision decision;                ///< threshold and temperature that belong to the weights
   std::vector<TensorBlob> weights;  ///< on rank 0 only
 };
 

@@ -5,6 +5,7 @@
 
 #include "core/text.h"
 #include "trainer/agreement.h"
+#include "trainer/decision.h"
 #include "trainer/environment.h"
 #include "trainer/evaluator.h"
 #include "trainer/leak_check.h"
@@ -112,6 +113,7 @@ int check_targets(const Config& config, const Contract& contract, const FeatureP
   const std::vector<TargetLabel>& targets = pipeline.targets();
   static_cast<void>(model_outputs(contract, parse_loss_kind(config.text_at("loss", "kind")), targets));
   static_cast<void>(best_metric(config, targets.size()));
+  refuse_several_targets(decision_settings(config), targets.size());
   return 0;
 }
 

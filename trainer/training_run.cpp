@@ -37,49 +37,6 @@ TrainingRun::TrainingRun(Communicator& comm, const TrainOptions& options, Prepar
   restore(optimizer_state);
 }
 
-void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
-  const Json& state = run_.start.at("state");
-  BucketPlan plan;
-  if (state.is_null()) {
-    plan = initial_bucket_plan(run_.model->module());
-  } else {
-    set_step(run_.start.at("step").get<std::uint64_t>());
-    running_ = Digest::from_hex(member<std::string>(state, "running_digest", "checkpoint"));
-    epoch_rows_ = member<std::uint64_t>(state, "epoch_rows", "checkpoint");
-    best_ = state.at("best");
-    evaluations_without_better_ = member<std::uint64_t>(state, "evaluations_without_better", "checkpoint");
-    if (!state.at("evaluated_step").is_null())
-      evaluated_step_ = state.at("evaluated_step").get<std::uint64_t>();
-    metrics_ = state.at("metrics");
-    plan = BucketPlan::from_json(state.at("bucket_plan"), gradient_bytes(run_.model->module()).size(),
-                                 "checkpoint");
-    load_optimizer(optimizer_state);
-  }
-  reducer_ = std::make_unique<GradientReducer>(run_.model->module(), comm_, std::move(plan));
-  reader_ = run_.dataset.make_reader();
-  auto batches = make_training_plan(
-      run_.dataset.row_index(), run_.plan.split_number, run_.plan.order, run_.plan.cursor(step_),
-      run_.plan.epochs(), static_cast<std::uint32_t>(comm_.rank()), static_cast<std::uint32_t>(comm_.size()));
-  stream_ = std::make_unique<BatchStream>(std::move(batches), *reader_, run_.dataset.contract(),
-                                          run_.pipeline, training_stream(run_.config, run_.plan));
-  meter_ =
-      std::make_unique<ProgressMeter>(run_.plan.total_steps, run_.plan.steps_per_epoch, run_.plan.epochs());
-}
-
-/// Another optimizer, allowed by the user, has a state of its own and starts with an empty one.
-void TrainingRun::load_optimizer(const std::vector<TensorBlob>& state) {
-  if (optimizer_->fits(state)) {
-    optimizer_->load_state(state);
-    return;
-  }
-  const Json& changes = run_.start.at("changes");
-  const bool meant = std::any_of(changes.begin(), changes.end(), [](const Json& change) {
-    return change.at("key") == "optimizer.name" || change.at("key") == "optimizer.momentum";
-  });
-  if (!meant) optimizer_->load_state(state);  // says what does not fit
-  if (comm_.rank() == 0) options_.log(LogLevel::kInfo, "another optimizer: it starts with an empty state");
-}
-
 void TrainingRun::set_step(std::uint64_t step) {
   step_ = step;
   if (options_.steps_done != nullptr) options_.steps_done->store(step);
@@ -218,6 +175,16 @@ void TrainingRun::take_metrics(const Json& metrics) {
   if (better) best_ = {{"metric", best_by_}, {"value", *value}, {"step", step_}, {"checkpoint", ""}};
 }
 
+void TrainingRun::take_decision(Decision decision) {
+  if (decision.split.empty()) {
+    decision_ = nullptr;
+    return;
+  }
+  decision.step = step_;
+  if (comm_.rank() == 0 && !decision.remark.empty()) options_.log(LogLevel::kWarning, decision.remark);
+  decision_ = decision.to_json();
+}
+
 /// False if it was interrupted by a stop request.
 bool TrainingRun::evaluate_now() {
   EvaluateSettings settings;
@@ -228,54 +195,14 @@ bool TrainingRun::evaluate_now() {
   settings.outputs = model_outputs(run_.dataset.contract(), loss_.kind, run_.pipeline.targets());
   settings.targets = target_names(run_.pipeline);
   settings.stream = evaluation_stream(run_.config, run_.plan);
+  settings.fit = decision_settings(run_.config);
   const auto stop = [&] { return options_.requests != nullptr && options_.requests->stop.load(); };
-  std::optional<Json> metrics;
-  guarded([&] { metrics = evaluate_split(comm_, *run_.model, run_.dataset, run_.pipeline, settings, stop); });
-  if (metrics) take_metrics(*metrics);
-  return metrics.has_value();
-}
-
-Json TrainingRun::state(bool finished) const {
-  const Cursor cursor = run_.plan.cursor(step_);
-  Json best = best_;
-  return {{"cursor", {{"epoch", cursor.epoch}, {"step", cursor.step}}},
-          {"running_digest", running_.hex()},
-          {"epoch_rows", epoch_rows_},
-          {"bucket_plan", reducer_->plan().to_json()},
-          {"best", best},
-          {"evaluations_without_better", evaluations_without_better_},
-          {"evaluated_step", evaluated_step_ ? Json(*evaluated_step_) : Json(nullptr)},
-          {"metrics", metrics_},
-          {"finished", finished},
-          {"fingerprint", run_.dataset.manifest().fingerprint().hex()},
-          {"contract", run_.dataset.manifest().contract.hex()},
-          {"config", run_.config.values()},
-          {"plan", run_.plan.to_json()},
-          {"environment", run_.environment}};
-}
-
-void TrainingRun::commit(bool finished) {
-  if (improved_)
-    best_["checkpoint"] = checkpoint_name(run_.start.at("generation").get<std::uint64_t>(), step_);
-  improved_ = false;
-  last_checkpoint_ = on_rank_zero(comm_, "commit checkpoint", [&] {
-    CheckpointContent content;
-    content.step = step_;
-    content.state = state(finished);
-    content.pipeline = run_.pipeline.to_json();
-    content.contract_yaml = run_.dataset.contract().to_yaml();
-    content.model = module_state(run_.model->module());
-    content.optimizer = optimizer_->state();
-    std::vector<std::string> protect;
-    if (!best_.is_null()) protect.push_back(best_.at("checkpoint").get<std::string>());
-    std::string name = record_->commit(content, run_.config.unsigned_at("checkpoint", "keep"), protect);
-    if (!metrics_.empty()) record_->write_metrics(metrics_);
-    return name;
-  });
-  // A launcher gives a signal to all ranks, some of which saw it a step later: this checkpoint answers them
-  // too.
-  if (options_.requests != nullptr) options_.requests->save.store(false);
-  last_commit_ = Clock::now();
+  std::optional<Evaluation> done;
+  guarded([&] { done = evaluate_split(comm_, *run_.model, run_.dataset, run_.pipeline, settings, stop); });
+  if (!done) return false;
+  take_metrics(done->metrics);
+  take_decision(std::move(done->decision));
+  return true;
 }
 
 /// The last step was done, or the evaluations stopped getting better; its checkpoint is the one that says so.
@@ -315,12 +242,17 @@ TrainResult TrainingRun::run() {
     event("stopped", {{"checkpoint", last_checkpoint_}, {"running_digest", running_.hex()}});
     return result(TrainOutcome::kStopped);
   };
-  if (run_.start.at("parent_is_gone").get<bool>()) commit(false);
+  const bool parent_is_gone = run_.start.at("parent_is_gone").get<bool>();
+  const bool fits = evaluation_due() && decision_settings(run_.config).any();
+  if (parent_is_gone && !fits) commit(false);
   if (evaluation_due() && !evaluate_now()) {
     commit(false);
     return stop();
   }
-  if (improved_) {
+  if (fits && (improved_ || parent_is_gone)) {
+    // What was fitted belongs into a checkpoint of these weights; the last one is about to be made.
+    if (!finished()) commit(false);
+  } else if (improved_) {
     // The stop came before this step's evaluation: the weights stand in the checkpoint it left behind.
     best_["checkpoint"] =
         last_checkpoint_.empty() ? run_.start.at("parent").get<std::string>() : last_checkpoint_;

@@ -12,6 +12,7 @@
 #include "data_loader/batch_stream.h"
 #include "data_loader/dataset.h"
 #include "models/model.h"
+#include "trainer/decision.h"
 #include "trainer/gradient_reducer.h"
 #include "trainer/optimizer.h"
 #include "trainer/progress_meter.h"
@@ -57,6 +58,7 @@ class TrainingRun {
   bool evaluation_due() const;
   bool evaluate_now();
   void take_metrics(const Json& metrics);
+  void take_decision(Decision decision);
   void commit(bool finished);
   Json state(bool finished) const;
   void event(const std::string& name, const Json& fields);
@@ -81,7 +83,8 @@ class TrainingRun {
   StepTotals last_;
   std::optional<std::uint64_t> evaluated_step_;
   std::string best_by_;
-  Json best_ = nullptr;  ///< {value, step, checkpoint}
+  Json best_ = nullptr;      ///< {value, step, checkpoint}
+  Json decision_ = nullptr;  ///< of the last evaluation, where one was fitted
   std::uint64_t evaluations_without_better_ = 0;
   bool improved_ = false;
   Json metrics_ = Json::object();

@@ -77,7 +77,8 @@ def written(sources):
     found["environment"] = returned_by(text["trainer/environment.cpp"], "Json describe_environment")
     metrics = text["trainer/metrics.cpp"]
     start = metrics.index("{", metrics.index("Json metrics = "))
-    found["metrics"] = keys(balanced(metrics, start)) | set(re.findall(r'metrics\["(\w+)"\]', metrics))
+    beside = metrics + "".join(text[f"trainer/{name}.cpp"] for name in ("score_stage", "bootstrap", "target_metrics"))
+    found["metrics"] = keys(balanced(metrics, start)) | set(re.findall(r'metrics\["(\w+)"\]', beside))
     return found
 
 

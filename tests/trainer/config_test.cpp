@@ -184,6 +184,33 @@ TEST(Config, WeightsAndThresholdsThatCountNothingAreRefused) {
   EXPECT_EQ(error_of(kSmall + "loss: {kind: cross_entropy, class_weights: [0, 1]}\n"), "no error");
 }
 
+TEST(Config, ARuleForTheThresholdIsRefusedWhereItWouldNotCount) {
+  const std::string binary = kSmall + "loss: {kind: binary}\n";
+  EXPECT_EQ(error_of(kSmall + "evaluate: {choose_threshold: f1}\n"),
+            "78 c.yaml:7:12: evaluate.choose_threshold counts only with loss.kind: binary");
+  EXPECT_EQ(error_of(kSmall + "evaluate: {calibrate: temperature}\n"),
+            "78 c.yaml:7:12: evaluate.calibrate counts only with loss.kind: binary or cross_entropy");
+  EXPECT_EQ(error_of(kSmall + "loss: {kind: cross_entropy}\nevaluate: {calibrate: temperature}\n"),
+            "no error");
+  EXPECT_EQ(error_of(kSmall + "loss: {kind: cross_entropy}\nevaluate: {choose_threshold: f1}\n").substr(0, 3),
+            "78 ");
+  EXPECT_EQ(error_of(binary + "evaluate: {least_recall: 0.8}\n"),
+            "78 c.yaml:8:12: evaluate.least_recall counts only with evaluate.choose_threshold: recall");
+  EXPECT_EQ(error_of(binary + "evaluate: {choose_threshold: f1, cost_false_negative: 3}\n"),
+            "78 c.yaml:8:34: evaluate.cost_false_negative counts only with evaluate.choose_threshold: cost");
+  EXPECT_EQ(error_of(binary + "evaluate: {choose_threshold: cost, cost_false_positive: 0}\n"),
+            "78 c.yaml:8:36: evaluate.cost_false_positive is 0.0: a number above 0 is needed");
+  EXPECT_EQ(error_of(binary + "evaluate: {choose_threshold: recall, least_recall: 1.1}\n"),
+            "78 c.yaml:8:38: evaluate.least_recall is 1.1: at most 1 is needed");
+  for (const char* key : {"choose_threshold: f1", "calibrate: temperature"})
+    EXPECT_NE(error_of(binary + "evaluate: {split: '', " + key + "}\n").find("needs evaluate.split"),
+              std::string::npos);
+  EXPECT_EQ(
+      error_of(binary + "evaluate: {choose_threshold: recall, least_recall: 1, calibrate: temperature}\n"),
+      "no error");
+  EXPECT_EQ(error_of(binary + "evaluate: {choose_threshold: cost, cost_false_negative: 25}\n"), "no error");
+}
+
 TEST(Config, AMetricThatTheLossDoesNotGiveIsRefusedAtOnce) {
   EXPECT_EQ(error_of(kSmall + "evaluate: {best_by: auc}\n"),
             "78 c.yaml:7:12: there is no metric 'auc' with loss.kind mse; known: loss, "

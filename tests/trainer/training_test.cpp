@@ -13,6 +13,7 @@
 #include "models/model.h"
 #include "tests/data_loader/scratch_directory.h"
 #include "trainer/agreement.h"
+#include "trainer/checkpoint_evaluation.h"
 #include "trainer/checkpoint_store.h"
 #include "trainer/events.h"
 #include "trainer/local_communicator.h"
@@ -25,9 +26,12 @@ using testing::ScratchDirectory;
 
 class Training : public ::testing::Test {
  protected:
-  void SetUp() override {
+  void SetUp() override { make_data("tabular"); }
+
+  void make_data(const std::string& kind) {
+    std::filesystem::remove_all(data());
     GenerateOptions generate_options;
-    generate_options.kind = "tabular";
+    generate_options.kind = kind;
     generate_options.rows = 3000;
     generate_options.partitions = 3;
     generate_options.out = data();
@@ -121,6 +125,85 @@ TEST_F(Training, TheBestCheckpointHoldsTheWeightsThatWereEvaluated) {
   const std::string name = best.at("checkpoint");
   EXPECT_NE(name.find(fmt::format("-step-{:08}", evaluated_at)), std::string::npos) << name;
   EXPECT_TRUE(files_->exists(run_directory() / "checkpoints" / name));
+}
+
+const std::vector<std::string> kDecides = {"run.name=run", "loss.kind=binary", "evaluate.choose_threshold=f1",
+                                           "evaluate.calibrate=temperature"};
+
+/// The state of the newest good checkpoint, and of the best one.
+Json state_of(FileSystem& files, const std::filesystem::path& run, bool best) {
+  CheckpointStore store(files, run / "checkpoints", "");
+  const Json state = store.latest_good().checkpoint->manifest.at("state");
+  if (!best) return state;
+  const std::string name = state.at("best").at("checkpoint");
+  return verify_checkpoint(files, run / "checkpoints" / name).value().manifest.at("state");
+}
+
+TEST_F(Training, TheBestCheckpointHasItsDecisionAlsoWhenItsEvaluationWasInterrupted) {
+  make_data("card-fraud");
+  std::vector<std::string> undisturbed = kDecides;
+  undisturbed[0] = "run.name=undisturbed";
+  const std::uint64_t evaluated_at = steps_per_epoch(run(1, undisturbed));
+  EXPECT_EQ(run(1, kDecides, evaluated_at).outcome, TrainOutcome::kStopped);
+  EXPECT_TRUE(state_of(*files_, run_directory(), false).at("decision").is_null()) << "not yet evaluated";
+  EXPECT_EQ(run(1, kDecides, evaluated_at + 1).outcome, TrainOutcome::kStopped);
+
+  const Json best = state_of(*files_, run_directory(), true);
+  EXPECT_EQ(best.at("decision").at("step"), evaluated_at);
+  EXPECT_EQ(best.at("evaluated_step"), evaluated_at);
+  const Json newest = state_of(*files_, run_directory(), false);
+  EXPECT_EQ(newest.at("cursor"), Json::parse(R"({"epoch": 1, "step": 2})"));
+  EXPECT_EQ(newest.at("decision"), best.at("decision")) << "kept until the next evaluation";
+
+  EXPECT_EQ(run(1, kDecides).outcome, TrainOutcome::kFinished);
+  const Json last = state_of(*files_, run_directory(), false);
+  EXPECT_EQ(last.at("decision").at("step"), 3 * evaluated_at);
+  const Json alike = state_of(*files_, scratch_ / "runs" / "undisturbed", false);
+  EXPECT_EQ(last.at("decision"), alike.at("decision")) << "the same bits, killed or not";
+  EXPECT_EQ(last.at("metrics"), alike.at("metrics"));
+  EXPECT_GT(last.at("decision").at("temperature").get<double>(), 0);
+  EXPECT_NE(last.at("decision").at("temperature"), 1);
+}
+
+TEST_F(Training, AStopAtTheLastStepGetsItsDecisionFromTheNextStart) {
+  make_data("card-fraud");
+  std::vector<std::string> once = kDecides;
+  once.emplace_back("train.epochs=1");
+  std::vector<std::string> undisturbed = once;
+  undisturbed[0] = "run.name=undisturbed";
+  const std::uint64_t steps = steps_per_epoch(run(1, undisturbed));
+  EXPECT_EQ(run(1, once, steps).outcome, TrainOutcome::kStopped);
+  EXPECT_EQ(run(1, once).outcome, TrainOutcome::kFinished);
+  const Json best = state_of(*files_, run_directory(), true);
+  EXPECT_EQ(best.at("decision").at("step"), steps);
+  EXPECT_EQ(best.at("finished"), true);
+}
+
+TEST_F(Training, ACheckpointOfAnEarlierVersionIsEvaluatedByItsConfigAndResumed) {
+  make_data("card-fraud");
+  const std::vector<std::string> plain = {"run.name=run", "loss.kind=binary", "evaluate.threshold=0.25"};
+  run(1, plain, 5);
+  CheckpointStore store(*files_, run_directory() / "checkpoints", "");
+  const CheckpointInfo newest = *store.latest_good().checkpoint;
+  CheckpointContent older = load_checkpoint(*files_, newest.directory).value();
+  older.state.erase("decision");
+  for (const char* key :
+       {"choose_threshold", "cost_false_positive", "cost_false_negative", "least_recall", "calibrate"})
+    EXPECT_EQ(older.state["config"]["evaluate"].erase(key), 1U) << key;
+  CheckpointStore writer(*files_, run_directory() / "checkpoints", newest.run_id);
+  writer.claim(newest.name);
+  const std::string name = writer.commit(older, 2);
+  run_local(2, [&](Communicator& comm) {
+    CheckpointEvaluation options;
+    options.checkpoint = run_directory() / "checkpoints" / name;
+    options.split = "validation";
+    options.bootstrap = 20;
+    const Json result = evaluate_checkpoint(comm, *files_, options);
+    EXPECT_EQ(result.at("metrics").at("threshold"), 0.25);
+    EXPECT_FALSE(result.at("metrics").contains("temperature"));
+    EXPECT_EQ(result.at("metrics").at("bootstrap"), 20);
+  });
+  EXPECT_EQ(run(2, plain).outcome, TrainOutcome::kFinished) << "without --allow";
 }
 
 TEST_F(Training, AnotherOptimizerStartsWithAnEmptyStateWhereThatIsAllowed) {

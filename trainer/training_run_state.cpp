@@ -1,0 +1,102 @@
+// What a training keeps in its checkpoints, and finds again.
+
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "trainer/agreement.h"
+#include "trainer/model_setup.h"
+#include "trainer/module_state.h"
+#include "trainer/training_run.h"
+
+namespace muster {
+
+void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
+  const Json& state = run_.start.at("state");
+  BucketPlan plan;
+  if (state.is_null()) {
+    plan = initial_bucket_plan(run_.model->module());
+  } else {
+    set_step(run_.start.at("step").get<std::uint64_t>());
+    running_ = Digest::from_hex(member<std::string>(state, "running_digest", "checkpoint"));
+    epoch_rows_ = member<std::uint64_t>(state, "epoch_rows", "checkpoint");
+    best_ = state.at("best");
+    decision_ = state.value("decision", Json(nullptr));
+    evaluations_without_better_ = member<std::uint64_t>(state, "evaluations_without_better", "checkpoint");
+    if (!state.at("evaluated_step").is_null())
+      evaluated_step_ = state.at("evaluated_step").get<std::uint64_t>();
+    metrics_ = state.at("metrics");
+    plan = BucketPlan::from_json(state.at("bucket_plan"), gradient_bytes(run_.model->module()).size(),
+                                 "checkpoint");
+    load_optimizer(optimizer_state);
+  }
+  reducer_ = std::make_unique<GradientReducer>(run_.model->module(), comm_, std::move(plan));
+  reader_ = run_.dataset.make_reader();
+  auto batches = make_training_plan(
+      run_.dataset.row_index(), run_.plan.split_number, run_.plan.order, run_.plan.cursor(step_),
+      run_.plan.epochs(), static_cast<std::uint32_t>(comm_.rank()), static_cast<std::uint32_t>(comm_.size()));
+  stream_ = std::make_unique<BatchStream>(std::move(batches), *reader_, run_.dataset.contract(),
+                                          run_.pipeline, training_stream(run_.config, run_.plan));
+  meter_ =
+      std::make_unique<ProgressMeter>(run_.plan.total_steps, run_.plan.steps_per_epoch, run_.plan.epochs());
+}
+
+/// Another optimizer, allowed by the user, has a state of its own and starts with an empty one.
+void TrainingRun::load_optimizer(const std::vector<TensorBlob>& state) {
+  if (optimizer_->fits(state)) {
+    optimizer_->load_state(state);
+    return;
+  }
+  const Json& changes = run_.start.at("changes");
+  const bool meant = std::any_of(changes.begin(), changes.end(), [](const Json& change) {
+    return change.at("key") == "optimizer.name" || change.at("key") == "optimizer.momentum";
+  });
+  if (!meant) optimizer_->load_state(state);  // says what does not fit
+  if (comm_.rank() == 0) options_.log(LogLevel::kInfo, "another optimizer: it starts with an empty state");
+}
+
+Json TrainingRun::state(bool finished) const {
+  const Cursor cursor = run_.plan.cursor(step_);
+  Json best = best_;
+  return {{"cursor", {{"epoch", cursor.epoch}, {"step", cursor.step}}},
+          {"running_digest", running_.hex()},
+          {"epoch_rows", epoch_rows_},
+          {"bucket_plan", reducer_->plan().to_json()},
+          {"best", best},
+          {"decision", decision_},
+          {"evaluations_without_better", evaluations_without_better_},
+          {"evaluated_step", evaluated_step_ ? Json(*evaluated_step_) : Json(nullptr)},
+          {"metrics", metrics_},
+          {"finished", finished},
+          {"fingerprint", run_.dataset.manifest().fingerprint().hex()},
+          {"contract", run_.dataset.manifest().contract.hex()},
+          {"config", run_.config.values()},
+          {"plan", run_.plan.to_json()},
+          {"environment", run_.environment}};
+}
+
+void TrainingRun::commit(bool finished) {
+  if (improved_)
+    best_["checkpoint"] = checkpoint_name(run_.start.at("generation").get<std::uint64_t>(), step_);
+  improved_ = false;
+  last_checkpoint_ = on_rank_zero(comm_, "commit checkpoint", [&] {
+    CheckpointContent content;
+    content.step = step_;
+    content.state = state(finished);
+    content.pipeline = run_.pipeline.to_json();
+    content.contract_yaml = run_.dataset.contract().to_yaml();
+    content.model = module_state(run_.model->module());
+    content.optimizer = optimizer_->state();
+    std::vector<std::string> protect;
+    if (!best_.is_null()) protect.push_back(best_.at("checkpoint").get<std::string>());
+    std::string name = record_->commit(content, run_.config.unsigned_at("checkpoint", "keep"), protect);
+    if (!metrics_.empty()) record_->write_metrics(metrics_);
+    return name;
+  });
+  // A launcher gives a signal to all ranks, some of which saw it a step later: this checkpoint answers them
+  // too.
+  if (options_.requests != nullptr) options_.requests->save.store(false);
+  last_commit_ = Clock::now();
+}
+
+}  // namespace muster
