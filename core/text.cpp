@@ -215,6 +215,18 @@ std::optional<std::int64_t> parse_iso_time(std::string_view text) {
   return ((days * 24 + *hour) * 60 + *minute) * 60 + *second;
 }
 
+std::string one_line(std::string_view text) {
+  std::string line;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f)
+      line += fmt::format("\\x{:02x}", byte);
+    else
+      line += c;
+  }
+  return line;
+}
+
 std::string readable_text(std::string_view text) {
   constexpr std::size_t kMost = 40;
   std::string_view start = text.substr(0, kMost);

@@ -17,6 +17,8 @@ std::string_view trim(std::string_view text);
 std::size_t utf8_prefix(std::string_view text);
 /// In quotes as an error message shows it: cut after 40 bytes, what cannot be read as \x1f.
 std::string readable_text(std::string_view text);
+/// As one line: control characters, line ends too, as \x0a.
+std::string one_line(std::string_view text);
 
 /// The known name nearest to `name` (edit distance at most a third of its length, at least 1), or nothing.
 std::optional<std::string> nearest_name(std::string_view name, std::span<const std::string> known);

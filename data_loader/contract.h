@@ -68,7 +68,8 @@ struct Field {
   /// Element-wise maps, then at most one fitted transform. Empty unless the field is an input of models.
   std::vector<TransformStep> transform;
 
-  bool is_time() const { return role == Role::kTime || tells_known; }
+  /// Whether texts of ISO dates and times stand for its values. A contract has one time; others may be keys.
+  bool takes_times() const { return role == Role::kTime || role == Role::kKey || tells_known; }
   bool is_text() const { return dtype == DType::kString; }
   bool can_be_missing() const { return missing != Missing::kForbid; }
   std::uint64_t value_bytes() const { return is_text() ? length : size_of(dtype); }

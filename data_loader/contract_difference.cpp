@@ -36,7 +36,8 @@ bool passes(const Field& before, const Field& after) {
   return true;
 }
 
-void compare_fields(const Field& before, const Json& a, const Field& after, const Json& b,
+/// `reads`: whether models can have the field as an input.
+void compare_fields(const Field& before, const Json& a, const Field& after, const Json& b, bool reads,
                     std::vector<Change>& changes) {
   const std::set<std::string> read = {"dtype", "length", "shape", "missing", "missing_value", "role", "unit"};
   std::set<std::string> keys;
@@ -47,9 +48,9 @@ void compare_fields(const Field& before, const Json& a, const Field& after, cons
     const std::string to = shown(b, key);
     if (from == to) continue;
     Change change{before.name, fmt::format("{}: {} → {}", key, from, to)};
-    change.breaks_inputs = is_input(before) && read.contains(key);
+    change.breaks_inputs = reads && read.contains(key);
     if (key == "shape" || key == "window")  // another stride makes other rows of the same shape
-      change.breaks_inputs = is_input(before) && before.shape != after.shape;
+      change.breaks_inputs = reads && before.shape != after.shape;
     if (key == "range" || key == "allowed") change.stricter = !passes(before, after);
     if (key == "missing") change.stricter = after.missing == Missing::kForbid;
     if (key == "max_missing")
@@ -70,12 +71,14 @@ ContractDifference compare(const Contract& before, const Contract& after) {
   for (std::size_t i = 0; i < before.fields().size(); ++i) {
     const Field& field = before.fields()[i];
     const Field* other = after.find(field.name);
+    const auto& never = before.never_features();
+    const bool reads = is_input(field) && std::ranges::find(never, field.name) == never.end();
     if (other == nullptr) {
-      difference.changes.push_back({field.name, "is gone", is_input(field), false});
+      difference.changes.push_back({field.name, "is gone", reads, false});
       continue;
     }
     const auto place = static_cast<std::size_t>(other - after.fields().data());
-    compare_fields(field, a.at("fields")[i], *other, b.at("fields")[place], difference.changes);
+    compare_fields(field, a.at("fields")[i], *other, b.at("fields")[place], reads, difference.changes);
   }
   for (const Field& field : after.fields()) {
     if (before.find(field.name) == nullptr)

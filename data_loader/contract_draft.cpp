@@ -205,6 +205,12 @@ void note_distinct(ColumnEvidence& evidence, DraftField& draft) {
   }
   if (!evidence.values().empty() && distinct <= kFewValues) {
     draft.notes.push_back(fmt::format("{}: {}", plural(distinct, "values"), listed(evidence.values(), 6)));
+    if (field.is_text() && distinct == 2)
+      draft.notes.push_back(
+          fmt::format("DECIDE yes or no? Then `values: {{{}: {{ONE: 1, OTHER: 0}}}}` in the ingest spec "
+                      "makes numbers of it, "
+                      "and here `dtype: bool`",
+                      field.name));
     return;
   }
   if (field.is_text()) {

@@ -191,7 +191,7 @@ bool CellParser::parse_number(std::string_view text, std::span<std::byte> out) c
 CellParser::CellParser(const Field& field, CellRules rules)
     : field_(&field),
       rules_(std::move(rules)),
-      takes_times_(field.is_time()),
+      takes_times_(field.takes_times()),
       takes_truths_(field.allowed == std::vector<double>{0, 1}) {
   for (const std::string& marker : rules_.missing) {
     if (marker.empty()) {

@@ -16,7 +16,7 @@ namespace muster {
 
 /// How texts stand for the values of a field.
 struct CellRules {
-  std::vector<std::string> missing = {"", "NA", "N/A", "NaN", "nan", "NULL", "null"};
+  std::vector<std::string> missing = {"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"};
   std::map<std::string, double, std::less<>> values;  ///< texts that stand for numbers: {"yes": 1, "no": 0}
   char decimal = '.';
   std::optional<double> above;  ///< the value is 1 where the number is greater than this, else 0

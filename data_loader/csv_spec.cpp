@@ -29,7 +29,7 @@ void refuse_unknown_field(const YamlNode& at, const std::string& name, const std
 
 CsvSpec CsvSpec::parse(const YamlNode& node, const IngestContext& context) {
   CsvSpec spec;
-  spec.file = context.base / node.require("file").as_string();
+  spec.file = context.file;
   if (const YamlNode* delimiter = node.find("delimiter")) spec.dialect.delimiter = one_character(*delimiter);
   if (const YamlNode* quote = node.find("quote")) spec.dialect.quote = one_character(*quote);
   if (const YamlNode* decimal = node.find("decimal")) spec.rules.decimal = one_character(*decimal);

@@ -67,7 +67,11 @@ void Dataset::describe() {
         "HDF5_PLUGIN_PATH names, or rewrite the file with gzip",
         filter_name(filters_.back()), filters_.back(), library_version());
   }
-  if (refusal_.empty()) refusal_ = refuse_external_storage(properties.get(), file_);
+  std::uint64_t bytes = H5Tget_size(type_.get());
+  for (const hsize_t extent : shape_) {
+    if (__builtin_mul_overflow(bytes, extent, &bytes)) bytes = std::numeric_limits<std::uint64_t>::max();
+  }
+  if (refusal_.empty()) refusal_ = refuse_external_storage(properties.get(), bytes, file_);
   if (refusal_.empty() && layout == H5D_VIRTUAL)
     refusal_ = refuse_virtual_members(dataset_.get(), properties.get(), file_);
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "core/text.h"
@@ -45,6 +46,15 @@ std::string expand(std::string_view pattern, std::uint64_t block) {
   return name;
 }
 
+/// Whether a selection has no end in some dimension.
+bool is_endless(hid_t space, std::size_t rank) {
+  std::vector<hsize_t> start(rank), stride(rank), count(rank), block(rank);
+  if (H5Sget_select_type(space) != H5S_SEL_HYPERSLABS || H5Sis_regular_hyperslab(space) <= 0 ||
+      H5Sget_regular_hyperslab(space, start.data(), stride.data(), count.data(), block.data()) < 0)
+    return false;
+  return std::ranges::count(count, H5S_UNLIMITED) + std::ranges::count(block, H5S_UNLIMITED) > 0;
+}
+
 /// How many blocks a mapping without an end has in a dataset of this shape; 1 of one that ends.
 std::uint64_t blocks_of(hid_t space, const std::vector<hsize_t>& shape) {
   std::vector<hsize_t> start(shape.size()), stride(shape.size()), count(shape.size()), block(shape.size());
@@ -74,12 +84,56 @@ Mapping mapping(hid_t properties, std::size_t i) {
       Handle(H5Pget_virtual_srcspace(properties, i), H5Sclose)};
 }
 
-/// Why a dataset of a member cannot give what `source` selects, or "".
-std::string refuse_member(hid_t file, const std::string& dataset, hid_t source, const std::string& name) {
-  const Handle opened(H5Dopen2(file, dataset.c_str(), H5P_DEFAULT), H5Dclose);
+std::uint64_t stored_bytes(hid_t dataset) {
+  const Handle type(H5Dget_type(dataset), H5Tclose);
+  const Handle space(H5Dget_space(dataset), H5Sclose);
+  return static_cast<std::uint64_t>(std::max<hssize_t>(0, H5Sget_simple_extent_npoints(space.get()))) *
+         H5Tget_size(type.get());
+}
+
+/// Adds what a mapping fills to what others do.
+bool cover(hid_t covered, hid_t target, bool selected) {
+  if (H5Sget_select_type(target) == H5S_SEL_ALL) return H5Sselect_all(covered) >= 0;
+  if (!selected) return H5Sselect_copy(covered, target) >= 0;
+  if (H5Sget_select_type(covered) == H5S_SEL_ALL) return true;
+  return H5Smodify_select(covered, H5S_SELECT_OR, target) >= 0;
+}
+
+/// Members may be virtual themselves, so many deep.
+constexpr int kMostDepth = 8;
+
+std::string refuse_virtual(hid_t dataset, hid_t properties, const fs::path& file, int depth);
+
+/// What a member's own values refer to.
+std::string refuse_references(hid_t dataset, const fs::path& file, int depth) {
+  const Handle properties(H5Dget_create_plist(dataset), H5Pclose);
+  std::string wrong = refuse_external_storage(properties.get(), stored_bytes(dataset), file);
+  if (wrong.empty() && H5Pget_layout(properties.get()) == H5D_VIRTUAL)
+    wrong = refuse_virtual(dataset, properties.get(), file, depth);
+  return wrong;
+}
+
+/// A member as a mapping names it.
+struct Member {
+  hid_t file;
+  fs::path path;  ///< of the file
+  std::string dataset;
+  std::string name;  ///< of the file, for messages
+};
+
+/// Why a member cannot give what `source` selects, or "".
+std::string refuse_member(const Member& member, hid_t source, int depth) {
+  std::string reason;
+  const Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose);
+  confine_references(access.get(), reason);
+  const Handle opened(H5Dopen2(member.file, member.dataset.c_str(), access.get()), H5Dclose);
+  const std::string name = readable_text(member.name);
   if (!opened.valid())
-    return fmt::format("its virtual member {} has no dataset {}", readable_text(name),
-                       readable_text(dataset));
+    return reason.empty()
+               ? fmt::format("its virtual member {} has no dataset {}", name, readable_text(member.dataset))
+               : fmt::format("in its virtual member {} {}", name, reason);
+  const std::string wrong = refuse_references(opened.get(), member.path, depth + 1);
+  if (!wrong.empty()) return fmt::format("of its virtual member {}: {}", name, wrong);
   const Handle space(H5Dget_space(opened.get()), H5Sclose);
   const std::vector<hsize_t> shape = extents(space.get());
   std::vector<hsize_t> first(shape.size()), last(shape.size());
@@ -89,13 +143,13 @@ std::string refuse_member(hid_t file, const std::string& dataset, hid_t source, 
   for (std::size_t i = 0; i < shape.size(); ++i) {
     const bool endless = last[i] >= H5S_UNLIMITED - 1;  // as long as the member is
     if (!endless && last[i] >= shape[i])
-      return fmt::format("its virtual member {} is shorter than what is taken from it", readable_text(name));
+      return fmt::format("its virtual member {} is shorter than what is taken from it", name);
   }
   return "";
 }
 
 std::string refuse_mapping(const Mapping& mapped, const std::vector<hsize_t>& shape, hid_t own_file,
-                           const fs::path& file) {
+                           const fs::path& file, int depth) {
   const bool pattern = expand(mapped.file, 0) != mapped.file || expand(mapped.dataset, 0) != mapped.dataset;
   const std::uint64_t blocks = pattern ? blocks_of(mapped.target.get(), shape) : 1;
   for (std::uint64_t block = 0; block < blocks; ++block) {
@@ -103,7 +157,7 @@ std::string refuse_mapping(const Mapping& mapped, const std::vector<hsize_t>& sh
     const std::string dataset = pattern ? expand(mapped.dataset, block) : mapped.dataset;
     std::string wrong;
     if (name == ".") {
-      wrong = refuse_member(own_file, dataset, mapped.source.get(), name);
+      wrong = refuse_member({own_file, file, dataset, name}, mapped.source.get(), depth);
     } else {
       wrong = refuse_reference(file, name);
       if (!wrong.empty()) return "its virtual member " + wrong;
@@ -113,10 +167,38 @@ std::string refuse_mapping(const Mapping& mapped, const std::vector<hsize_t>& sh
       if (!opened.valid())
         return fmt::format("its virtual member {} cannot be opened: {}", readable_text(name),
                            last_failure().message);
-      wrong = refuse_member(opened.get(), dataset, mapped.source.get(), name);
+      wrong = refuse_member({opened.get(), path, dataset, name}, mapped.source.get(), depth);
     }
     if (!wrong.empty()) return wrong;
   }
+  return "";
+}
+
+std::string refuse_virtual(hid_t dataset, hid_t properties, const fs::path& file, int depth) {
+  if (depth > kMostDepth) return fmt::format("virtual datasets of each other, more than {} deep", kMostDepth);
+  std::size_t count = 0;
+  if (H5Pget_virtual_count(properties, &count) < 0) return "is a virtual dataset without a mapping";
+  const Handle space(H5Dget_space(dataset), H5Sclose);
+  const std::vector<hsize_t> shape = extents(space.get());
+  const Handle own(H5Iget_file_id(dataset), H5Fclose);
+  bool endless = false;
+  bool selected = false;
+  const Handle covered(H5Scopy(space.get()), H5Sclose);
+  for (std::size_t i = 0; i < count; ++i) {
+    const Mapping mapped = mapping(properties, i);
+    std::string wrong = refuse_mapping(mapped, shape, own.get(), file, depth);
+    if (!wrong.empty()) return wrong;
+    if (is_endless(mapped.target.get(), shape.size())) {
+      endless = true;  // as long as its members
+      continue;
+    }
+    if (!cover(covered.get(), mapped.target.get(), std::exchange(selected, true)))
+      return "is a virtual dataset whose mappings cannot be put together";
+  }
+  const hssize_t all = H5Sget_simple_extent_npoints(space.get());
+  const hssize_t held = selected ? H5Sget_select_npoints(covered.get()) : 0;
+  if (!endless && held < all)
+    return fmt::format("is a virtual dataset of {} values, of which its members hold {}", all, held);
   return "";
 }
 
@@ -147,7 +229,8 @@ std::string refuse_reference(const fs::path& file, std::string_view name) {
   return "";
 }
 
-std::string refuse_external_storage(hid_t properties, const fs::path& file) {
+std::string refuse_external_storage(hid_t properties, std::uint64_t bytes, const fs::path& file) {
+  std::uint64_t left = H5Pget_external_count(properties) > 0 ? bytes : 0;
   constexpr std::size_t kMostName = 4096;
   for (int i = 0; i < H5Pget_external_count(properties); ++i) {
     std::string name(kMostName, '\0');
@@ -158,30 +241,21 @@ std::string refuse_external_storage(hid_t properties, const fs::path& file) {
     name.resize(std::char_traits<char>::length(name.c_str()));
     const std::string wrong = refuse_reference(file, name);
     if (!wrong.empty()) return "its values are in the external file " + wrong;
+    // What a file is too short for reads as zeros.
+    const std::uint64_t taken = size == H5F_UNLIMITED ? left : std::min<std::uint64_t>(left, size);
+    const std::uint64_t needed = static_cast<std::uint64_t>(offset) + taken;
+    std::error_code unreadable;
+    const std::uint64_t there = fs::file_size(fs::absolute(file).parent_path() / name, unreadable);
+    if (unreadable || there < needed)
+      return fmt::format("its values are in the external file {}, which has {} bytes where {} are needed",
+                         readable_text(name), unreadable ? 0 : there, needed);
+    left -= taken;
   }
-  return "";
+  return left == 0 ? "" : "its external files are too few for its values";
 }
 
 std::string refuse_virtual_members(hid_t dataset, hid_t properties, const fs::path& file) {
-  std::size_t count = 0;
-  if (H5Pget_virtual_count(properties, &count) < 0) return "is a virtual dataset without a mapping";
-  const Handle space(H5Dget_space(dataset), H5Sclose);
-  const std::vector<hsize_t> shape = extents(space.get());
-  const Handle own(H5Iget_file_id(dataset), H5Fclose);
-  std::uint64_t mapped_values = 0;
-  bool counted = true;
-  for (std::size_t i = 0; i < count; ++i) {
-    const Mapping mapped = mapping(properties, i);
-    std::string wrong = refuse_mapping(mapped, shape, own.get(), file);
-    if (!wrong.empty()) return wrong;
-    const hssize_t points = H5Sget_select_npoints(mapped.target.get());
-    counted = counted && points >= 0 && blocks_of(mapped.target.get(), shape) == 1;
-    mapped_values += points < 0 ? 0 : static_cast<std::uint64_t>(points);
-  }
-  const hssize_t all = H5Sget_simple_extent_npoints(space.get());
-  if (counted && all >= 0 && mapped_values < static_cast<std::uint64_t>(all))
-    return fmt::format("is a virtual dataset of {} values, of which its members hold {}", all, mapped_values);
-  return "";
+  return refuse_virtual(dataset, properties, file, 0);
 }
 
 void confine_references(hid_t access, std::string& reason) {

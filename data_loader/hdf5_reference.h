@@ -3,6 +3,7 @@
 // virtual datasets, links into other files. It must be there, in the file's own folder or below: a foreign
 // file must neither lead a reader to other people's files, nor read as fill values where something is gone.
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -15,8 +16,9 @@ namespace muster::hdf5 {
 /// alone: a symbolic link in the folder was put there by somebody who may.
 std::string refuse_reference(const std::filesystem::path& file, std::string_view name);
 
-/// Why the dataset's raw data in other files cannot be used, or "".
-std::string refuse_external_storage(hid_t creation_properties, const std::filesystem::path& file);
+/// Why the dataset's raw data in other files cannot be used, or "". `bytes`: of all its values.
+std::string refuse_external_storage(hid_t creation_properties, std::uint64_t bytes,
+                                    const std::filesystem::path& file);
 
 /// Why the virtual dataset cannot be used, or "": every member must be there, with the dataset and the extent
 /// that the mapping asks for, and every value must come from one.

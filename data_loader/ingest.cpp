@@ -6,6 +6,7 @@
 #include <numeric>
 #include <optional>
 
+#include "core/file_lock.h"
 #include "core/file_system.h"
 #include "core/text.h"
 #include "data_loader/append.h"
@@ -138,6 +139,24 @@ void take_records(RowShuffle& shuffle, const std::vector<Field>& fields, Take&& 
   });
 }
 
+/// Files whose content the dataset has already: their rows would count twice.
+void refuse_known(const std::vector<IngestRecord>& records, const std::vector<SourceFile>& files,
+                  const std::filesystem::path& out) {
+  for (const IngestRecord& record : records) {
+    for (const SourceFile& known : record.files) {
+      const auto same = [&](const SourceFile& file) { return file.content == known.content; };
+      const auto found = std::ranges::find_if(files, same);
+      if (found == files.end()) continue;
+      throw Error(
+          ErrorCode::kUsage,
+          fmt::format("has the rows of {} already, as {} of an earlier ingest (sources.json): nothing "
+                      "was added; --again adds them once more",
+                      found->name, known.name),
+          out.string());
+    }
+  }
+}
+
 std::uint64_t sum(std::span<const std::uint64_t> numbers) {
   return std::accumulate(numbers.begin(), numbers.end(), std::uint64_t{0});
 }
@@ -159,7 +178,9 @@ struct Ingest::State {
   std::size_t world;
   IngestSpec spec;
   std::vector<std::uint64_t> counted;
-  std::future<std::vector<SourceFile>> hashes;  ///< of this rank's sources, made beside the reading
+  std::optional<FileLock> lock;  ///< rank 0's: nobody else ingests into `out`
+  /// Of each of this rank's sources, made beside the reading.
+  std::future<std::vector<std::vector<SourceFile>>> hashes;
   ExistingDataset existing;
   std::optional<SourceRows> rows;
   RowRange wanted;  ///< this rank's
@@ -201,18 +222,22 @@ Ingest::Ingest(IngestOptions options, std::size_t rank, std::size_t world) {
   if (s.options.shuffle_seed && s.spec.contract().has_windows())
     fail(ErrorCode::kUsage,
          "--shuffle would tear the stream of tokens apart, as its rows are windows: training shuffles those");
-  std::vector<std::filesystem::path> files;
+  if (rank == 0) {
+    make_posix_file_system()->make_directories(s.options.out);
+    s.lock.emplace(s.options.out / ".ingest.lock", "another `muster ingest` is writing there");
+  }
+  std::vector<std::vector<std::filesystem::path>> files;
   for (std::size_t i = rank; i < s.spec.sources().size(); i += world) {
     s.spec.open(i);
     const RowSource& source = *s.spec.sources()[i].rows;
     s.counted.push_back(source.rows());
-    for (const std::filesystem::path& file : source.files()) {
-      if (std::ranges::find(files, file) == files.end()) files.push_back(file);
-    }
+    files.push_back(source.files());
   }
   s.hashes =
       std::async(std::launch::async, [files, base = std::filesystem::absolute(s.options.spec).parent_path()] {
-        return hash_sources(files, base);
+        std::vector<std::vector<SourceFile>> hashed;
+        for (const auto& of_source : files) hashed.push_back(hash_sources(of_source, base));
+        return hashed;
       });
 }
 
@@ -259,26 +284,28 @@ void Ingest::write() {
 }
 
 std::string Ingest::sources() const {
-  const IngestRecord mine{0, {}, state_->hashes.get()};
-  return sources_to_json(std::span(&mine, 1)).dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::vector<IngestRecord> mine;
+  for (std::vector<SourceFile>& files : state_->hashes.get()) mine.push_back({0, {}, std::move(files)});
+  return sources_to_json(mine).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 void Ingest::publish(std::span<const std::string> sources) {
   State& s = *state_;
-  std::vector<IngestRecord> records = s.existing.records;
-  records.push_back({s.report.rows, s.writer->partition_names(), {}});
-  // In the sources' order again: rank r has those of its share, one after the other.
-  std::vector<std::vector<SourceFile>> by_rank;
+  std::vector<std::vector<IngestRecord>> by_rank;
   for (const std::string& text : sources)
-    by_rank.push_back(sources_from_json(parse_json(text, "sources"), "sources").at(0).files);
-  for (std::size_t i = 0, taken = 1; taken > 0; ++i) {
-    taken = 0;
-    for (const auto& files : by_rank) {
-      if (i >= files.size()) continue;
-      records.back().files.push_back(files[i]);
-      ++taken;
+    by_rank.push_back(sources_from_json(parse_json(text, "sources"), "sources"));
+  IngestRecord made{s.report.rows, s.writer->partition_names(), {}};
+  for (std::size_t i = 0; i < s.spec.sources().size(); ++i) {
+    for (SourceFile& file : by_rank[i % s.world].at(i / s.world).files) {
+      const auto same = [&](const SourceFile& other) {
+        return other.name == file.name && other.content == file.content;
+      };
+      if (std::ranges::none_of(made.files, same)) made.files.push_back(std::move(file));
     }
   }
+  if (!s.options.again) refuse_known(s.existing.records, made.files, s.options.out);
+  std::vector<IngestRecord> records = s.existing.records;
+  records.push_back(std::move(made));
   s.writer->publish([&] { save_sources(*make_posix_file_system(), s.options.out, records); });
 }
 

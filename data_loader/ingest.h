@@ -38,11 +38,12 @@ class RowSource {
 /// What a source may know of the spec around it.
 struct IngestContext {
   std::filesystem::path base;  ///< relative paths are relative to this
+  std::filesystem::path file;  ///< of a format by_file: the one to read
   /// The contract's fields that the source shall give, for formats whose files do not tell types.
   std::vector<Field> fields;
   std::filesystem::path probe;  ///< the program muster-probe; "" = open HDF5 files in this process
   LogSink log = silent_log();
-  unsigned threads = 1;  ///< that may parse, beside the one that reads and writes
+  unsigned threads = 1;                          ///< that may parse, beside the one that reads and writes
   std::optional<std::uint64_t> known_rows = {};  ///< another rank has counted them
 };
 
@@ -50,6 +51,8 @@ struct IngestFormat {
   /// Makes a source from one entry of the spec's `sources`.
   std::function<std::unique_ptr<RowSource>(const YamlNode& source, const IngestContext& context)> open;
   std::string help;
+  /// A source is one file, IngestContext::file: `file`, or each of `files`, of the entry.
+  bool by_file = false;
 };
 
 /// Shipped: csv, idx, text (gzip or not), hdf5.
@@ -62,6 +65,7 @@ struct IngestOptions {
   Codec codec = Codec::kNone;
   std::optional<std::uint64_t> shuffle_seed;  ///< --shuffle: rows in random order
   bool append = false;                        ///< add partitions to the dataset in `out`, if there is one
+  bool again = false;                         ///< also files that it was made of already
   unsigned threads = 1;                       ///< that parse, beside the one that writes
   LogSink log = silent_log();
 };
@@ -91,9 +95,10 @@ class Ingest {
   void plan(std::span<const std::vector<std::uint64_t>> counted);
   /// Writes this rank's partitions, under names that are no dataset yet.
   void write();
-  /// The files of this rank's sources, with their hashes: a JSON text.
+  /// The files of each of this rank's sources, with their hashes: a JSON text.
   std::string sources() const;
-  /// By rank 0, `sources` of all ranks in their order: makes it a dataset.
+  /// By rank 0, `sources` of all ranks in their order: makes it a dataset. Error{kUsage} if a file was
+  /// ingested before, unless IngestOptions::again.
   void publish(std::span<const std::string> sources);
   /// By every rank, once rank 0 has published: what was made stays.
   IngestReport published();

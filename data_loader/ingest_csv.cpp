@@ -125,7 +125,7 @@ const bool kRegistered =
     ingest_formats().add("csv", {[](const YamlNode& source, const IngestContext& context) {
                                    return std::make_unique<CsvSource>(source, context);
                                  },
-                                 "delimited text with a column per field, gzip-compressed or not"});
+                                 "delimited text with a column per field, gzip-compressed or not", true});
 
 }  // namespace
 }  // namespace muster

@@ -5,6 +5,7 @@
 
 #include "core/file_system.h"
 #include "core/text.h"
+#include "data_loader/partition_list.h"
 
 namespace muster {
 namespace {
@@ -87,6 +88,28 @@ std::vector<std::optional<std::size_t>> match(const YamlNode& node, const RowSou
   return columns;
 }
 
+IngestFormat format_of(const YamlNode& entry) {
+  const YamlNode& name = entry.require("format");
+  const Result<IngestFormat> format = attempt([&] { return ingest_formats().get(name.as_string()); });
+  if (!format) name.fail_here(format.error().message());
+  return format.value();
+}
+
+/// Of an entry whose format reads one file: `file`, or what the patterns of `files` match.
+std::vector<std::filesystem::path> files_of(const YamlNode& entry, const std::filesystem::path& base) {
+  const YamlNode* several = entry.find("files");
+  if (several == nullptr) return {base / entry.require("file").as_string()};
+  if (const YamlNode* one = entry.find("file")) one->fail_here("give `file` or `files`, not both");
+  std::vector<std::string> patterns;
+  if (several->is_list()) {
+    for (const YamlNode& item : several->items()) patterns.push_back(item.as_string());
+  } else {
+    patterns.push_back(several->as_string());
+  }
+  if (patterns.empty()) several->fail_here("names no file");
+  return matching_files(patterns, base);
+}
+
 std::uint32_t count_partitions(const YamlNode& document, std::uint64_t rows) {
   const YamlNode* partitions = document.find("partitions");
   const YamlNode* rows_each = document.find("rows_per_partition");
@@ -107,7 +130,7 @@ std::uint32_t count_partitions(const YamlNode& document, std::uint64_t rows) {
 
 IngestSpec::IngestSpec(const std::filesystem::path& file, const std::filesystem::path& probe,
                        const LogSink& log, unsigned threads)
-    : document_(YamlNode::load(file)), context_{file.parent_path(), {}, probe, log, threads} {
+    : document_(YamlNode::load(file)), context_{file.parent_path(), {}, {}, probe, log, threads} {
   const YamlNode& version = document_.require("version");
   if (version.as_integer() != 1) version.fail_here("is unknown; this program reads version 1");
   const YamlNode& contract = document_.require("contract");
@@ -124,19 +147,24 @@ IngestSpec::IngestSpec(const std::filesystem::path& file, const std::filesystem:
   for (std::size_t i = 0; i < stored_.size(); ++i) {
     if (i != row_number_) context_.fields.push_back(stored_[i]);
   }
-  sources_.resize(sources.items().size());
+  for (std::size_t i = 0; i < sources.items().size(); ++i) {
+    if (!format_of(entry(i)).by_file) {
+      sources_.push_back({i});
+      continue;
+    }
+    for (std::filesystem::path& file : files_of(entry(i), context_.base))
+      sources_.push_back({i, std::move(file)});
+  }
 }
 
 void IngestSpec::open(std::size_t i, std::optional<std::uint64_t> known_rows) {
   Source& source = sources_.at(i);
   if (source.rows) return;
-  const YamlNode& node = document_.require("sources").items()[i];
-  const YamlNode& name = node.require("format");
-  const Result<IngestFormat> format = attempt([&] { return ingest_formats().get(name.as_string()); });
-  if (!format) name.fail_here(format.error().message());
+  const YamlNode& node = entry(source.entry);
   IngestContext context = context_;
+  context.file = source.file;
   context.known_rows = known_rows;
-  source.rows = format.value().open(node, context);
+  source.rows = format_of(node).open(node, context);
   node.refuse_unread();
   source.column_of_field = match(node, *source.rows, stored_, row_number_);
 }

@@ -16,6 +16,8 @@ namespace muster {
 class IngestSpec {
  public:
   struct Source {
+    std::size_t entry = 0;            ///< of the spec's list
+    std::filesystem::path file;       ///< of a format by_file
     std::unique_ptr<RowSource> rows;  ///< nothing until it is opened
     /// Per contract field: the source's column, or nothing for the row number.
     std::vector<std::optional<std::size_t>> column_of_field;
@@ -30,6 +32,7 @@ class IngestSpec {
   const std::string& contract_yaml() const { return contract_yaml_; }
   /// The contract's fields as sources give them and partitions store them.
   const std::vector<Field>& stored() const { return stored_; }
+  /// One for each file of an entry whose format reads one file, else one for each entry.
   std::vector<Source>& sources() { return sources_; }
 
   /// Opens source `i`, if it is not open. `known_rows`: what another one has counted. The source's own
@@ -40,6 +43,8 @@ class IngestSpec {
   std::vector<std::uint64_t> partition_rows(std::span<const std::uint64_t> rows_of_source) const;
 
  private:
+  const YamlNode& entry(std::size_t i) const { return document_.require("sources").items()[i]; }
+
   YamlNode document_;
   IngestContext context_;
   Contract contract_;

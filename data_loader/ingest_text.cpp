@@ -103,7 +103,7 @@ std::unique_ptr<TextTokenizer> parse_vocabulary(const YamlNode& node, const Fiel
 
 TextSpec parse_spec(const YamlNode& node, const IngestContext& context) {
   TextSpec spec;
-  spec.file = context.base / node.require("file").as_string();
+  spec.file = context.file;
   spec.field = text_field(node, context.fields);
   const YamlNode* unit_node = node.find("unit");
   const std::string unit = unit_node == nullptr ? "characters" : unit_node->as_string();
@@ -216,7 +216,7 @@ const bool kRegistered =
     ingest_formats().add("text", {[](const YamlNode& source, const IngestContext& context) {
                                     return std::make_unique<TextSource>(source, context);
                                   },
-                                  "a text's bytes, characters or vocabulary entries, a token a row"});
+                                  "a text's bytes, characters or vocabulary entries, a token a row", true});
 
 }  // namespace
 }  // namespace muster

@@ -57,7 +57,7 @@ std::optional<T> as_value(const Field& field, const Json& value) {
   if (value.is_number()) return as_number<T>(value);
   if (value.is_boolean() && field.allowed == std::vector<double>{0, 1})
     return static_cast<T>(value.get<bool>() ? 1 : 0);
-  if (value.is_string() && field.is_time()) {
+  if (value.is_string() && field.takes_times()) {
     const auto time = parse_iso_time(value.get_ref<const std::string&>());
     if (time && as_number<T>(Json(*time))) return static_cast<T>(*time);
   }

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
+#include <system_error>
 
 #include "core/error.h"
 
@@ -12,6 +14,29 @@ namespace muster {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// Of a folder's name every character stands for itself.
+std::string escaped(const fs::path& folder) {
+  std::string text;
+  for (const char c : folder.string()) {
+    if (c == '*' || c == '?' || c == '[' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text;
+}
+
+/// Sorted by path; a file that several names lead to only once.
+std::vector<fs::path> each_once(std::vector<fs::path> files) {
+  std::ranges::sort(files);
+  std::set<fs::path> seen;
+  std::vector<fs::path> once;
+  for (const fs::path& file : files) {
+    std::error_code dangling;
+    const fs::path real = fs::weakly_canonical(file, dangling);
+    if (seen.insert(dangling ? file : real).second) once.push_back(file);
+  }
+  return once;
+}
 
 std::vector<fs::path> files_of(const std::string& pattern) {
   glob_t matches{};
@@ -84,13 +109,11 @@ std::vector<ListedPartition> beside_contract(const fs::path& root) {
 std::vector<fs::path> matching_files(const std::vector<std::string>& patterns, const fs::path& root) {
   std::vector<fs::path> all;
   for (const std::string& pattern : patterns) {
-    const std::vector<fs::path> files = files_of((root / pattern).string());
+    const bool below = fs::path(pattern).is_relative() && !root.empty();
+    const std::vector<fs::path> files = files_of(below ? escaped(root) + "/" + pattern : pattern);
     all.insert(all.end(), files.begin(), files.end());
   }
-  std::ranges::sort(all);
-  const auto twice = std::ranges::unique(all);
-  all.erase(twice.begin(), twice.end());
-  return all;
+  return each_once(std::move(all));
 }
 
 std::vector<ListedPartition> list_partitions(const Contract& contract, const fs::path& root) {

@@ -15,8 +15,9 @@ struct ListedPartition {
   std::filesystem::path file;  ///< to be opened
 };
 
-/// The files that the patterns match (* and ?, as in a shell; each must match one at least), each once,
-/// sorted by path. Relative patterns start at `root`; Error{kData} names a pattern that matches nothing.
+/// The files that the patterns match (* and ?, as in a shell; each must match one at least), sorted by path;
+/// a file that several names or links lead to only once. Relative patterns start at `root`; Error{kData}
+/// names a pattern that matches nothing.
 std::vector<std::filesystem::path> matching_files(const std::vector<std::string>& patterns,
                                                   const std::filesystem::path& root);
 

@@ -28,12 +28,22 @@ TextRow::TextRow(std::vector<Field> fields) : fields_(std::move(fields)), bytes_
   }
 }
 
+/// A misspelled member would else be a missing value that nobody notices.
+std::string TextRow::absent(const Field& field, const Json& object) const {
+  std::vector<std::string> strangers;
+  for (const auto& [name, value] : object.items()) {
+    const auto same = [&name = name](const Field& known) { return known.name == name; };
+    if (std::ranges::none_of(fields_, same)) strangers.push_back(name);
+  }
+  return fmt::format("'{}' is not there{}; null says that it is missing", field.name,
+                     did_you_mean(field.name, strangers));
+}
+
 std::string TextRow::take(const Json& object) {
-  const Json null;
   for (std::size_t i = 0; i < fields_.size(); ++i) {
     const auto found = object.find(fields_[i].name);
-    const Json& value = found == object.end() ? null : *found;
-    if (std::string wrong = put_json_value(fields_[i], value, bytes_[i]); !wrong.empty()) return wrong;
+    if (found == object.end()) return absent(fields_[i], object);
+    if (std::string wrong = put_json_value(fields_[i], *found, bytes_[i]); !wrong.empty()) return wrong;
   }
   return check();
 }

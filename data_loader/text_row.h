@@ -40,6 +40,7 @@ class TextRow {
   const Field* dropped_for() const;
 
  private:
+  std::string absent(const Field& field, const Json& object) const;
   std::string check() const;
   std::vector<Field> fields_;
   std::vector<CellParser> parsers_;  ///< per field

@@ -15,11 +15,9 @@
 #include "core/text.h"
 #include "data_loader/contract.h"
 #include "data_loader/fault_list.h"
-#include "data_loader/index_sidecar.h"
 #include "data_loader/partition_scan.h"
 #include "data_loader/partition_survey.h"
-#include "data_loader/row_index.h"
-#include "data_loader/split_assigner.h"
+#include "data_loader/scan_assembly.h"
 
 namespace muster {
 
@@ -50,128 +48,6 @@ void for_each_index(std::size_t count, unsigned threads, const Body& body) {
   if (failure) std::rethrow_exception(failure);
 }
 
-/// Rows of the partitions before each one, and of all.
-std::vector<std::uint64_t> rows_before(const std::vector<Partition>& partitions) {
-  std::vector<std::uint64_t> before = {0};
-  for (const Partition& partition : partitions) before.push_back(before.back() + partition.rows);
-  return before;
-}
-
-/// Puts scans, which end in any order, together in partition order.
-class Assembly {
- public:
-  Assembly(const Contract& contract, std::vector<Partition> partitions, std::size_t keep_faults)
-      : contract_(contract),
-        manifest_{std::move(partitions), contract.hash(), {}},
-        rows_(contract.split_names(), manifest_.blocks()),
-        faults_(keep_faults),
-        waiting_(manifest_.partitions.size()) {
-    for (const std::size_t i : fields_by_name(contract)) sidecar_.fields.push_back(contract.fields()[i].name);
-  }
-
-  /// Thread-safe. The splits of a scan's rows are held only until the partitions before it have arrived.
-  void add(std::size_t number, PartitionScan scan) {
-    const std::lock_guard lock(mutex_);
-    waiting_[number].emplace(std::move(scan));
-    for (; next_ < waiting_.size() && waiting_[next_]; ++next_) {
-      take(std::move(*waiting_[next_]));
-      waiting_[next_].reset();
-    }
-  }
-
-  void set_sources(std::vector<IngestRecord> sources) { manifest_.sources = std::move(sources); }
-  const FaultList& faults() const { return faults_; }
-  const RowIndex& rows() const { return rows_; }
-  const std::map<std::string, LabelCounts>& labels() const { return labels_; }
-  std::uint64_t bytes() const { return bytes_; }
-  const Manifest& manifest() const { return manifest_; }
-
-  const PartitionScan& totals() const { return totals_; }
-  /// Once: they are a row's worth of memory each.
-  std::map<std::string, std::vector<UniqueValue>> take_unique() { return std::move(totals_.unique); }
-
-  /// Once all partitions are there and without fault.
-  void seal() {
-    if (!totals_.label_numbers.empty()) deal_strata();
-    manifest_.row_index = rows_.hash();
-    sidecar_.fingerprint = manifest_.fingerprint();
-  }
-
-  /// The manifest last: until it is there the dataset is the old one, or says that its files do not fit
-  /// together.
-  void write(const fs::path& directory) const {
-    const auto files = make_posix_file_system();
-    const auto put = [&](const char* name, const std::vector<std::byte>& bytes) {
-      files->replace(directory / name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-    };
-    put("rows.bin", rows_.serialize());
-    put("index.bin", sidecar_.serialize());
-    files->replace(directory / "manifest.json", manifest_.to_json().dump(2) + "\n");
-  }
-
- private:
-  void take(PartitionScan scan) {
-    bytes_ += scan.bytes;
-    count(scan);
-    faults_.append(std::move(scan.faults));
-    if (!faults_.empty()) return;
-    Partition& partition = manifest_.partitions[next_];
-    partition.content = scan.content;
-    sidecar_.partitions.push_back(std::move(scan.entry));
-    for (const auto& [label, counts] : scan.labels) labels_[label].merge(counts);
-    for (const auto& [split, range] : scan.times) totals_.times[split].add(range);
-    totals_.label_numbers.insert(totals_.label_numbers.end(), scan.label_numbers.begin(),
-                                 scan.label_numbers.end());
-    if (scan.label_numbers.empty()) append_rows(partition, scan.splits);
-  }
-
-  void count(PartitionScan& scan) {
-    for (const auto& [field, rows] : scan.missing) totals_.missing[field] += rows;
-    for (const auto& [field, rows] : scan.dropped) totals_.dropped[field] += rows;
-    totals_.dropped_rows += scan.dropped_rows;
-    for (auto& [field, values] : scan.unique) {
-      std::vector<UniqueValue>& all = totals_.unique[field];
-      all.insert(all.end(), values.begin(), values.end());
-    }
-  }
-
-  void append_rows(const Partition& partition, std::span<const std::uint8_t> splits) {
-    for (std::uint64_t first = 0; first < partition.rows; first += partition.block_rows) {
-      rows_.append_block(
-          splits.subspan(first, std::min<std::uint64_t>(partition.block_rows, partition.rows - first)));
-    }
-  }
-
-  /// Splits in which each value of the label has the same shares: only when all rows are known.
-  void deal_strata() {
-    const std::vector<std::uint64_t> before = rows_before(manifest_.partitions);
-    const auto splits = stratify(std::get<FractionSplit>(contract_.splits()), totals_.label_numbers, before);
-    const Field& label = *contract_.stratified_by();
-    for (std::size_t p = 0; p < manifest_.partitions.size(); ++p) {
-      const auto part = std::span(splits).subspan(before[p], before[p + 1] - before[p]);
-      append_rows(manifest_.partitions[p], part);
-    }
-    for (std::size_t row = 0; row < splits.size(); ++row) {
-      const std::uint8_t number = totals_.label_numbers[row];
-      if (number == RowIndex::kNone) continue;
-      labels_[label.name].add(splits[row],
-                              static_cast<std::uint64_t>(static_cast<std::int64_t>(label.allowed[number])));
-    }
-  }
-
-  std::mutex mutex_;
-  const Contract& contract_;
-  Manifest manifest_;
-  RowIndex rows_;
-  IndexSidecar sidecar_;
-  FaultList faults_;
-  std::map<std::string, LabelCounts> labels_;
-  PartitionScan totals_{0};  ///< of all partitions; its faults are in faults_
-  std::uint64_t bytes_ = 0;
-  std::vector<std::optional<PartitionScan>> waiting_;
-  std::size_t next_ = 0;
-};
-
 void report_faults(const FaultList& faults, const LogSink& log, ValidateReport& report) {
   report.faults = faults.kept();
   report.fault_count = faults.count();
@@ -182,7 +58,7 @@ void report_faults(const FaultList& faults, const LogSink& log, ValidateReport& 
   }
 }
 
-void report_splits(const Contract& contract, const Assembly& assembly, ValidateReport& report) {
+void report_splits(const Contract& contract, const ScanAssembly& assembly, ValidateReport& report) {
   report.rows_in_no_split = report.rows;
   for (const std::string& name : assembly.rows().split_names()) {
     const std::uint8_t split = assembly.rows().split(name);
@@ -294,7 +170,7 @@ void refuse_left_over(const std::vector<IngestRecord>& records, PartitionSurvey&
 void scan_all(const ValidateOptions& options, const Contract& contract, const PartitionSurvey& survey,
               const std::vector<IngestRecord>& records, ValidateReport& report) {
   const std::size_t count = survey.partitions.size();
-  Assembly assembly(contract, survey.partitions, options.max_faults);
+  ScanAssembly assembly(contract, survey.partitions, options.max_faults);
   std::atomic<std::size_t> done{0};
   const std::vector<std::uint64_t> before = rows_before(survey.partitions);
   for_each_index(count, options.threads, [&](std::size_t i) {
@@ -315,8 +191,7 @@ void scan_all(const ValidateOptions& options, const Contract& contract, const Pa
     check_unique(contract.field(field), std::move(values), survey, faults);
   report_faults(faults, options.log, report);
   if (report.fault_count > 0) return;
-  assembly.set_sources(records);
-  assembly.seal();
+  assembly.seal(records);
   report.manifest = assembly.manifest();
   report_splits(contract, assembly, report);
   report_vanished(options.directory, report.manifest, report);

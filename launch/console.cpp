@@ -55,7 +55,7 @@ void Console::warning(std::string_view text) {
   if (silent_) return;
   const std::lock_guard lock(output_mutex());
   clear_progress();
-  print(stderr, "warning: " + std::string(text) + "\n");
+  print(stderr, "warning: " + one_line(text) + "\n");
 }
 
 void Console::progress(const Progress& progress) {

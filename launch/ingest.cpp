@@ -94,6 +94,7 @@ void add_ingest(CLI::App& app, Invocation& invocation) {
   command->add_option("--codec", flags->codec, "none or gzip")->capture_default_str();
   command->add_flag("--append", flags->options.append,
                     "add partitions to the dataset in --out, whose contract must be the same");
+  command->add_flag("--again", flags->options.again, "add also files that the dataset was made of already");
   CLI::Option* shuffle =
       command->add_option("--shuffle", flags->shuffle_seed, "write the rows in the random order of this seed")
           ->check(not_negative());

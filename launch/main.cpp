@@ -53,9 +53,10 @@ void report(const Error& error) {
   const bool of_a_machine = error.code() == ErrorCode::kData || error.code() == ErrorCode::kPeer ||
                             error.code() == ErrorCode::kBug || error.code() == ErrorCode::kStorage;
   if (agreed != nullptr && of_a_machine && launched_by_mpi()) {
-    std::fprintf(stderr, "muster: rank %d on %s: %s\n", launched_rank(), host_name().c_str(), error.what());
+    std::fprintf(stderr, "muster: rank %d on %s: %s\n", launched_rank(), host_name().c_str(),
+                 one_line(error.what()).c_str());
   } else {
-    std::fprintf(stderr, "muster: %s\n", error.what());
+    std::fprintf(stderr, "muster: %s\n", one_line(error.what()).c_str());
   }
 }
 
@@ -63,8 +64,9 @@ Error unknown_command(const CLI::App& app, const std::string& name) {
   std::vector<std::string> known;
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
     known.push_back(command->get_name());
+  const std::string whole = app.get_name() == "muster" ? name : app.get_name() + " " + name;
   return Error(ErrorCode::kUsage,
-               fmt::format("there is no command '{}'{} (muster --help)", name, did_you_mean(name, known)));
+               fmt::format("there is no command '{}'{} (muster --help)", whole, did_you_mean(name, known)));
 }
 
 int run(int argc, char** argv) {
@@ -97,6 +99,11 @@ int run(int argc, char** argv) {
     return app.exit(other);
   } catch (const CLI::ParseError& error) {
     if (argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty()) throw unknown_command(app, argv[1]);
+    for (const CLI::App* command : app.get_subcommands()) {  // one that has commands of its own
+      const bool nested = !command->get_subcommands([](const CLI::App*) { return true; }).empty();
+      if (nested && argc > 2 && argv[2][0] != '-' && command->get_subcommands().empty())
+        throw unknown_command(*command, argv[2]);
+    }
     throw Error(ErrorCode::kUsage, std::string(error.what()) + " (muster --help, or muster COMMAND --help)");
   }
   if (!invocation.collective && launched_by_mpi() && launched_rank() != 0) return 0;

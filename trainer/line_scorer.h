@@ -25,8 +25,8 @@ class LineScorer {
   std::string begin_csv(std::span<const std::string_view> header);
   /// The cells of a record, or `fault`: why it could not be split.
   std::string answer_csv(std::span<const std::string_view> cells, const std::string& fault);
-  /// One JSON object. Members that the contract does not know are passed over, absent ones are missing
-  /// values.
+  /// One JSON object. Members that the contract does not know are passed over; null is a missing value, an
+  /// input that is not there is refused.
   std::string answer_json(std::string_view line);
 
   std::uint64_t scored() const { return scored_; }

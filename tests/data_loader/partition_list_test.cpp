@@ -60,6 +60,17 @@ TEST(PartitionList, AbsolutePathsStay) {
   EXPECT_EQ(list_partitions(contract("partitions: ['" + one + "']\n"), ".").front().name, "x.h5");
 }
 
+TEST(PartitionList, AFileIsListedOnceWhateverLeadsToIt) {
+  const ScratchDirectory directory;
+  touch(directory / "odd [1]*/x.h5");
+  std::filesystem::create_symlink("x.h5", directory / "odd [1]*/y.h5");
+  const std::string absolute = (directory / "odd [[]1]\\*/x.h5").string();
+  const auto listed = list_partitions(contract("partitions: [x.h5, ./x.h5, '?.h5', '" + absolute + "']\n"),
+                                      directory / "odd [1]*");
+  ASSERT_EQ(listed.size(), 1U);
+  EXPECT_EQ(listed.front().name, "x.h5");
+}
+
 TEST(PartitionList, APatternThatMatchesNothingIsNamed) {
   const ScratchDirectory directory;
   touch(directory / "x.h5");

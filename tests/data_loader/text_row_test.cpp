@@ -51,9 +51,18 @@ TEST(TextRow, TakesAJsonObject) {
   EXPECT_EQ(row.dropped_for(), nullptr);
 }
 
-TEST(TextRow, AbsentAndNullAreMissingAsTheContractSays) {
+TEST(TextRow, WhatIsNotThereIsNamedWithWhatMayBeMeant) {
   TextRow row(contract_of(kFields).fields());
-  ASSERT_EQ(take(row, R"({"member": 0, "when": 5, "image": [[0,0],[0,0]], "amount": null})"), "");
+  const std::string said = take(row, R"({"member": 0, "when": 5, "image": [[0,0],[0,0]], "amuont": 2,
+      "count": null, "shop": null, "score": null})");
+  EXPECT_EQ(said, "'amount' is not there (did you mean 'amuont'?); null says that it is missing");
+}
+
+TEST(TextRow, NullIsMissingAsTheContractSays) {
+  TextRow row(contract_of(kFields).fields());
+  ASSERT_EQ(take(row, R"({"member": 0, "when": 5, "image": [[0,0],[0,0]], "amount": null, "count": null,
+                          "shop": null, "score": null})"),
+            "");
   float amount = 0;
   std::memcpy(&amount, row.columns()[0].data(), sizeof(amount));
   EXPECT_TRUE(std::isnan(amount));

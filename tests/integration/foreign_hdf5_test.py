@@ -241,6 +241,18 @@ def references(scratch):
     with h5py.File(folder / "dataset.h5", "w") as file:
         file["y"] = parts[0]
     virtual("dataset-gone.h5", ["a.h5", "dataset.h5", "c.h5"])
+    layout = h5py.VirtualLayout(shape=(60,), dtype="f8")  # as many values as there are, but twice the same place
+    for first, member in ((0, "a.h5"), (10, "c.h5"), (20, "a.h5")):
+        layout[first:first + 20] = h5py.VirtualSource(member, "x", shape=(20,))
+    with h5py.File(folder / "overlap.h5", "w", libver=("v108", "v110")) as file:
+        file.create_virtual_dataset("x", layout, fillvalue=-1)
+    (folder / "raw.bin").write_bytes(np.arange(20.0).tobytes()[:-8])
+    for name, offset in (("short.h5", 0), ("raw.h5", -8)):
+        with h5py.File(folder / name, "w") as file:
+            file.create_dataset("x", (20 if offset == 0 else 19,), "f8", external=[("raw.bin", 0, 160 + offset)])
+    virtual("nested.h5", ["good.h5"], 20)
+    virtual("nested-outside.h5", ["outside.h5"], 20)
+    virtual("itself.h5", ["itself.h5"], 20)
     with h5py.File(folder / "links.h5", "w") as file:
         file["x"] = h5py.ExternalLink("below/b.h5", "/x")
         file["out"] = h5py.ExternalLink("../outside.h5", "/x")
@@ -249,7 +261,11 @@ def references(scratch):
     contract = "version: 1\nfields: {x: {dtype: float64}}\nsplits: {by: fraction, train: 1}\n"
     data = scratch / "referring"
     data.mkdir()
-    cases = [("good.h5", 60, ""), ("links.h5", 20, ""), ("gone.h5", 0, "its virtual member 'd.h5', which is missing"),
+    cases = [("good.h5", 60, ""), ("nested.h5", 20, ""), ("links.h5", 20, ""),
+             ("raw.h5", 19, ""), ("short.h5", 0, "the external file 'raw.bin', which has 152 bytes where 160 are needed"),
+             ("overlap.h5", 0, "is a virtual dataset of 60 values, of which its members hold 40"),
+             ("nested-outside.h5", 0, "of its virtual member 'outside.h5': its virtual member '../outside.h5', which is outside the folder"),
+             ("itself.h5", 0, "virtual datasets of each other, more than 8 deep"), ("gone.h5", 0, "its virtual member 'd.h5', which is missing"),
              ("outside.h5", 0, "its virtual member '../outside.h5', which is outside the folder of the file"),
              ("absolute.h5", 0, "which is outside the folder of the file"),
              ("holes.h5", 0, "is a virtual dataset of 60 values, of which its members hold 40"),

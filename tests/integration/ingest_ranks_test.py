@@ -30,6 +30,12 @@ def spec(scratch, files, more=""):
     return path
 
 
+def several_as_one(scratch):
+    return (scratch / "ingest.yaml").read_text().split("sources:")[0] + (
+        "sources:\n  - {format: csv, files: ['day[0-2].csv*', 'day[3-5].csv*']}\nrow_number: row\npartitions: 7\n"
+        f"contract: {{version: 1, fields: {FIELDS}, splits: {{by: fraction, train: 0.8, test: 0.2}}}}\n")
+
+
 def content(directory):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()}
 
@@ -58,9 +64,32 @@ def main():
 
         # A day more, by another number of ranks.
         write_table(scratch / "day6.csv", 500, 6)
+        later = spec(scratch, ["day6.csv", "day0.csv"])
+        known = m.run("ingest", later, "--out", scratch / "by-2", "--append", ranks=2, expect=64).stderr
+        m.check("has the rows of day0.csv already" in known and "--again" in known, known)
+        m.check(content(scratch / "by-2") == made[0], "nothing was added")
         for ranks in (2, 3):
-            m.run("ingest", spec(scratch, ["day6.csv", "day0.csv"]), "--out", scratch / f"by-{ranks}", "--append", ranks=ranks)
+            m.run("ingest", later, "--out", scratch / f"by-{ranks}", "--append", "--again", ranks=ranks)
         m.check(content(scratch / "by-2") == content(scratch / "by-3"), "appended by 2 and 3 ranks")
+
+        # Two at once: one of them is told.
+        write_table(scratch / "day7.csv", 60000, 7)
+        spec(scratch, ["day7.csv"]).rename(scratch / "seven.yaml")
+        both = [m.start("ingest", scratch / "seven.yaml", "--out", scratch / "by-5", "--append") for _ in range(2)]
+        said = [process.communicate(timeout=120)[0] for process in both]
+        codes = sorted(process.returncode for process in both)
+        m.check(codes == [0, 64], f"exit codes {codes}: {said}")
+        m.check("another `muster ingest` is writing there" in "".join(said) or "already" in "".join(said), f"{said}")
+        m.check(m.run_json("validate", scratch / "by-5")["rows"] == sum(ROWS) + 60000, "the rows of one of them")
+        m.check(not (scratch / "by-5/.ingest.lock").exists(), "the lock is gone")
+
+        # Several files as one entry; sources of several files by ranks.
+        one = scratch / "pattern.yaml"
+        one.write_text(several_as_one(scratch))
+        m.run("ingest", one, "--out", scratch / "pattern-1")
+        m.run("ingest", one, "--out", scratch / "pattern-3", ranks=3)
+        m.check(content(scratch / "pattern-1") == content(scratch / "pattern-3"), "a pattern by 1 and 3 ranks")
+        m.check(json.loads((scratch / "pattern-1/sources.json").read_text())["ingests"][0]["rows"] == sum(ROWS), "all files of the pattern")
 
         write_table(scratch / "day3.csv.gz", 400, 3, wrong=200)  # rank 1's of 2
         before = content(scratch / "by-2")

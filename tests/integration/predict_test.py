@@ -167,18 +167,19 @@ def line_by_line(run, table, by_key):
     scored = sum(1 for given in sample if given["visits"] != "")
     m.check(f"{scored} lines scored, {60 - scored} left out" in done.stderr and scored < 60, done.stderr)
 
-    good = {"customer": "a", "size": 50, "shop": "s1", "plan": "gold", "visits": 3}
+    good = {"customer": "a", "size": 50, "shop": "s1", "plan": "gold", "visits": 3, "weight": None}
     lines = [good, {**good, "size": None}, {**good, "shop": "never seen"[:8]}, {**good, "plan": "silver"},
-             {**good, "size": 101}, {**good, "visits": "3"}, {k: v for k, v in good.items() if k != "plan"}, {**good, "weight": 1e300, "predicted": 7}]
+             {**good, "size": 101}, {**good, "visits": "3"}, {k: v for k, v in good.items() if k != "plan"}, {**good, "weight": 1e300, "predicted": 7},
+             {("siez" if k == "size" else k): v for k, v in good.items()}]
     done = answer(run, "\n".join(json.dumps(line) for line in lines) + "\nnot json\n\n" + json.dumps(good) + "\n", expect=65)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    m.check(len(answers) == 10, f"an answer for every line that is not blank: {answers}")
-    m.check(all("probability" in answers[i] and answers[i]["customer"] == "a" for i in (0, 1, 2, 9)), f"{answers}")
-    for i, word in ((3, "silver"), (4, "101"), (5, "'visits'"), (6, "'plan'"), (7, "float32"), (8, "JSON")):
+    m.check(len(answers) == 11, f"an answer for every line that is not blank: {answers}")
+    m.check(all("probability" in answers[i] and answers[i]["customer"] == "a" for i in (0, 1, 2, 10)), f"{answers}")
+    for i, word in ((3, "silver"), (4, "101"), (5, "'visits'"), (6, "'plan'"), (7, "float32"), (8, "did you mean 'siez'"), (9, "JSON")):
         m.check(word in answers[i]["error"] and "probability" not in answers[i], f"{word} in {answers[i]}")
-    m.check(answers[0] == answers[9], "an answer depends on its line alone")
+    m.check(answers[0] == answers[10], "an answer depends on its line alone")
     m.check(answers[7]["data.predicted"] == 7 and "predicted" not in answers[7], f"a key with a name of ours: {answers[7]}")
-    m.check("6 refused" in done.stderr, done.stderr)
+    m.check("7 refused" in done.stderr, done.stderr)
 
     for header, says in (("customer,size,shop,plan,weight", "'visits'"), ("size,size,shop,plan,weight,visits", "two columns 'size'")):
         m.check(says in answer(run, header + "\n", expect=65).stderr, says)
