@@ -153,9 +153,16 @@ void DatasetWriter::publish(const std::function<void()>& record) {
     files->replace(plan_.out / "contract.yaml", plan_.contract_yaml);
     return;
   }
-  for (std::uint32_t i = 0; i < plan_.partitions; ++i) files->rename(written_path_of(i), path_of(i));
-  files->sync_directory(plan_.out);
-  if (record) record();
+  std::uint32_t renamed = 0;
+  try {
+    for (; renamed < plan_.partitions; ++renamed) files->rename(written_path_of(renamed), path_of(renamed));
+    files->sync_directory(plan_.out);
+    if (record) record();
+  } catch (...) {  // not recorded, so no part of the dataset
+    std::error_code left_behind;
+    for (std::uint32_t i = 0; i < renamed; ++i) std::filesystem::remove(path_of(i), left_behind);
+    throw;
+  }
 }
 
 void DatasetWriter::finish(const std::function<void()>& record) {

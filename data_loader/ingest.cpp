@@ -14,6 +14,7 @@
 #include "data_loader/ingest_spec.h"
 #include "data_loader/row_shuffle.h"
 #include "data_loader/source_record.h"
+#include "data_loader/source_stamp.h"
 
 namespace muster {
 namespace {
@@ -178,7 +179,8 @@ struct Ingest::State {
   std::size_t world;
   IngestSpec spec;
   std::vector<std::uint64_t> counted;
-  std::optional<FileLock> lock;  ///< rank 0's: nobody else ingests into `out`
+  std::optional<FileLock> lock;     ///< rank 0's: nobody else ingests into `out`
+  std::vector<SourceStamp> stamps;  ///< of this rank's sources' files, when they were opened
   /// Of each of this rank's sources, made beside the reading.
   std::future<std::vector<std::vector<SourceFile>>> hashes;
   ExistingDataset existing;
@@ -232,6 +234,7 @@ Ingest::Ingest(IngestOptions options, std::size_t rank, std::size_t world) {
     const RowSource& source = *s.spec.sources()[i].rows;
     s.counted.push_back(source.rows());
     files.push_back(source.files());
+    for (const std::filesystem::path& file : files.back()) s.stamps.push_back(stamp_of(file));
   }
   s.hashes =
       std::async(std::launch::async, [files, base = std::filesystem::absolute(s.options.spec).parent_path()] {
@@ -284,6 +287,10 @@ void Ingest::write() {
 }
 
 std::string Ingest::sources() const {
+  for (const SourceStamp& stamp : state_->stamps) {
+    if (stamp_of(stamp.file) == stamp) continue;
+    throw Error(ErrorCode::kData, "changed while it was read: nothing was made of it", stamp.file.string());
+  }
   std::vector<IngestRecord> mine;
   for (std::vector<SourceFile>& files : state_->hashes.get()) mine.push_back({0, {}, std::move(files)});
   return sources_to_json(mine).dump(-1, ' ', false, Json::error_handler_t::replace);

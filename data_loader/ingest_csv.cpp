@@ -54,6 +54,7 @@ class CsvSource : public RowSource {
       batch_row_ += count;
     }
     rows_read_ += rows;
+    if (rows_read_ == rows_) refuse_more_rows();
     if (rows_read_ == rows_) batches_.reset();  // no threads for a file that has been read
   }
 
@@ -96,6 +97,20 @@ class CsvSource : public RowSource {
                   table_.spec.file.string());
     rows_seen_ += batch_->rows;
     if (!table_.spec.skip_bad_rows && !batch_->faults.empty()) refuse_wrong_rows();
+  }
+
+  /// A file that grew since its rows were counted: who knows what else changed.
+  void refuse_more_rows() {
+    bool more = batch_ != nullptr && batch_row_ < batch_->rows;
+    while (!more && batches_ && (batch_ = batches_->next()) != nullptr) {
+      batch_row_ = 0;
+      rows_seen_ += batch_->rows;
+      if (!table_.spec.skip_bad_rows && !batch_->faults.empty()) refuse_wrong_rows();
+      more = batch_->rows > 0;
+    }
+    if (more)
+      throw Error(ErrorCode::kData, "has more rows than a moment ago: does somebody write it?",
+                  table_.spec.file.string());
   }
 
   /// Looks through the rest of the file, so that all wrong rows are counted.

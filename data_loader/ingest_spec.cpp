@@ -149,11 +149,14 @@ IngestSpec::IngestSpec(const std::filesystem::path& file, const std::filesystem:
   }
   for (std::size_t i = 0; i < sources.items().size(); ++i) {
     if (!format_of(entry(i)).by_file) {
-      sources_.push_back({i});
+      sources_.emplace_back().entry = i;
       continue;
     }
-    for (std::filesystem::path& file : files_of(entry(i), context_.base))
-      sources_.push_back({i, std::move(file)});
+    for (std::filesystem::path& one : files_of(entry(i), context_.base)) {
+      sources_.emplace_back();
+      sources_.back().entry = i;
+      sources_.back().file = std::move(one);
+    }
   }
 }
 

@@ -67,6 +67,9 @@ Decision decision_of(const Json& state, const Config& config, const std::string&
   if (found != state.end() && !found->is_null()) return Decision::from_json(*found, where);
   Decision decision;
   decision.threshold = config.number_at("evaluate", "threshold");
+  if (decision_settings(config).any())
+    decision.remark =
+        "no evaluation had fitted a threshold or a temperature yet when this checkpoint was written";
   return decision;
 }
 
@@ -84,7 +87,8 @@ std::string describe(const Decision& decision) {
 }
 
 std::string stale_warning(const Decision& decision, std::uint64_t step) {
-  if (decision.split.empty() || decision.step == step) return "";
+  if (decision.split.empty()) return decision.remark;
+  if (decision.step == step) return "";
   return fmt::format(
       "the threshold and temperature of this checkpoint (step {}) were fitted at the evaluation of step {}",
       step, decision.step);

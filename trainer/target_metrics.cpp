@@ -8,15 +8,18 @@
 namespace muster {
 namespace {
 
-/// In the order of the targets' columns, so that the sum's bits are always the same.
+/// Over the targets of which it is defined (a label of one class has no AUC), in the order of their columns,
+/// so that the sum's bits are always the same.
 Json mean_of(const Json& targets, const std::vector<std::string>& names, const char* metric) {
   double sum = 0;
+  std::size_t defined = 0;
   for (const std::string& name : names) {
     const Json& value = targets.at(name).at(metric);
-    if (!value.is_number()) return value;
+    if (!value.is_number()) continue;
     sum += value.get<double>();
+    ++defined;
   }
-  return sum / static_cast<double>(names.size());
+  return defined > 0 ? Json(sum / static_cast<double>(defined)) : Json("NaN");
 }
 
 }  // namespace
