@@ -217,8 +217,13 @@ TEST_F(IngestCsv, WhatEndsTheFileEndsAllThreads) {
 /// Opens the file as ingest does.
 std::unique_ptr<RowSource> open_source(const std::filesystem::path& directory,
                                        const std::vector<Field>& fields) {
-  IngestContext context{directory, fields, {}, silent_log(), 3};
-  return ingest_formats().get("csv").open(YamlNode::parse("{file: t.csv}", "spec"), context);
+  IngestContext context;
+  context.file = directory / "t.csv";
+  context.fields = fields;
+  context.threads = 3;
+  const YamlNode spec = YamlNode::parse("{format: csv, file: t.csv}", "spec");
+  for (const char* key : {"format", "file"}) spec.require(key);
+  return ingest_formats().get("csv").open(spec, context);
 }
 
 TEST_F(IngestCsv, ASourceCanBeGivenUpOrChangeMeanwhile) {
@@ -236,6 +241,11 @@ TEST_F(IngestCsv, ASourceCanBeGivenUpOrChangeMeanwhile) {
   write_file(scratch_ / "t.csv", good.substr(0, good.find('\n', good.size() / 2) + 1));
   expect_has(error_of([&] { source->read(50'000, columns); }).what(),
              {"t.csv", "fewer rows than a moment ago"});
+  write_file(scratch_ / "t.csv", good);
+  const auto grown = open_source(scratch_.path(), fields);
+  write_file(scratch_ / "t.csv", good + "50000,more,1\n");
+  expect_has(error_of([&] { grown->read(50'000, columns); }).what(),
+             {"t.csv", "more rows than a moment ago"});
 }
 
 TEST_F(IngestCsv, AQuoteThatIsNeverClosedIsNoRowToSkip) {
