@@ -138,6 +138,33 @@ def awkward_columns(scratch):
         m.check(found == missing, f"{field}: {found} missing, {missing} in the file")
 
 
+def monthly_files(scratch):
+    """Files of one kind, in another encoding, with two dates: the draft goes through as it is; later ones may have their columns in another order."""
+    names = ["Pr\xe4mie", "gemeldet", "entschieden", "Betrug", "Gr\xf6\xdfe"]
+    def write(path, order, months):
+        with open(path, "w", encoding="windows-1252", newline="") as file:
+            writer = csv.writer(file, delimiter=";")
+            writer.writerow([names[i] for i in order])
+            for row in range(300):
+                cells = [f"{row % 50 + 0.5:.1f}".replace(".", ","), f"2025-{months:02}-{1 + row % 28:02}", f"2025-{months + 1:02}-{1 + row % 28:02}",
+                         "ja" if row % 7 == 0 else "nein", str(1000 * row % 7)]
+                writer.writerow([cells[i] for i in order])
+    for month in (1, 2):
+        write(scratch / f"m{month}.csv", range(5), month)
+    made, data = scratch / "monthly", scratch / "monthly-data"
+    m.run("contract", "init", scratch / "m1.csv", scratch / "m2.csv", "--out", made)
+    text, spec = (made / "contract.yaml").read_text(), (made / "ingest.yaml").read_text()
+    m.check("role: time" in line_of(text, "gemeldet") and "role: key" in line_of(text, "entschieden"), text)
+    m.check("DECIDE yes or no?" in line_of(text, "Betrug"), line_of(text, "Betrug"))
+    m.check(spec.count("format: csv") == 1 and "m2.csv" in spec and '"Pr\xe4mie"' in spec and "windows-1252" in spec, spec)
+    m.run("ingest", made / "ingest.yaml", "--out", data)
+    m.check(m.run_json("validate", data)["rows"] == 600, "the draft as it is")
+    write(scratch / "m3.csv", [4, 3, 2, 1, 0], 3)
+    (made / "later.yaml").write_text(re.sub(r"    files:.*?(?=    delimiter)", f"    file: {scratch}/m3.csv\n", spec, flags=re.S))
+    m.run("ingest", made / "later.yaml", "--out", data, "--append")
+    m.check(m.run_json("validate", data)["rows"] == 900, "columns are found by their names")
+
+
 def from_hdf5(scratch):
     """Partitions without a contract get one that validate takes."""
     m.run("generate", "card-fraud", "--rows", 3000, "--partitions", 2, "--out", scratch / "fraud")
@@ -224,6 +251,7 @@ def main():
         names_what_is_odd(scratch)
         carries_through(scratch)
         awkward_columns(scratch)
+        monthly_files(scratch)
         from_hdf5(scratch)
         refuses(scratch)
         differences(scratch)

@@ -320,7 +320,7 @@ TEST(TargetMetrics, AreEachTargetsOwnWithTheSameBitsForAnyNumberOfRanks) {
   }
 }
 
-TEST(TargetMetrics, AMeanIsNotDefinedWhereOneTargetsMetricIsNot) {
+TEST(TargetMetrics, AMeanIsOfTheTargetsThatHaveTheMetric) {
   const std::vector<MicroBatch> batches = {{{0.9F, 0.9F, 0.1F, 0.2F}, {1, 1, 0, 1}, 1, 2}};
   const Json metrics = collect_targets(MetricCollector::Kind::kBinary, 2, batches, 2);
   EXPECT_EQ(metrics.at("targets").at("t2").at("auc"), 1.0);
