@@ -71,7 +71,8 @@ int explain(Console& console, const std::string& wanted) {
   for (const Json& key : all_keys()) {
     const auto path = key.at("key").get<std::string>();
     known.push_back(path);
-    const bool match = wanted.empty() || path == wanted || path.starts_with(wanted + ".");
+    const bool match = wanted.empty() || path == wanted || path.starts_with(wanted + ".") ||
+                       path.ends_with("." + wanted);  // a section, or a key without its section
     if (!match) continue;
     found.push_back(key);
     texts.push_back(describe(key));
