@@ -91,7 +91,9 @@ template <typename T>
 std::optional<T> whole(double value) {
   const double least = static_cast<double>(std::numeric_limits<T>::lowest());
   const double beyond = std::ldexp(1.0, std::numeric_limits<T>::digits);
-  if (!(value >= least && value < beyond) || value != std::floor(value)) return std::nullopt;
+  constexpr double kExact = 0x1p53;  // from here on the text may have meant a neighbour
+  if (!(value >= least && value < beyond) || value != std::floor(value) || std::abs(value) >= kExact)
+    return std::nullopt;
   return static_cast<T>(value);
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/text.h"
 #include "data_loader/field_summary.h"
+#include "data_loader/partition_list.h"
 #include "data_loader/table_writer.h"
 
 namespace muster {
@@ -39,7 +40,8 @@ class Hdf5Draft {
     if (draft.fields.empty())
       throw Error(ErrorCode::kData, "has no dataset that could be a field", options_.files.front().string());
     count_rows(draft);
-    for (const fs::path& file : options_.files) draft.partitions.push_back(fs::absolute(file).string());
+    for (const fs::path& file : options_.files)
+      draft.partitions.push_back(literal_pattern(fs::absolute(file)));
     if (draft.rows > kMostHdf5Rows)
       draft.notes.push_back(fmt::format("Looked at: about {} of these rows, from the start of each file.",
                                         human_count(kMostHdf5Rows)));

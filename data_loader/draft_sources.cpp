@@ -11,6 +11,7 @@
 #include "data_loader/draft_hdf5.h"
 #include "data_loader/field_summary.h"
 #include "data_loader/gzip_file.h"
+#include "data_loader/partition_list.h"
 #include "data_loader/probe.h"
 #include "data_loader/text_encoding.h"
 
@@ -293,7 +294,7 @@ std::string ingest_text(const Drafted& drafted, const std::vector<fs::path>& fil
   if (files.size() == 1) text += fmt::format("    file: {}\n", Json(files.front().string()).dump());
   if (files.size() > 1) text += "    files:   # read in the order of their paths; * and ? match names\n";
   for (std::size_t i = 0; files.size() > 1 && i < files.size(); ++i)
-    text += fmt::format("      - {}\n", Json(files[i].string()).dump());
+    text += fmt::format("      - {}\n", Json(literal_pattern(files[i])).dump());
   if (layout.dialect.delimiter != ',')
     text += fmt::format("    delimiter: {}\n", layout.dialect.delimiter == '\t'
                                                    ? "tab"

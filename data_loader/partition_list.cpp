@@ -15,16 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Of a folder's name every character stands for itself.
-std::string escaped(const fs::path& folder) {
-  std::string text;
-  for (const char c : folder.string()) {
-    if (c == '*' || c == '?' || c == '[' || c == '\\') text += '\\';
-    text += c;
-  }
-  return text;
-}
-
 /// Sorted by path; a file that several names lead to only once.
 std::vector<fs::path> each_once(std::vector<fs::path> files) {
   std::ranges::sort(files);
@@ -106,11 +96,20 @@ std::vector<ListedPartition> beside_contract(const fs::path& root) {
 
 }  // namespace
 
+std::string literal_pattern(const fs::path& path) {
+  std::string text;
+  for (const char c : path.string()) {
+    if (c == '*' || c == '?' || c == '[' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text;
+}
+
 std::vector<fs::path> matching_files(const std::vector<std::string>& patterns, const fs::path& root) {
   std::vector<fs::path> all;
   for (const std::string& pattern : patterns) {
     const bool below = fs::path(pattern).is_relative() && !root.empty();
-    const std::vector<fs::path> files = files_of(below ? escaped(root) + "/" + pattern : pattern);
+    const std::vector<fs::path> files = files_of(below ? literal_pattern(root) + "/" + pattern : pattern);
     all.insert(all.end(), files.begin(), files.end());
   }
   return each_once(std::move(all));

@@ -21,6 +21,9 @@ struct ListedPartition {
 std::vector<std::filesystem::path> matching_files(const std::vector<std::string>& patterns,
                                                   const std::filesystem::path& root);
 
+/// A pattern that matches just this path: a backslash before what has a meaning in patterns.
+std::string literal_pattern(const std::filesystem::path& path);
+
 /// What contract.partitions() match, each named by its path below their deepest common folder; or, where it
 /// has none, *.h5 and *.hdf5 in `root` (hidden files and folders apart), named by their file names. Sorted by
 /// name. Error{kData} if there are none, Error{kStorage} if the folder cannot be listed.

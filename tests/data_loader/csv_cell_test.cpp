@@ -69,6 +69,9 @@ TEST(CsvCell, TheEndsOfEveryIntegerType) {
   }
   EXPECT_EQ(value_of(field_of(DType::kInt64), "9007199254740993"),
             "9007199254740993");  // no double in between
+  EXPECT_EQ(value_of(field_of(DType::kInt64), "9007199254740991.0"), "9007199254740991");
+  for (const char* text : {"9007199254740993.0", "9.007199254740993e15", "-123456789012345678.0"})
+    EXPECT_NE(value_of(field_of(DType::kInt64), text).find("is no"), std::string::npos) << text;
 }
 
 TEST(CsvCell, FloatsKeepTheirBits) {

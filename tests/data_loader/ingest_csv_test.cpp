@@ -97,6 +97,14 @@ TEST_F(IngestCsv, ASpecInTheCurrentDirectory) {
   EXPECT_NE(read_file(out() / "sources.json").find("\"t.csv\""), std::string::npos);
 }
 
+TEST_F(IngestCsv, ANamedPipeIsRefusedAndNotWaitedFor) {
+  ASSERT_EQ(::mkfifo((scratch_ / "t.csv").c_str(), 0600), 0);
+  IngestOptions options;
+  options.spec = spec();
+  options.out = out();
+  expect_has(error_of([&] { ingest(options); }).what(), {"t.csv: is not a regular file"});
+}
+
 TEST_F(IngestCsv, OtherDialectsAndColumnsByNumber) {
   run("x\t12,5\t1\t5\tja\n",
       spec("delimiter: tab, decimal: ',', header: false, columns: {area: 2, rooms: 3, when: 4, sold: 5}, "
