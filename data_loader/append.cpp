@@ -39,6 +39,10 @@ void refuse_left_over(const fs::path& directory, const std::vector<std::string>&
   }
 }
 
+std::uint32_t number_after(const std::string& name) {
+  return 1 + static_cast<std::uint32_t>(std::stoul(name.substr(5, 5)));
+}
+
 }  // namespace
 
 ExistingDataset existing_dataset(const fs::path& directory, const Contract& contract, const fs::path& probe) {
@@ -72,8 +76,15 @@ ExistingDataset existing_dataset(const fs::path& directory, const Contract& cont
     if (existing.block_rows == 0 && !chunk.empty())
       existing.block_rows = static_cast<std::uint32_t>(chunk.front());
   }
-  if (!names.empty())
-    existing.partitions = 1 + static_cast<std::uint32_t>(std::stoul(names.back().substr(5, 5)));
+  if (!names.empty()) existing.partitions = number_after(names.back());
+  std::uint64_t recorded_rows = 0;  // partitions that were taken away keep their numbers, and rows theirs
+  for (const IngestRecord& record : existing.records) {
+    recorded_rows += record.rows;
+    for (const std::string& name : record.partitions) {
+      if (is_partition_name(name)) existing.partitions = std::max(existing.partitions, number_after(name));
+    }
+  }
+  existing.rows = std::max(existing.rows, recorded_rows);
   if (existing.records.empty() && !names.empty()) existing.records.push_back({existing.rows, names, {}});
   return existing;
 }

@@ -287,7 +287,9 @@ void check_role(const YamlNode& node, const Field& field) {
         field.name));
   }
   if (field.is_text() && field.role != Role::kFeature && field.role != Role::kKey)
-    node.fail_here(fmt::format("'{}' is a text: it can be a feature or a key", field.name));
+    node.fail_here(fmt::format(
+        "'{}' is a text: it can be a feature or a key; `values:` of an ingest spec makes numbers of texts",
+        field.name));
   if (!one_number && field.role == Role::kFeature &&
       (field.name == "features" || field.name == "label" || field.name == "categories")) {
     node.fail_here(fmt::format(

@@ -38,7 +38,10 @@ class Hdf5Draft {
       draft.fields.push_back(draft_dataset(layout, draft.fields, options_.memory / 16 / fields));
     }
     if (draft.fields.empty())
-      throw Error(ErrorCode::kData, "has no dataset that could be a field", options_.files.front().string());
+      throw Error(
+          ErrorCode::kData,
+          "has no dataset that could be a field" + (draft.notes.empty() ? "" : ": " + draft.notes.front()),
+          options_.files.front().string());
     count_rows(draft);
     for (const fs::path& file : options_.files)
       draft.partitions.push_back(literal_pattern(fs::absolute(file)));

@@ -84,13 +84,6 @@ Mapping mapping(hid_t properties, std::size_t i) {
       Handle(H5Pget_virtual_srcspace(properties, i), H5Sclose)};
 }
 
-std::uint64_t stored_bytes(hid_t dataset) {
-  const Handle type(H5Dget_type(dataset), H5Tclose);
-  const Handle space(H5Dget_space(dataset), H5Sclose);
-  return static_cast<std::uint64_t>(std::max<hssize_t>(0, H5Sget_simple_extent_npoints(space.get()))) *
-         H5Tget_size(type.get());
-}
-
 /// Adds what a mapping fills to what others do.
 bool cover(hid_t covered, hid_t target, bool selected) {
   if (H5Sget_select_type(target) == H5S_SEL_ALL) return H5Sselect_all(covered) >= 0;
@@ -104,13 +97,14 @@ constexpr int kMostDepth = 8;
 
 std::string refuse_virtual(hid_t dataset, hid_t properties, const fs::path& file, int depth);
 
-/// What a member's own values refer to.
+/// What a member's own values refer to. The library would look for a member's external files where the
+/// process runs, whatever the virtual dataset was opened with.
 std::string refuse_references(hid_t dataset, const fs::path& file, int depth) {
   const Handle properties(H5Dget_create_plist(dataset), H5Pclose);
-  std::string wrong = refuse_external_storage(properties.get(), stored_bytes(dataset), file);
-  if (wrong.empty() && H5Pget_layout(properties.get()) == H5D_VIRTUAL)
-    wrong = refuse_virtual(dataset, properties.get(), file, depth);
-  return wrong;
+  if (H5Pget_external_count(properties.get()) > 0)
+    return "its values are in external files, which are read through no virtual dataset: ingest it";
+  if (H5Pget_layout(properties.get()) != H5D_VIRTUAL) return "";
+  return refuse_virtual(dataset, properties.get(), file, depth);
 }
 
 /// A member as a mapping names it.

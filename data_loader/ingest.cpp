@@ -287,12 +287,13 @@ void Ingest::write() {
 }
 
 std::string Ingest::sources() const {
+  std::vector<IngestRecord> mine;
+  for (std::vector<SourceFile>& files : state_->hashes.get())
+    mine.push_back({state_->counted[mine.size()], {}, std::move(files)});
   for (const SourceStamp& stamp : state_->stamps) {
     if (stamp_of(stamp.file) == stamp) continue;
     throw Error(ErrorCode::kData, "changed while it was read: nothing was made of it", stamp.file.string());
   }
-  std::vector<IngestRecord> mine;
-  for (std::vector<SourceFile>& files : state_->hashes.get()) mine.push_back({0, {}, std::move(files)});
   return sources_to_json(mine).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -302,15 +303,18 @@ void Ingest::publish(std::span<const std::string> sources) {
   for (const std::string& text : sources)
     by_rank.push_back(sources_from_json(parse_json(text, "sources"), "sources"));
   IngestRecord made{s.report.rows, s.writer->partition_names(), {}};
+  std::vector<SourceFile> with_rows;
   for (std::size_t i = 0; i < s.spec.sources().size(); ++i) {
-    for (SourceFile& file : by_rank[i % s.world].at(i / s.world).files) {
+    IngestRecord& source = by_rank[i % s.world].at(i / s.world);
+    if (source.rows > 0) with_rows.insert(with_rows.end(), source.files.begin(), source.files.end());
+    for (SourceFile& file : source.files) {
       const auto same = [&](const SourceFile& other) {
         return other.name == file.name && other.content == file.content;
       };
       if (std::ranges::none_of(made.files, same)) made.files.push_back(std::move(file));
     }
   }
-  if (!s.options.again) refuse_known(s.existing.records, made.files, s.options.out);
+  if (!s.options.again) refuse_known(s.existing.records, with_rows, s.options.out);
   std::vector<IngestRecord> records = s.existing.records;
   records.push_back(std::move(made));
   s.writer->publish([&] { save_sources(*make_posix_file_system(), s.options.out, records); });

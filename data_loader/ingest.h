@@ -95,7 +95,8 @@ class Ingest {
   void plan(std::span<const std::vector<std::uint64_t>> counted);
   /// Writes this rank's partitions, under names that are no dataset yet.
   void write();
-  /// The files of each of this rank's sources, with their hashes: a JSON text.
+  /// Once all ranks have written: the files of each of this rank's sources, with their hashes, as a JSON
+  /// text. Error{kData} if one has changed since it was opened.
   std::string sources() const;
   /// By rank 0, `sources` of all ranks in their order: makes it a dataset. Error{kUsage} if a file was
   /// ingested before, unless IngestOptions::again.

@@ -166,6 +166,20 @@ void refuse_left_over(const std::vector<IngestRecord>& records, PartitionSurvey&
   }
 }
 
+/// Rows that were ingested and are not there.
+void report_taken_away(const std::vector<IngestRecord>& records, const Contract& contract,
+                       PartitionSurvey& survey) {
+  if (!contract.partitions().empty()) return;
+  std::set<std::string> there;
+  for (const fs::path& file : survey.files) there.insert(file.filename());
+  for (const IngestRecord& record : records) {
+    for (const std::string& name : record.partitions) {
+      if (!there.contains(name))
+        survey.warnings.push_back(name + " was ingested (sources.json) and is not there, or cannot be used");
+    }
+  }
+}
+
 /// Reads all partitions; the report gets faults or, if there are none, everything else.
 void scan_all(const ValidateOptions& options, const Contract& contract, const PartitionSurvey& survey,
               const std::vector<IngestRecord>& records, ValidateReport& report) {
@@ -236,10 +250,17 @@ ValidateReport validate(const ValidateOptions& options) {
     throw Error(ErrorCode::kConfig, "there is no such dataset directory", options.directory.string());
   }
   const Contract contract = load_contract(options.directory);
+  const auto absolute = [](const std::string& pattern) { return fs::path(pattern).is_absolute(); };
+  if (!options.root.empty() && std::ranges::any_of(contract.partitions(), absolute))
+    throw Error(
+        ErrorCode::kUsage,
+        "--root moves nothing: `partitions:` of the contract are absolute; make them relative to the root",
+        (options.directory / "contract.yaml").string());
   PartitionSurvey survey =
       survey_partitions(contract, options.root.empty() ? options.directory : options.root, options);
   const std::vector<IngestRecord> records = load_sources(*make_posix_file_system(), options.directory);
   refuse_left_over(records, survey);
+  report_taken_away(records, contract, survey);
   ValidateReport report;
   report.warnings = std::move(survey.warnings);
   report.tokens_left_over = std::move(survey.tokens_left_over);

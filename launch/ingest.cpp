@@ -43,10 +43,11 @@ IngestReport ingest_together(Communicator& comm, const IngestOptions& options) {
     work->plan(counted);
     return 0;
   });
-  const std::string mine = together(comm, "ingest", [&] {
+  together(comm, "ingest", [&] {
     work->write();
-    return work->sources();
+    return 0;
   });
+  const std::string mine = together(comm, "ingest sources", [&] { return work->sources(); });
   const std::vector<std::string> sources = gather(comm, "ingest sources", mine);
   together(comm, "ingest publish", [&] {
     if (rank == 0) work->publish(sources);

@@ -87,7 +87,7 @@ int inspect(Console& console, const Flags& flags) {
 void add_inspect(CLI::App& app, Invocation& invocation) {
   CLI::App* command = add_command(app, invocation, "inspect",
                                   "what is in HDF5 files, opened in a process of its own that damaged ones "
-                                  "may crash; 65 if one cannot be used",
+                                  "may crash; 65 if a file cannot be used",
                                   "muster inspect --rows 2026-*.h5");
   auto flags = std::make_shared<Flags>();
   command->add_option("FILES", flags->files, "HDF5 files")->required();

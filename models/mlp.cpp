@@ -52,7 +52,10 @@ class Mlp : public Model {
     for (const TensorSpec* input : context.inputs()) {
       if (input->kind != TensorSpec::Kind::kFloat32) {
         fail(ErrorCode::kConfig,
-             "the mlp takes float inputs, '{}' is of integers; leave it out of data.features", input->name);
+             "the mlp takes numbers, '{}' is of texts or categories: `model.name: tabular` takes it, or "
+             "leave its "
+             "fields out of data.features",
+             input->name);
       }
       inputs_.push_back(input->name);
       width += static_cast<std::int64_t>(input->values_per_row());

@@ -176,7 +176,7 @@ def from_hdf5(scratch):
     m.run("generate", "tabular", "--rows", 100, "--partitions", 1, "--out", scratch / "other")
     refused = m.run("contract", "init", parts[0], *(scratch / "other").glob("*.h5"), expect=65)
     m.check("part-00000.h5" in refused.stderr and "other" in refused.stderr, f"files of different layouts: {refused.stderr}")
-    report = m.run_json("validate", scratch / "from-h5", "--root", scratch / "fraud")
+    report = m.run_json("validate", scratch / "from-h5")
     m.check(report["rows"] == 3000, f"{report}")
 
 

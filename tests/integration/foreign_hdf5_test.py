@@ -202,6 +202,10 @@ def refused_ingests(scratch):
         said = m.run(*arguments, expect=65 if arguments[0] == "validate" else 64).stderr
         m.check("part-00006.h5" in said and "remove it" in said, said)
     (data / "part-00006.h5").unlink()
+    taken = (data / "part-00001.h5").rename(scratch / "taken.h5")  # old rows that somebody needs no more
+    m.check("part-00001.h5 was ingested (sources.json) and is not there" in m.run("validate", data).stderr, "what is gone is told")
+    taken.rename(data / "part-00001.h5")
+    m.run("validate", data)
     (data / ".appended-part-00006.h5").write_bytes(b"half of one")
     with h5py.File(scratch / "late.h5", "w") as file, h5py.File(scratch / "runs/day1/run.h5") as day:
         day.copy("events", file)
@@ -228,8 +232,9 @@ def references(scratch):
 
     def virtual(name, members, length=60):
         layout = h5py.VirtualLayout(shape=(length,), dtype="f8")
+        each = min(20, length)
         for i, member in enumerate(members):
-            layout[20 * i:20 * i + 20] = h5py.VirtualSource(member, "x", shape=(20,))
+            layout[each * i:each * i + each] = h5py.VirtualSource(member, "x", shape=(each,))
         with h5py.File(folder / name, "w", libver=("v108", "v110")) as file:
             file.create_virtual_dataset("x", layout, fillvalue=-1)
 
@@ -250,6 +255,7 @@ def references(scratch):
     for name, offset in (("short.h5", 0), ("raw.h5", -8)):
         with h5py.File(folder / name, "w") as file:
             file.create_dataset("x", (20 if offset == 0 else 19,), "f8", external=[("raw.bin", 0, 160 + offset)])
+    virtual("external-member.h5", ["raw.h5"], 19)
     virtual("nested.h5", ["good.h5"], 20)
     virtual("nested-outside.h5", ["outside.h5"], 20)
     virtual("itself.h5", ["itself.h5"], 20)
@@ -264,6 +270,7 @@ def references(scratch):
     cases = [("good.h5", 60, ""), ("nested.h5", 20, ""), ("links.h5", 20, ""),
              ("raw.h5", 19, ""), ("short.h5", 0, "the external file 'raw.bin', which has 152 bytes where 160 are needed"),
              ("overlap.h5", 0, "is a virtual dataset of 60 values, of which its members hold 40"),
+             ("external-member.h5", 0, "of its virtual member 'raw.h5': its values are in external files"),
              ("nested-outside.h5", 0, "of its virtual member 'outside.h5': its virtual member '../outside.h5', which is outside the folder"),
              ("itself.h5", 0, "virtual datasets of each other, more than 8 deep"), ("gone.h5", 0, "its virtual member 'd.h5', which is missing"),
              ("outside.h5", 0, "its virtual member '../outside.h5', which is outside the folder of the file"),
