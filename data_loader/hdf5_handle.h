@@ -6,6 +6,7 @@
 #include <hdf5.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -26,10 +27,18 @@ class Lock {
   Lock& operator=(const Lock&) = delete;
 
  private:
-  static std::mutex& mutex() {
+  /// Before the library's first call. What a file refers to is looked for beside it, not where the process
+  /// runs: the library gives properties of a dataset on to no member of a virtual one, so that the
+  /// environment says it, and overrides what the user's may say.
+  static bool prepare() {
+    for (const char* name : {"HDF5_EXTFILE_PREFIX", "HDF5_VDS_PREFIX"}) ::setenv(name, "${ORIGIN}", 1);
+    ::unsetenv("HDF5_EXT_PREFIX");
     // At exit everything of ours is closed; after a write that failed the library would try for ever.
-    static const bool no_exit_handler = H5dont_atexit() >= 0;
-    (void)no_exit_handler;
+    return H5dont_atexit() >= 0;
+  }
+  static std::mutex& mutex() {
+    static const bool prepared = prepare();
+    (void)prepared;
     static std::mutex process_wide;
     return process_wide;
   }

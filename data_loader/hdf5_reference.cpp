@@ -46,13 +46,40 @@ std::string expand(std::string_view pattern, std::uint64_t block) {
   return name;
 }
 
-/// Whether a selection has no end in some dimension.
-bool is_endless(hid_t space, std::size_t rank) {
+/// What a selection takes of a dataset of this shape: one without an end in a dimension is cut there. Invalid
+/// where that is nothing.
+Handle clipped(hid_t space, hid_t target, const std::vector<hsize_t>& shape) {
+  const std::size_t rank = shape.size();
   std::vector<hsize_t> start(rank), stride(rank), count(rank), block(rank);
-  if (H5Sget_select_type(space) != H5S_SEL_HYPERSLABS || H5Sis_regular_hyperslab(space) <= 0 ||
-      H5Sget_regular_hyperslab(space, start.data(), stride.data(), count.data(), block.data()) < 0)
-    return false;
-  return std::ranges::count(count, H5S_UNLIMITED) + std::ranges::count(block, H5S_UNLIMITED) > 0;
+  Handle made(H5Scopy(H5Sget_select_type(target) == H5S_SEL_HYPERSLABS ? space : target), H5Sclose);
+  if (H5Sget_select_type(target) != H5S_SEL_HYPERSLABS) return made;
+  if (H5Sis_regular_hyperslab(target) <= 0 ||
+      H5Sget_regular_hyperslab(target, start.data(), stride.data(), count.data(), block.data()) < 0)
+    return Handle(H5Scopy(target), H5Sclose);
+  std::vector<hsize_t> last_start = start, last_count = count, last_block = block;
+  bool has_last = false;
+  for (std::size_t i = 0; i < rank; ++i) {
+    if (count[i] != H5S_UNLIMITED && block[i] != H5S_UNLIMITED) continue;
+    const hsize_t left = shape[i] > start[i] ? shape[i] - start[i] : 0;
+    if (block[i] == H5S_UNLIMITED) {
+      block[i] = last_block[i] = left;
+      continue;
+    }
+    count[i] = left < block[i] ? 0 : (left - block[i]) / stride[i] + 1;
+    const hsize_t done = count[i] * stride[i];
+    has_last = left > done;  // a block that the end cuts
+    last_start[i] = start[i] + done;
+    last_count[i] = 1;
+    last_block[i] = has_last ? std::min(block[i], left - done) : 0;
+  }
+  H5Sselect_none(made.get());
+  const bool whole = std::ranges::count(count, hsize_t{0}) + std::ranges::count(block, hsize_t{0}) == 0;
+  if (whole)
+    H5Sselect_hyperslab(made.get(), H5S_SELECT_SET, start.data(), stride.data(), count.data(), block.data());
+  if (has_last)
+    H5Sselect_hyperslab(made.get(), whole ? H5S_SELECT_OR : H5S_SELECT_SET, last_start.data(), stride.data(),
+                        last_count.data(), last_block.data());
+  return whole || has_last ? std::move(made) : Handle();
 }
 
 /// How many blocks a mapping without an end has in a dataset of this shape; 1 of one that ends.
@@ -142,6 +169,9 @@ std::string refuse_member(const Member& member, hid_t source, int depth) {
   return "";
 }
 
+/// Blocks of a pattern looked at beyond the one that is missing.
+constexpr std::uint64_t kLookAhead = 256;
+
 std::string refuse_mapping(const Mapping& mapped, const std::vector<hsize_t>& shape, hid_t own_file,
                            const fs::path& file, int depth) {
   const bool pattern = expand(mapped.file, 0) != mapped.file || expand(mapped.dataset, 0) != mapped.dataset;
@@ -165,6 +195,13 @@ std::string refuse_mapping(const Mapping& mapped, const std::vector<hsize_t>& sh
     }
     if (!wrong.empty()) return wrong;
   }
+  // The dataset ends where the first member is missing: rows of later ones would be left out in silence.
+  for (std::uint64_t block = blocks; pattern && block < blocks + kLookAhead; ++block) {
+    const std::string later = expand(mapped.file, block);
+    if (later == mapped.file || !refuse_reference(file, later).empty()) continue;
+    return fmt::format("its virtual member {} is missing, though {} is there",
+                       readable_text(expand(mapped.file, blocks)), readable_text(later));
+  }
   return "";
 }
 
@@ -175,23 +212,19 @@ std::string refuse_virtual(hid_t dataset, hid_t properties, const fs::path& file
   const Handle space(H5Dget_space(dataset), H5Sclose);
   const std::vector<hsize_t> shape = extents(space.get());
   const Handle own(H5Iget_file_id(dataset), H5Fclose);
-  bool endless = false;
   bool selected = false;
   const Handle covered(H5Scopy(space.get()), H5Sclose);
   for (std::size_t i = 0; i < count; ++i) {
     const Mapping mapped = mapping(properties, i);
     std::string wrong = refuse_mapping(mapped, shape, own.get(), file, depth);
     if (!wrong.empty()) return wrong;
-    if (is_endless(mapped.target.get(), shape.size())) {
-      endless = true;  // as long as its members
-      continue;
-    }
-    if (!cover(covered.get(), mapped.target.get(), std::exchange(selected, true)))
+    const Handle target = clipped(space.get(), mapped.target.get(), shape);
+    if (target.valid() && !cover(covered.get(), target.get(), std::exchange(selected, true)))
       return "is a virtual dataset whose mappings cannot be put together";
   }
   const hssize_t all = H5Sget_simple_extent_npoints(space.get());
   const hssize_t held = selected ? H5Sget_select_npoints(covered.get()) : 0;
-  if (!endless && held < all)
+  if (held < all)
     return fmt::format("is a virtual dataset of {} values, of which its members hold {}", all, held);
   return "";
 }
@@ -254,8 +287,6 @@ std::string refuse_virtual_members(hid_t dataset, hid_t properties, const fs::pa
 
 void confine_references(hid_t access, std::string& reason) {
   H5Pset_elink_cb(access, may_follow, &reason);
-  H5Pset_efile_prefix(access, "${ORIGIN}");
-  H5Pset_virtual_prefix(access, "${ORIGIN}");
   H5Pset_virtual_view(access, H5D_VDS_FIRST_MISSING);
 }
 

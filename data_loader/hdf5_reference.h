@@ -25,10 +25,9 @@ std::string refuse_external_storage(hid_t creation_properties, std::uint64_t byt
 std::string refuse_virtual_members(hid_t dataset, hid_t creation_properties,
                                    const std::filesystem::path& file);
 
-/// Follows external links only where refuse_reference has nothing against it, and looks for what is referred
-/// to beside the file, not where the process happens to run. Virtual datasets without an end are as long as
-/// all their members are. `reason`, which gets why a link was not
-/// followed, must outlive `access`.
+/// Follows external links only where refuse_reference has nothing against it. Virtual datasets without an end
+/// are as long as all their members are. `reason`, which gets why a link was not followed, must outlive
+/// `access`.
 void confine_references(hid_t access, std::string& reason);
 
 }  // namespace muster::hdf5

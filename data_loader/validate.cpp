@@ -11,6 +11,7 @@
 #include <thread>
 #include <tuple>
 
+#include "core/file_lock.h"
 #include "core/file_system.h"
 #include "core/text.h"
 #include "data_loader/contract.h"
@@ -160,9 +161,9 @@ void refuse_left_over(const std::vector<IngestRecord>& records, PartitionSurvey&
   for (std::size_t i = 0; i < survey.partitions.size(); ++i) {
     const std::string& name = survey.partitions[i].name;
     if (!is_partition_name(name) || recorded.contains(name)) continue;
-    survey.faults.add(Error(ErrorCode::kData,
-                            "is in no finished ingest of sources.json: remove it, or ingest its source again",
-                            survey.files[i].string()));
+    survey.faults.add(Error(
+        ErrorCode::kData, "is in no finished ingest of sources.json: remove it, then ingest its source again",
+        survey.files[i].string()));
   }
 }
 
@@ -249,6 +250,10 @@ ValidateReport validate(const ValidateOptions& options) {
   if (std::error_code unreadable; !fs::is_directory(options.directory, unreadable)) {
     throw Error(ErrorCode::kConfig, "there is no such dataset directory", options.directory.string());
   }
+  std::optional<FileLock> lock;  // of an ingest that is under way, or was when it was killed
+  if (std::error_code unknown; fs::exists(options.directory / ".ingest.lock", unknown))
+    lock.emplace(options.directory / ".ingest.lock",
+                 "`muster ingest` is writing there: wait until it is done");
   const Contract contract = load_contract(options.directory);
   const auto absolute = [](const std::string& pattern) { return fs::path(pattern).is_absolute(); };
   if (!options.root.empty() && std::ranges::any_of(contract.partitions(), absolute))

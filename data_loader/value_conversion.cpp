@@ -16,7 +16,10 @@ std::optional<To> convert(From value, const Field& field) {
     if (!std::in_range<To>(value)) return std::nullopt;
     return static_cast<To>(value);
   } else if constexpr (std::is_integral_v<From>) {
-    return static_cast<To>(value);
+    const To converted = static_cast<To>(value);
+    // long double holds 64-bit integers exactly (on x86-64 and where it has 113 bits).
+    if (static_cast<long double>(converted) != static_cast<long double>(value)) return std::nullopt;
+    return converted;
   } else if constexpr (std::is_integral_v<To>) {
     if (std::isnan(value) && field.missing_value) return static_cast<To>(*field.missing_value);
     const double number = value;

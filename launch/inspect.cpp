@@ -73,7 +73,7 @@ int inspect(Console& console, const Flags& flags) {
                              flags.every_row ? ", read to their ends" : ""));
     for (const DatasetLayout& layout : answers[i].value()) {
       datasets.push_back(to_json(layout));
-      console.line(line(layout));
+      console.line(one_line(line(layout)));
     }
     files.push_back({{"file", path}, {"datasets", std::move(datasets)}});
   }

@@ -133,6 +133,9 @@ int main(int argc, char** argv) {
   } catch (const Error& error) {
     report(error);
     return error.exit_code();
+  } catch (const std::bad_alloc&) {
+    report(Error(ErrorCode::kConfig, "what this asks for does not fit in memory"));
+    return static_cast<int>(ErrorCode::kConfig);
   } catch (const std::exception& error) {
     report(Error(ErrorCode::kBug, error.what()));
     return static_cast<int>(ErrorCode::kBug);

@@ -67,7 +67,8 @@ Decision decision_of(const Json& state, const Config& config, const std::string&
   if (found != state.end() && !found->is_null()) return Decision::from_json(*found, where);
   Decision decision;
   decision.threshold = config.number_at("evaluate", "threshold");
-  if (decision_settings(config).any())
+  const bool knows = config.section("evaluate").contains("choose_threshold");  // earlier versions have not
+  if (knows && decision_settings(config).any())
     decision.remark =
         "no evaluation had fitted a threshold or a temperature yet when this checkpoint was written";
   return decision;

@@ -166,10 +166,17 @@ void TrainingRun::take_metrics(const Json& metrics) {
   if (value == metrics.end()) {
     fail(ErrorCode::kConfig, "evaluate.best_by is '{}', which this loss has not", best_by_);
   }
+  improved_ = false;
+  if (!value->is_number()) {  // says nothing of the model: neither better nor worse
+    if (comm_.rank() == 0)
+      options_.log(LogLevel::kWarning,
+                   fmt::format("step {}: '{}' has no {}, as its rows are of one class: no checkpoint is chosen "
+                               "by it, and stop_early does not count it",
+                               step_, split, best_by_));
+    return;
+  }
   const bool larger = larger_is_better(best_by_);
-  const bool defined = value->is_number();
-  const bool better =
-      defined && (best_.is_null() || (larger ? *value > best_.at("value") : *value < best_.at("value")));
+  const bool better = best_.is_null() || (larger ? *value > best_.at("value") : *value < best_.at("value"));
   evaluations_without_better_ = better ? 0 : evaluations_without_better_ + 1;
   improved_ = better;
   if (better) best_ = {{"metric", best_by_}, {"value", *value}, {"step", step_}, {"checkpoint", ""}};

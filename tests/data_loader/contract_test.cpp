@@ -318,8 +318,8 @@ TEST(ContractTest, SeveralLabelsAreThereInOrder) {
 TEST(ContractTest, KnownAtIsPartOfTheHashWhereGiven) {
   const Contract contract = parse(with_known("x: {dtype: int8, known_at: know}"));
   EXPECT_EQ(contract.field("x").known_at, "know");
-  EXPECT_TRUE(contract.field("know").is_time());
-  EXPECT_FALSE(contract.field("days").is_time());
+  EXPECT_TRUE(contract.field("know").takes_times());
+  EXPECT_FALSE(contract.field("days").takes_times());
   EXPECT_EQ(contract.to_json().at("fields")[1].at("known_at"), "know");
   EXPECT_FALSE(contract.to_json().at("fields")[0].contains("known_at"));
   EXPECT_EQ(Contract::from_json(contract.to_json(), "x").hash(), contract.hash());

@@ -251,6 +251,17 @@ def references(scratch):
         layout[first:first + 20] = h5py.VirtualSource(member, "x", shape=(20,))
     with h5py.File(folder / "overlap.h5", "w", libver=("v108", "v110")) as file:
         file.create_virtual_dataset("x", layout, fillvalue=-1)
+    with h5py.File(folder / "column.h5", "w", libver=("v108", "v110")) as file:  # its second column comes from nowhere
+        endless = h5py.h5s.UNLIMITED
+        layout = h5py.VirtualLayout(shape=(20, 2), dtype="f8", maxshape=(None, 2))
+        layout[0:endless, 0] = h5py.VirtualSource("endless.h5", "x", shape=(20,), maxshape=(None,))[0:endless]
+        file.create_virtual_dataset("x", layout, fillvalue=-1)
+    with h5py.File(folder / "endless.h5", "w") as file:
+        file.create_dataset("x", data=parts[0], maxshape=(None,))
+    with h5py.File(folder / "grows.h5", "w", libver=("v108", "v110")) as file:
+        layout = h5py.VirtualLayout(shape=(20,), dtype="f8", maxshape=(None,))
+        layout[0:endless] = h5py.VirtualSource("endless.h5", "x", shape=(20,), maxshape=(None,))[0:endless]
+        file.create_virtual_dataset("x", layout, fillvalue=-1)
     (folder / "raw.bin").write_bytes(np.arange(20.0).tobytes()[:-8])
     for name, offset in (("short.h5", 0), ("raw.h5", -8)):
         with h5py.File(folder / name, "w") as file:
@@ -268,7 +279,7 @@ def references(scratch):
     data = scratch / "referring"
     data.mkdir()
     cases = [("good.h5", 60, ""), ("nested.h5", 20, ""), ("links.h5", 20, ""),
-             ("raw.h5", 19, ""), ("short.h5", 0, "the external file 'raw.bin', which has 152 bytes where 160 are needed"),
+             ("grows.h5", 20, ""), ("raw.h5", 19, ""), ("short.h5", 0, "the external file 'raw.bin', which has 152 bytes where 160 are needed"),
              ("overlap.h5", 0, "is a virtual dataset of 60 values, of which its members hold 40"),
              ("external-member.h5", 0, "of its virtual member 'raw.h5': its values are in external files"),
              ("nested-outside.h5", 0, "of its virtual member 'outside.h5': its virtual member '../outside.h5', which is outside the folder"),
@@ -284,6 +295,21 @@ def references(scratch):
         else:
             said = m.run("validate", data, expect=65).stderr
             m.check(says in said and name in said, f"{name}: {says} is not in {said}")
+    (data / "contract.yaml").write_text(contract.replace("fields: {", f"partitions: [{folder}/column.h5]\nfields: {{").replace(
+        "dtype: float64", "dtype: float64, shape: [2]"))
+    m.check("is a virtual dataset of 40 values, of which its members hold 20" in m.run("validate", data, expect=65).stderr, "a column")
+    # A virtual dataset beside the one it takes its values from, both open at once.
+    with h5py.File(folder / "both.h5", "w", libver=("v108", "v110")) as file:
+        file["d"] = np.arange(20.0)
+        layout = h5py.VirtualLayout(shape=(20,), dtype="f8")
+        layout[:] = h5py.VirtualSource(".", "d", shape=(20,))
+        file.create_virtual_dataset("x", layout, fillvalue=-1)
+    (scratch / "both.yaml").write_text("version: 1\nsources: [{format: hdf5, files: virtual/both.h5}]\ncontract: {version: 1, fields: "
+                                       "{d: {dtype: float64}, x: {dtype: float64}}, splits: {by: fraction, train: 1}}\n")
+    alone = {"HDF5_EXTFILE_PREFIX": str(scratch), "HDF5_VDS_PREFIX": str(scratch), "HDF5_EXT_PREFIX": str(scratch)}  # leads nowhere
+    m.run("ingest", scratch / "both.yaml", "--out", scratch / "both", environment=alone)
+    values = stored(scratch / "both")
+    m.check((values["d"] == np.arange(20.0)).all() and (values["x"] == values["d"]).all(), f"both of them: {values}")
     listed = m.run_json("inspect", "--rows", folder / "links.h5")["files"][0]["datasets"]
     whys = {d["path"]: d.get("why", "") for d in listed}
     m.check(whys["x"] == "" and "'../outside.h5', which is outside" in whys["out"] and "'e.h5', which is missing" in whys["gone"] and
