@@ -30,10 +30,9 @@ def spec(scratch, files, more=""):
     return path
 
 
-def several_as_one(scratch):
-    return (scratch / "ingest.yaml").read_text().split("sources:")[0] + (
-        "sources:\n  - {format: csv, files: ['day[0-2].csv*', 'day[3-5].csv*']}\nrow_number: row\npartitions: 7\n"
-        f"contract: {{version: 1, fields: {FIELDS}, splits: {{by: fraction, train: 0.8, test: 0.2}}}}\n")
+def several_as_one():
+    return ("version: 1\nsources:\n  - {format: csv, files: ['day[0-2].csv*', 'day[3-5].csv*']}\nrow_number: row\npartitions: 7\n"
+            f"contract: {{version: 1, fields: {FIELDS}, splits: {{by: fraction, train: 0.8, test: 0.2}}}}\n")
 
 
 def content(directory):
@@ -85,7 +84,7 @@ def main():
 
         # Several files as one entry; sources of several files by ranks.
         one = scratch / "pattern.yaml"
-        one.write_text(several_as_one(scratch))
+        one.write_text(several_as_one())
         m.run("ingest", one, "--out", scratch / "pattern-1")
         m.run("ingest", one, "--out", scratch / "pattern-3", ranks=3)
         m.check(content(scratch / "pattern-1") == content(scratch / "pattern-3"), "a pattern by 1 and 3 ranks")
