@@ -169,10 +169,11 @@ void TrainingRun::take_metrics(const Json& metrics) {
   improved_ = false;
   if (!value->is_number()) {  // says nothing of the model: neither better nor worse
     if (comm_.rank() == 0)
-      options_.log(LogLevel::kWarning,
-                   fmt::format("step {}: '{}' has no {}, as its rows are of one class: no checkpoint is chosen "
-                               "by it, and stop_early does not count it",
-                               step_, split, best_by_));
+      options_.log(
+          LogLevel::kWarning,
+          fmt::format("step {}: '{}' has no {}, as its rows are of one class: no checkpoint is chosen "
+                      "by it, and stop_early does not count it",
+                      step_, split, best_by_));
     return;
   }
   const bool larger = larger_is_better(best_by_);
