@@ -314,7 +314,9 @@ TEST(TargetMetrics, AreEachTargetsOwnWithTheSameBitsForAnyNumberOfRanks) {
     EXPECT_EQ(metrics.at("loss"), collect(kind, 1, single[0]).at("loss"));
     EXPECT_EQ(metrics.contains("auc"), kind == MetricCollector::Kind::kBinary);
     EXPECT_FALSE(metrics.contains("rmse")) << "numbers have units of their own";
-    if (kind == MetricCollector::Kind::kBinary) EXPECT_EQ(metrics.at("auc").get<double>(), auc / kTargets);
+    if (kind == MetricCollector::Kind::kBinary) {
+      EXPECT_EQ(metrics.at("auc").get<double>(), auc / kTargets);
+    }
     for (const int world : {2, 3, 5})
       EXPECT_EQ(canonical(collect_targets(kind, kTargets, batches, world)), canonical(metrics)) << world;
   }
