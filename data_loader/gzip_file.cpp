@@ -14,17 +14,18 @@ namespace muster {
 namespace {
 
 /// Opening a named pipe would wait for a writer, for ever.
-const std::filesystem::path& regular(const std::filesystem::path& path) {
+::gzFile open_regular(const std::filesystem::path& path) {
   std::error_code unknown;
   const auto status = std::filesystem::status(path, unknown);
-  if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) return path;
+  if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status))
+    return ::gzopen(path.c_str(), "rb");
   throw Error(ErrorCode::kStorage, "is not a regular file", path.string());
 }
 
 }  // namespace
 
 GzipFile::GzipFile(std::filesystem::path path)
-    : path_(std::move(path)), file_(::gzopen(regular(path_).c_str(), "rb"), &::gzclose) {
+    : path_(std::move(path)), file_(open_regular(path_), &::gzclose) {
   if (!file_)
     throw Error(ErrorCode::kStorage, fmt::format("cannot open: {}", std::strerror(errno)), path_.string());
   ::gzbuffer(file_.get(), 1U << 17);

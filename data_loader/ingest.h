@@ -44,7 +44,7 @@ struct IngestContext {
   std::filesystem::path probe;  ///< the program muster-probe; "" = open HDF5 files in this process
   LogSink log = silent_log();
   unsigned threads = 1;                          ///< that may parse, beside the one that reads and writes
-  std::optional<std::uint64_t> known_rows = {};  ///< another rank has counted them
+  std::optional<std::uint64_t> known_rows;  ///< another rank has counted them
 };
 
 struct IngestFormat {

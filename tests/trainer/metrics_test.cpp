@@ -273,7 +273,9 @@ Json collect_targets(MetricCollector::Kind kind, std::size_t targets, const std:
     }
     const Json metrics = collector.finish(comm);
     const std::lock_guard lock(mutex);
-    if (!result.is_null()) EXPECT_EQ(canonical(metrics), canonical(result)) << "another rank has others";
+    if (!result.is_null()) {
+      EXPECT_EQ(canonical(metrics), canonical(result)) << "another rank has others";
+    }
     result = metrics;
   });
   return result;
