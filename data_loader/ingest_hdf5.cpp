@@ -48,7 +48,9 @@ Hdf5Spec parse_spec(const YamlNode& node, const IngestContext& context) {
   Hdf5Spec spec;
   const YamlNode& files = node.require("files");
   if (const YamlNode* datasets = node.find("datasets")) {
-    for (const auto& [name, place] : datasets->entries()) {
+    for (const auto& entry : datasets->entries()) {
+      const std::string& name = entry.first;  // clang 14 captures no structured binding
+      const YamlNode& place = entry.second;
       const auto named = [&](const Field& field) { return field.name == name; };
       if (std::ranges::none_of(context.fields, named)) {
         std::vector<std::string> names;
