@@ -43,7 +43,7 @@ struct IngestContext {
   std::vector<Field> fields;
   std::filesystem::path probe;  ///< the program muster-probe; "" = open HDF5 files in this process
   LogSink log = silent_log();
-  unsigned threads = 1;                          ///< that may parse, beside the one that reads and writes
+  unsigned threads = 1;                     ///< that may parse, beside the one that reads and writes
   std::optional<std::uint64_t> known_rows;  ///< another rank has counted them
 };
 
