@@ -59,12 +59,12 @@ fs::path common_folder(const std::vector<fs::path>& files) {
 std::vector<ListedPartition> named_by_contract(const Contract& contract, const fs::path& root) {
   const std::vector<fs::path> files = matching_files(contract.partitions(), root);
   const fs::path common = common_folder(files);
+  // Patterns that are absolute stay so; of others what is below the root can be moved with it.
+  const bool below = std::ranges::any_of(
+      contract.partitions(), [](const std::string& pattern) { return fs::path(pattern).is_relative(); });
   std::vector<ListedPartition> listed;
   for (const fs::path& file : files) {
     const std::string name = fs::absolute(file).lexically_normal().lexically_relative(common).string();
-    // Patterns that are absolute stay so; of others what is below the root can be moved with it.
-    const bool below = std::ranges::any_of(
-        contract.partitions(), [&](const std::string& pattern) { return fs::path(pattern).is_relative(); });
     const fs::path relative = file.lexically_relative(root);
     listed.push_back(
         {name, below && !relative.empty() ? relative.string() : fs::absolute(file).string(), file});

@@ -17,6 +17,11 @@ TEST(Text, SplitAndJoinKeepEmptyParts) {
   EXPECT_EQ(join(Texts{}, ", "), "");
 }
 
+TEST(Text, OneLineIsOneLineWhateverIsInIt) {
+  EXPECT_EQ(one_line("a\nb\r\x1b[31m\x7f\t"), "a\\x0ab\\x0d\\x1b[31m\\x7f\\x09");
+  EXPECT_EQ(one_line("größer 'x'"), "größer 'x'");
+}
+
 TEST(Text, TrimTakesWhiteSpaceOfBothEnds) {
   EXPECT_EQ(trim(" \t a b\r\n"), "a b");
   EXPECT_EQ(trim("  "), "");

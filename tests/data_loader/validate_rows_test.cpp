@@ -2,9 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <optional>
 #include <set>
 
+#include "core/file_lock.h"
+#include "core/file_system.h"
 #include "data_loader/dataset.h"
+#include "data_loader/source_record.h"
 #include "data_loader/validate.h"
 #include "dataset_fixture.h"
 
@@ -19,6 +23,41 @@ class ValidateRowsTest : public ::testing::Test, public DatasetFixture {
     write("contract.yaml", text.replace(text.find(from), from.size(), to));
   }
 };
+
+TEST_F(ValidateRowsTest, AnIngestUnderWayIsWaitedFor) {
+  write_contract(kByFraction);
+  write_partition("part-0.h5", make_columns(70, 0), 70);
+  std::optional<FileLock> ingest(std::in_place, directory() / ".ingest.lock", "");
+  try {
+    validate(options());
+    ADD_FAILURE() << "it looked at what is being written";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUsage);
+    EXPECT_NE(error.message().find("`muster ingest` is writing there"), std::string::npos) << error.what();
+  }
+  ingest.reset();
+  write(".ingest.lock", "");  // a killed one left it
+  EXPECT_EQ(validate(options()).rows, 70U);
+}
+
+TEST_F(ValidateRowsTest, APartitionOfNoFinishedIngestIsRefused) {
+  write_contract(kByFraction);
+  write_partition("part-00000.h5", make_columns(70, 0), 70);
+  write_partition("part-00001.h5", make_columns(30, 70), 30);
+  const auto files = make_posix_file_system();
+  std::vector<IngestRecord> records{{70, {"part-00000.h5"}, {}}};
+  save_sources(*files, directory(), records);
+  const ValidateReport refused = validate(options());
+  ASSERT_EQ(refused.faults.size(), 1U);
+  EXPECT_NE(std::string(refused.faults[0].what()).find("part-00001.h5: is in no finished ingest"),
+            std::string::npos);
+  records.push_back({30, {"part-00001.h5", "part-00002.h5"}, {}});
+  save_sources(*files, directory(), records);
+  const ValidateReport told = validate(options());
+  EXPECT_EQ(told.rows, 100U);
+  ASSERT_EQ(told.warnings.size(), 1U);
+  EXPECT_NE(told.warnings[0].find("part-00002.h5 was ingested"), std::string::npos) << told.warnings[0];
+}
 
 TEST_F(ValidateRowsTest, DroppedRowsAreCountedAndInNoSplit) {
   write_contract(kByFraction);

@@ -53,6 +53,11 @@ TEST(ValueConversion, SaysWhatCannotBeHeld) {
   EXPECT_TRUE(std::isnan(*converted<double, float>(std::nan(""), field_of(DType::kFloat32))));
   EXPECT_TRUE(std::isinf(
       *converted<double, float>(-std::numeric_limits<double>::infinity(), field_of(DType::kFloat32))));
+  EXPECT_EQ((converted<std::int64_t, float>(16777216, field_of(DType::kFloat32))), 16777216.0F);
+  EXPECT_EQ((converted<std::int64_t, float>(16777217, field_of(DType::kFloat32))), std::nullopt);
+  EXPECT_EQ((converted<std::int64_t, double>(std::int64_t{1} << 53, field_of(DType::kFloat64))), 0x1p53);
+  EXPECT_EQ((converted<std::int64_t, double>((std::int64_t{1} << 53) + 1, field_of(DType::kFloat64))),
+            std::nullopt);
   Field marked = to_int8;
   marked.missing_value = -9;
   EXPECT_EQ((converted<double, std::int8_t>(std::nan(""), marked)), -9);
