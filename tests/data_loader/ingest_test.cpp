@@ -1,6 +1,8 @@
 // ingest: IDX files to partitions, and one clear line for every way in which they can be wrong.
 #include "data_loader/ingest.h"
 
+#include "data_loader/dataset_writer.h"
+
 #include <zlib.h>
 
 #include <algorithm>
@@ -330,6 +332,29 @@ TEST(RowShuffle, MakesEveryOrderEquallyOften) {
   double chi_squared = 0;
   for (const auto& [order, count] : seen) chi_squared += (count - 100.0) * (count - 100.0) / 100.0;
   EXPECT_LT(chi_squared, 20);
+}
+
+TEST(DatasetWriter, WhatCannotBeRecordedIsNotAdded) {
+  const ScratchDirectory directory;
+  DatasetWriter::Plan plan;
+  plan.out = directory.path();
+  plan.contract = Contract::parse(YamlNode::parse(
+      "version: 1\nfields: {x: {dtype: int8}}\nsplits: {by: fraction, train: 1}\n", "contract.yaml"));
+  plan.rows = 5;
+  plan.partitions = 2;
+  plan.existing_partitions = 3;
+  const std::vector<std::byte> column(5);
+  const std::vector<std::span<const std::byte>> columns{column};
+  DatasetWriter writer(plan);
+  writer.append(columns, 5);
+  writer.close();
+  EXPECT_FALSE(std::filesystem::exists(directory / "part-00003.h5")) << "not before it is recorded";
+  EXPECT_THROW(writer.publish([&] {
+    EXPECT_TRUE(std::filesystem::exists(directory / "part-00004.h5"));
+    throw Error(ErrorCode::kStorage, "no space left");
+  }),
+               Error);
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
 }
 
 }  // namespace
