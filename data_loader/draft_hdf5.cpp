@@ -29,7 +29,8 @@ class Hdf5Draft {
     ContractDraft& draft = drafted.draft;
     const std::uint64_t rows = most_common_rows();
     const auto is_field = [rows](const DatasetLayout& layout) { return usable(layout, rows).empty(); };
-    const auto fields = static_cast<std::uint64_t>(std::ranges::count_if(layouts_.front(), is_field));
+    const auto fields = std::max<std::uint64_t>(
+        1, static_cast<std::uint64_t>(std::ranges::count_if(layouts_.front(), is_field)));
     for (const DatasetLayout& layout : layouts_.front()) {
       if (const std::string why = usable(layout, rows); !why.empty()) {
         draft.notes.push_back(fmt::format("{}: {}, left out", readable_text(layout.location()), why));

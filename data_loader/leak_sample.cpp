@@ -134,7 +134,8 @@ std::vector<std::uint32_t> leak_blocks(const Dataset& dataset, const LeakFields&
     row_bytes += dataset.contract().fields()[known.known_at].bytes_per_row() +
                  dataset.contract().fields()[known.time].bytes_per_row();
   const std::uint64_t most = std::min(
-      {kMostRows, kMostNumberBytes / (sizeof(std::uint64_t) * fields.width()), kMostReadBytes / row_bytes});
+      {kMostRows, kMostNumberBytes / (sizeof(std::uint64_t) * std::max<std::uint64_t>(1, fields.width())),
+       kMostReadBytes / std::max<std::uint64_t>(1, row_bytes)});
   const std::uint64_t all = dataset.row_index().rows(split);
   const double share = all <= most ? 1 : static_cast<double>(most) / static_cast<double>(all);
   const std::vector<std::uint32_t> rows = dataset.row_index().rows_per_block(split);

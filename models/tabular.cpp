@@ -70,7 +70,7 @@ class TabularNet : public torch::nn::Module {
  private:
   /// Small, as a value of one standard deviation is; id 0 (a value that training never saw, where there were
   /// no rare ones) says nothing.
-  static void start(at::Tensor weight, std::int64_t size) {
+  static void start(const at::Tensor& weight, std::int64_t size) {
     const torch::NoGradGuard no_grad;
     weight.normal_(0, 1 / std::sqrt(static_cast<double>(size)));
     weight[0].zero_();

@@ -18,7 +18,7 @@ class FileLockTest : public ::testing::Test {
     std::string name = (std::filesystem::temp_directory_path() / "muster-test-XXXXXX").string();
     if (::mkdtemp(name.data()) != nullptr) folder_ = name;
   }
-  ~FileLockTest() override { std::filesystem::remove_all(folder_); }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
   std::filesystem::path folder_;
 };
 

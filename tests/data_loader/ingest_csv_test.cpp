@@ -235,8 +235,6 @@ std::unique_ptr<RowSource> open_source(const std::filesystem::path& directory,
 }
 
 TEST_F(IngestCsv, ASourceCanBeGivenUpOrChangeMeanwhile) {
-  Edges edges;
-  const std::string text = LongTable(edges).text;
   const std::vector<Field> fields =
       Contract::parse(YamlNode::parse(kLongContract, "contract").require("contract")).fields();
   std::vector<std::vector<std::byte>> columns(fields.size());

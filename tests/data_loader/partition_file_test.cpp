@@ -211,7 +211,8 @@ TEST(PartitionFile, TextsHoweverTheyArePadded) {
     const hdf5::Handle variable(H5Tcopy(H5T_C_S1), H5Tclose);
     H5Tset_size(variable.get(), H5T_VARIABLE);
     const std::vector<const char*> values = {"", "longer than six", nullptr};
-    write_vector(file, "variable", variable.get(), variable.get(), values.data(), 3);
+    write_vector(file, "variable", variable.get(), variable.get(), static_cast<const void*>(values.data()),
+                 3);
   });
   PartitionFile file(directory / "texts.h5");
   const auto texts = [&](const std::string& path, std::uint64_t length) {

@@ -119,7 +119,7 @@ TEST(ContractCheckReader, HoldsTheSplitsRowsToTheOtherContract) {
   const Error error = error_of([&] { reader->read(1, 0, two); });
   EXPECT_EQ(error.code(), ErrorCode::kData);
   EXPECT_NE(error.where().find("x[4]"), std::string::npos) << error.what();
-  EXPECT_NE(std::string(error.what()).find("7"), std::string::npos) << error.what();
+  EXPECT_NE(std::string(error.what()).find('7'), std::string::npos) << error.what();
 }
 
 }  // namespace

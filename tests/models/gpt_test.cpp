@@ -33,7 +33,7 @@ Batch windows(std::uint32_t rows, std::uint64_t step = 0) {
 void scatter_weights(Model& model) {
   const torch::NoGradGuard no_grad;
   torch::manual_seed(4);
-  for (at::Tensor weight : model.module().parameters()) weight.normal_(0, 0.5);
+  for (const at::Tensor& weight : model.module().parameters()) weight.normal_(0, 0.5);
 }
 
 std::string refusal(const std::function<void()>& body) {

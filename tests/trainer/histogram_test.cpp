@@ -22,9 +22,11 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 /// As in TensorFlow's core/lib/histogram/histogram.cc.
 std::vector<double> tensorflow_limits() {
   std::vector<double> limits{0, kMost, -kMost};
-  for (double limit = 1e-12; limit < 1e20; limit *= 1.1) {
+  double limit = 1e-12;
+  while (limit < 1e20) {
     limits.push_back(limit);
     limits.push_back(-limit);
+    limit *= 1.1;
   }
   std::sort(limits.begin(), limits.end());
   return limits;
