@@ -1,7 +1,10 @@
-#include "tests/trainer/faulty_file_system.h"
+#include "core/faulty_file_system.h"
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
+#include <thread>
+#include <utility>
 
 namespace muster {
 
@@ -37,18 +40,29 @@ class FaultyFile : public WritableFile {
       : files_(&files), node_(std::move(node)), path_(std::move(path)) {}
 
   void append(std::span<const std::byte> bytes) override {
-    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    if (!files_->crashed_ && files_->crashes_now()) node_->data += text.substr(0, text.size() / 2);
-    files_->step(path_);
-    const std::uint64_t room =
-        files_->capacity_ ? *files_->capacity_ - std::min(*files_->capacity_, files_->used()) : text.size();
+    const std::lock_guard lock(files_->mutex_);
+    std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    const auto fault = files_->begin("append", path_);
+    if (fault == FileFault::kTornWrite) {
+      node_->data += text.substr(0, text.size() / 2);
+      files_->crash();
+    }
+    if (fault == FileFault::kFlippedBit && !text.empty()) text[text.size() / 2] ^= 4;
+    const std::uint64_t room = fault == FileFault::kNoSpace ? text.size() / 2
+                               : files_->capacity_
+                                   ? *files_->capacity_ - std::min(*files_->capacity_, files_->used())
+                                   : text.size();
     node_->data += text.substr(0, room);
-    if (room < text.size()) refuse("cannot write: No space left on device", path_);
+    if (room < text.size() || fault == FileFault::kNoSpace)
+      refuse("cannot write: No space left on device", path_);
+    files_->end(fault);
   }
 
   void sync() override {
-    files_->step(path_);
-    node_->synced_data = node_->data;
+    const std::lock_guard lock(files_->mutex_);
+    const auto fault = files_->begin("sync", path_);
+    if (fault != FileFault::kLostSync) node_->synced_data = node_->data;
+    files_->end(fault);
   }
 
  private:
@@ -60,21 +74,65 @@ class FaultyFile : public WritableFile {
 FaultyFileSystem::FaultyFileSystem() : root_(std::make_shared<Node>()) { root_->is_directory = true; }
 FaultyFileSystem::~FaultyFileSystem() = default;
 
-void FaultyFileSystem::step(const std::filesystem::path& path, bool changes) {
-  if (crashes_now()) crashed_ = true;
-  if (crashed_)
-    throw SimulatedCrash{};  // NOLINT(bugprone-std-exception-baseclass): nobody may handle a crash
-  const std::uint64_t number = operations_++;
-  if (fail_at_ && number == *fail_at_) refuse("cannot go on: No space left on device", path);
-  if (changes && read_only_ && path.string().starts_with(read_only_->string())) {
+std::uint64_t FaultyFileSystem::operations() const {
+  const std::lock_guard lock(mutex_);
+  return sites_.size();
+}
+
+std::vector<std::string> FaultyFileSystem::sites() const {
+  const std::lock_guard lock(mutex_);
+  return sites_;
+}
+
+void FaultyFileSystem::set_fault(std::uint64_t operation, FileFault fault) {
+  const std::lock_guard lock(mutex_);
+  faults_[operation] = fault;
+}
+
+void FaultyFileSystem::clear_faults() {
+  const std::lock_guard lock(mutex_);
+  faults_.clear();
+}
+
+void FaultyFileSystem::set_capacity(std::uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  capacity_ = bytes;
+}
+
+void FaultyFileSystem::set_read_only(const std::filesystem::path& path) {
+  const std::lock_guard lock(mutex_);
+  read_only_ = path;
+}
+
+void FaultyFileSystem::crash() {
+  crashed_ = true;
+  throw SimulatedCrash{};  // NOLINT(bugprone-std-exception-baseclass): nobody may handle a crash
+}
+
+std::optional<FileFault> FaultyFileSystem::begin(const char* what, const std::filesystem::path& path,
+                                                 bool changes) {
+  if (crashed_) crash();
+  const auto found = faults_.find(sites_.size());
+  const auto fault = found != faults_.end() ? std::optional(found->second) : std::nullopt;
+  const bool appends = std::string_view(what) == "append";
+  if (fault == FileFault::kCrashBefore || (fault == FileFault::kTornWrite && !appends)) crash();
+  sites_.push_back(std::string(what) + " " + path.string());
+  if (fault == FileFault::kIoError) refuse("cannot go on: Input/output error", path);
+  if (fault == FileFault::kNoSpace && !appends) refuse("cannot go on: No space left on device", path);
+  if (fault == FileFault::kSlow) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  if (changes && read_only_ && path.string().starts_with(read_only_->string()))
     refuse("cannot write: Permission denied", path);
-  }
+  return fault;
+}
+
+void FaultyFileSystem::end(const std::optional<FileFault>& fault) {
+  if (fault == FileFault::kCrashAfter) crash();
 }
 
 void FaultyFileSystem::restart(CrashKeeps keeps, std::uint32_t seed) {
+  const std::lock_guard lock(mutex_);
   crashed_ = false;
-  fail_at_.reset();
-  crash_at_.reset();
+  faults_.clear();
   std::mt19937 random(seed);
   std::set<const Node*> seen;
   const std::function<void(Node&)> settle = [&](Node& node) {
@@ -93,12 +151,14 @@ void FaultyFileSystem::restart(CrashKeeps keeps, std::uint32_t seed) {
 }
 
 void FaultyFileSystem::flip_bit(const std::filesystem::path& path, std::uint64_t byte, int bit) {
+  const std::lock_guard lock(mutex_);
   Node& node = *need(path, false);
   node.data.at(byte) = static_cast<char>(node.data.at(byte) ^ (1 << bit));
   node.synced_data = node.data;
 }
 
 std::map<std::string, std::string> FaultyFileSystem::contents() const {
+  const std::lock_guard lock(mutex_);
   std::map<std::string, std::string> result;
   const std::function<void(const Node&, const std::string&)> walk = [&](const Node& node,
                                                                         const std::string& path) {
@@ -137,35 +197,58 @@ FaultyFileSystem::NodePtr FaultyFileSystem::parent(const std::filesystem::path& 
   return need(path.parent_path(), true);
 }
 
-std::unique_ptr<WritableFile> FaultyFileSystem::open(const std::filesystem::path& path, bool truncate) {
-  step(path);
+std::unique_ptr<WritableFile> FaultyFileSystem::open(const char* what, const std::filesystem::path& path,
+                                                     bool truncate) {
+  const std::lock_guard lock(mutex_);
+  const auto fault = begin(what, path);
   NodePtr& entry = parent(path)->entries[path.filename().string()];
   if (!entry) entry = std::make_shared<Node>();
   if (truncate) entry->data.clear();
-  return std::make_unique<FaultyFile>(*this, entry, path);
+  auto file = std::make_unique<FaultyFile>(*this, entry, path);
+  end(fault);
+  return file;
 }
 
 std::unique_ptr<WritableFile> FaultyFileSystem::create(const std::filesystem::path& path) {
-  return open(path, true);
+  return open("create", path, true);
 }
 std::unique_ptr<WritableFile> FaultyFileSystem::open_append(const std::filesystem::path& path) {
-  return open(path, false);
+  return open("open_append", path, false);
 }
 
 std::vector<std::byte> FaultyFileSystem::read(const std::filesystem::path& path) {
-  step(path, false);
-  const auto bytes = std::as_bytes(std::span(need(path, false)->data));
-  return {bytes.begin(), bytes.end()};
+  const std::lock_guard lock(mutex_);
+  const auto fault = begin("read", path, false);
+  const auto data = std::as_bytes(std::span(need(path, false)->data));
+  std::vector<std::byte> bytes(data.begin(), data.end());
+  if (fault == FileFault::kFlippedBit && !bytes.empty()) bytes[bytes.size() / 2] ^= std::byte{4};
+  end(fault);
+  return bytes;
 }
 
-bool FaultyFileSystem::exists(const std::filesystem::path& path) { return find(path) != nullptr; }
+void FaultyFileSystem::read_pieces(const std::filesystem::path& path, bool /*from_disk*/,
+                                   const std::function<void(std::span<const std::byte>)>& take) {
+  const std::vector<std::byte> bytes = read(path);
+  const std::size_t half = bytes.size() / 2;
+  take(std::span(bytes).first(half));
+  take(std::span(bytes).subspan(half));
+}
+
+bool FaultyFileSystem::exists(const std::filesystem::path& path) {
+  const std::lock_guard lock(mutex_);
+  return find(path) != nullptr;
+}
 
 std::uint64_t FaultyFileSystem::size(const std::filesystem::path& path) {
-  step(path, false);
-  return need(path, false)->data.size();
+  const std::lock_guard lock(mutex_);
+  const auto fault = begin("size", path, false);
+  const std::uint64_t bytes = need(path, false)->data.size();
+  end(fault);
+  return bytes;
 }
 
 std::vector<std::string> FaultyFileSystem::list(const std::filesystem::path& directory) {
+  const std::lock_guard lock(mutex_);
   std::vector<std::string> names;
   const NodePtr node = find(directory);
   if (!node) return names;
@@ -174,7 +257,8 @@ std::vector<std::string> FaultyFileSystem::list(const std::filesystem::path& dir
 }
 
 void FaultyFileSystem::make_directories(const std::filesystem::path& directory) {
-  step(directory);
+  const std::lock_guard lock(mutex_);
+  const auto fault = begin("make_directories", directory);
   NodePtr node = root_;
   for (const auto& part : directory.relative_path()) {
     NodePtr& entry = node->entries[part.string()];
@@ -185,10 +269,12 @@ void FaultyFileSystem::make_directories(const std::filesystem::path& directory) 
     if (!entry->is_directory) refuse("cannot create the directory: Not a directory", directory);
     node = entry;
   }
+  end(fault);
 }
 
 void FaultyFileSystem::rename(const std::filesystem::path& from, const std::filesystem::path& to) {
-  step(to);
+  const std::lock_guard lock(mutex_);
+  const auto fault = begin("rename", to);
   const NodePtr source = parent(from);
   const NodePtr target = parent(to);
   const NodePtr node = find(from);
@@ -198,27 +284,41 @@ void FaultyFileSystem::rename(const std::filesystem::path& from, const std::file
     refuse("cannot rename: Directory not empty", to);
   target->entries[to.filename().string()] = node;
   source->entries.erase(from.filename().string());
+  end(fault);
 }
 
 bool FaultyFileSystem::link(const std::filesystem::path& from, const std::filesystem::path& to) {
-  step(to);
+  const std::lock_guard lock(mutex_);
+  const auto fault = begin("link", to);
   const NodePtr node = need(from, false);
-  return parent(to)->entries.emplace(to.filename().string(), node).second;
+  const bool linked = parent(to)->entries.emplace(to.filename().string(), node).second;
+  end(fault);
+  return linked;
 }
 
 /// Entry by entry, as a real one does: a crash leaves a half-empty directory.
 void FaultyFileSystem::remove_all(const std::filesystem::path& path) {
-  step(path);
+  const std::lock_guard lock(mutex_);
+  const auto fault = begin("remove_all", path);
   const NodePtr node = find(path);
-  if (!node) return;
-  while (!node->entries.empty()) remove_all(path / node->entries.begin()->first);
-  parent(path)->entries.erase(path.filename().string());
+  if (node) {
+    while (!node->entries.empty()) remove_all(path / node->entries.begin()->first);
+    parent(path)->entries.erase(path.filename().string());
+  }
+  end(fault);
+}
+
+std::uint64_t FaultyFileSystem::free_bytes(const std::filesystem::path& /*path*/) {
+  const std::lock_guard lock(mutex_);
+  return capacity_ ? *capacity_ - std::min(*capacity_, used()) : ~std::uint64_t{0};
 }
 
 void FaultyFileSystem::sync_directory(const std::filesystem::path& directory) {
-  step(directory);
+  const std::lock_guard lock(mutex_);
+  const auto fault = begin("sync_directory", directory);
   const NodePtr node = need(directory, true);
-  node->synced_entries = node->entries;
+  if (fault != FileFault::kLostSync) node->synced_entries = node->entries;
+  end(fault);
 }
 
 }  // namespace muster

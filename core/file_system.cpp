@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,6 +32,26 @@ class Descriptor {
  private:
   int value_;
 };
+
+constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
+
+/// What the file says of its size. Error{kStorage} for what is neither a file nor a directory.
+std::size_t size_of(const Descriptor& file, const std::filesystem::path& path) {
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) fail_errno("read", path, errno);
+  if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+    throw Error(ErrorCode::kStorage, "is no regular file", path.string());
+  return static_cast<std::size_t>(status.st_size);
+}
+
+/// 0 at the file's end.
+std::size_t read_some(const Descriptor& file, const std::filesystem::path& path, std::span<std::byte> into) {
+  while (true) {
+    const ::ssize_t got = ::read(file.get(), into.data(), into.size());
+    if (got >= 0) return static_cast<std::size_t>(got);
+    if (errno != EINTR) fail_errno("read", path, errno);
+  }
+}
 
 class PosixFile : public WritableFile {
  public:
@@ -67,24 +88,26 @@ class PosixFileSystem : public FileSystem {
 
   std::vector<std::byte> read(const std::filesystem::path& path) override {
     const Descriptor file(path, O_RDONLY | O_NONBLOCK, "read");  // opening a FIFO would wait for its writer
-    struct stat status {};
-    if (::fstat(file.get(), &status) != 0) fail_errno("read", path, errno);
-    if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
-      throw Error(ErrorCode::kStorage, "is no regular file", path.string());
     // One byte more than it says, so that its end is seen: some files (directories, /proc) do not tell their
     // size.
-    std::vector<std::byte> content(static_cast<std::size_t>(status.st_size) + 1);
+    std::vector<std::byte> content(size_of(file, path) + 1);
     std::size_t done = 0;
-    while (true) {
-      const ::ssize_t got = ::read(file.get(), content.data() + done, content.size() - done);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) fail_errno("read", path, errno);
-      if (got == 0) break;
-      done += static_cast<std::size_t>(got);
+    while (const std::size_t got = read_some(file, path, std::span(content).subspan(done))) {
+      done += got;
       if (done == content.size()) content.resize(2 * content.size());
     }
     content.resize(done);
     return content;
+  }
+
+  void read_pieces(const std::filesystem::path& path, bool from_disk,
+                   const std::function<void(std::span<const std::byte>)>& take) override {
+    const Descriptor file(path, O_RDONLY | O_NONBLOCK, "read");
+    (void)size_of(file, path);
+    if (from_disk) (void)::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
+    (void)::posix_fadvise(file.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
+    std::vector<std::byte> piece(kPieceBytes);
+    while (const std::size_t got = read_some(file, path, piece)) take(std::span(piece).first(got));
   }
 
   bool exists(const std::filesystem::path& path) override {
@@ -134,6 +157,14 @@ class PosixFileSystem : public FileSystem {
     std::error_code error;
     std::filesystem::remove_all(path, error);
     if (error) fail_errno("remove", path, error.value());
+  }
+
+  std::uint64_t free_bytes(const std::filesystem::path& path) override {
+    std::filesystem::path there = std::filesystem::absolute(path);
+    while (there.has_relative_path() && !exists(there)) there = there.parent_path();
+    struct statvfs status {};
+    if (::statvfs(there.c_str(), &status) != 0) fail_errno("find the free space", there, errno);
+    return std::uint64_t{status.f_bavail} * status.f_frsize;
   }
 
   void sync_directory(const std::filesystem::path& directory) override {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,7 +16,8 @@
 
 namespace muster {
 
-/// A file being written from front to back. Closed without `sync` it may be lost by a crash.
+/// A file being written from front to back. Closed without `sync` it may be lost by a crash. `sync` may run
+/// beside an append of another thread: it then covers what was appended before.
 class WritableFile {
  public:
   virtual ~WritableFile() = default;
@@ -38,6 +40,10 @@ class FileSystem {
   /// Opens for appending, creating if need be.
   virtual std::unique_ptr<WritableFile> open_append(const std::filesystem::path& path) = 0;
   virtual std::vector<std::byte> read(const std::filesystem::path& path) = 0;
+  /// Hands a file's content to `take` piece by piece, front to back, in little memory. `from_disk`: what the
+  /// system has cached of it is dropped first, as far as it can be asked to.
+  virtual void read_pieces(const std::filesystem::path& path, bool from_disk,
+                           const std::function<void(std::span<const std::byte>)>& take) = 0;
   virtual bool exists(const std::filesystem::path& path) = 0;
   virtual std::uint64_t size(const std::filesystem::path& path) = 0;
   /// Names in a directory, sorted; empty if there is no such directory.
@@ -48,6 +54,8 @@ class FileSystem {
   virtual bool link(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
   /// Removes a file or a whole directory; absent is fine.
   virtual void remove_all(const std::filesystem::path& path) = 0;
+  /// Bytes that this user may still write where `path` lies or would lie. Quotas are not known.
+  virtual std::uint64_t free_bytes(const std::filesystem::path& path) = 0;
   /// Makes creations, renames and links inside the directory survive a crash (fsync of the directory).
   virtual void sync_directory(const std::filesystem::path& directory) = 0;
 

@@ -1,46 +1,21 @@
 #pragma once
-// Checkpoints on disk: committed whole or not at all, hashed, never chosen when damaged. Format:
+// The checkpoints of a run: published whole or not at all, and never chosen when damaged. Format:
 // docs/checkpoint.md.
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "core/file_system.h"
-#include "core/hash.h"
 #include "core/json.h"
 #include "core/log.h"
-#include "trainer/safetensors.h"
+#include "trainer/checkpoint_part.h"
+#include "trainer/checkpoint_reader.h"
 
 namespace muster {
-
-/// What a checkpoint holds, in memory.
-struct CheckpointContent {
-  std::uint64_t step = 0;  ///< global: optimizer steps done
-  /// What the trainer wants to find again: cursor, running digest, bucket plan, best metric, fingerprint,
-  /// config, versions….
-  Json state;
-  Json pipeline;
-  std::string contract_yaml;
-  std::vector<TensorBlob> model;
-  std::vector<TensorBlob> optimizer;
-};
-
-/// A checkpoint's manifest.json, parsed; files not yet read.
-struct CheckpointInfo {
-  std::filesystem::path directory;
-  std::string name;  ///< "g0003-step-00001200"
-  std::uint64_t generation = 0;
-  std::uint64_t step = 0;
-  std::string parent;  ///< name of the checkpoint its run continued from; "" for a fresh start
-  std::string run_id;
-  Json manifest;
-};
 
 /// A checkpoint that was passed over, and why.
 struct RejectedCheckpoint {
@@ -56,13 +31,25 @@ struct CheckpointChoice {
 /// "g0003-step-00001200".
 std::string checkpoint_name(std::uint64_t generation, std::uint64_t step);
 
-/// Reads a checkpoint's manifest and checks size and SHA-256 of every file it lists; the manifest's own hash
-/// too.
-Result<CheckpointInfo> verify_checkpoint(FileSystem& files, const std::filesystem::path& directory);
-/// As verify_checkpoint, then reads the content.
-Result<CheckpointContent> load_checkpoint(FileSystem& files, const std::filesystem::path& directory);
+/// Where all ranks write the files of one attempt at a checkpoint: a name that none has had before in this
+/// generation.
+std::filesystem::path draft_of(const std::filesystem::path& directory, const std::string& name,
+                               unsigned attempt);
 
-/// The checkpoints of one run directory. Used by rank 0 only; not thread-safe.
+/// What rank 0 says of a checkpoint beside its files.
+struct CheckpointHead {
+  std::uint64_t step = 0;
+  Json state;
+};
+
+/// Which checkpoints stay: see CheckpointStore::prune.
+struct KeepRule {
+  std::size_t newest = 2;         ///< at least 2
+  std::uint64_t every_steps = 0;  ///< those of a step divisible by it stay for ever; 0: none
+  std::vector<std::string> names;
+};
+
+/// The checkpoints of one run directory. Used on rank 0 only, by one thread at a time.
 class CheckpointStore {
  public:
   /// `directory` is RUN/checkpoints. Nothing is created yet. `files` outlives the store.
@@ -79,25 +66,27 @@ class CheckpointStore {
   /// Whether a newer generation has been claimed than ours: this start is an orphan and must end with
   /// kNothingToDo.
   bool superseded();
-  /// Writes, syncs, publishes; then deletes all but the first `keep` (>= 2) good ones in latest_good's order,
-  /// damaged ones between them, and `protect`. Returns the name. Error{kStorage}: earlier checkpoints are as
-  /// they were, and no half one is under its name; a failure to delete is only logged. Error{kNothingToDo}:
-  /// superseded, nothing was written.
-  std::string commit(const CheckpointContent& content, std::size_t keep,
-                     const std::vector<std::string>& protect = {});
-  std::uint64_t generation() const;
-  const std::filesystem::path& directory() const;
+  /// Makes the files in `draft` (written by write_part on any ranks) a checkpoint: writes the manifest,
+  /// syncs, renames. Returns its name. Error{kStorage}: earlier checkpoints are as they were, and no half one
+  /// is under a checkpoint's name. Error{kNothingToDo}: superseded.
+  std::string publish(const std::filesystem::path& draft, const CheckpointHead& head,
+                      const FileStamps& stamps);
+  /// After `published`: writes LATEST, then deletes all but the first `rule.newest` good ones in
+  /// latest_good's order, damaged ones between them, and what else the rule names. A failure is only logged.
+  void tidy(const std::string& published, const KeepRule& rule);
+  /// Removes a draft that will not be published. A failure is only logged: the next tidy() removes it.
+  void drop(const std::filesystem::path& draft);
+  /// For one rank that has all of it: write_part, publish, tidy.
+  std::string commit(const CheckpointContent& content, const KeepRule& rule);
 
-  /// Called at each named point inside commit ("files-written", "manifest-written", "renamed", …); tests kill
-  /// there.
-  std::function<void(const std::string&)> on_point;
+  std::uint64_t generation() const { return generation_; }
+  const std::filesystem::path& directory() const { return directory_; }
 
  private:
+  void refuse_if_superseded(const std::string& name);
   bool good(const std::string& name);
-  void publish(const std::string& name, const CheckpointContent& content);
-  void prune(std::size_t keep, const std::vector<std::string>& protect);
+  void prune(const KeepRule& rule);
   void discard(const std::string& name);
-  void point(const std::string& name) const;
   FileSystem* files_;
   std::filesystem::path directory_;
   std::string run_id_;

@@ -5,6 +5,7 @@
 
 #include "core/text.h"
 #include "muster_code_version.h"
+#include "trainer/gather.h"
 #include "trainer/run_directory.h"
 
 namespace muster {
@@ -21,15 +22,6 @@ std::string cpu_model() {
   return "unknown";
 }
 
-/// One text of each rank.
-std::vector<std::string> texts_of_ranks(Communicator& comm, std::string_view name, const std::string& mine) {
-  std::vector<std::string> texts;
-  for (const auto& bytes : comm.all_gather(name, std::as_bytes(std::span(mine)))) {
-    texts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  }
-  return texts;
-}
-
 /// How many neighbouring ranks share a host: [2, 2, 1]. Names of hosts are left out, they decide no bits.
 std::vector<int> runs_of_equal(const std::vector<std::string>& hosts) {
   std::vector<int> runs;
@@ -43,11 +35,11 @@ std::vector<int> runs_of_equal(const std::vector<std::string>& hosts) {
 }  // namespace
 
 Json describe_environment(Communicator& comm, const Config& config, const std::string& mpi_version) {
-  const std::vector<std::string> cpus = texts_of_ranks(comm, "cpus", cpu_model());
+  const std::vector<std::string> cpus = gather_texts(comm, "cpus", cpu_model());
   const std::set<std::string> distinct(cpus.begin(), cpus.end());
   const std::vector<std::string> kinds(distinct.begin(), distinct.end());
   return {{"ranks", comm.size()},
-          {"ranks_per_host", runs_of_equal(texts_of_ranks(comm, "hosts", host_name()))},
+          {"ranks_per_host", runs_of_equal(gather_texts(comm, "hosts", host_name()))},
           {"threads", config.at("train", "threads")},
           {"device", "cpu"},
           {"torch", MUSTER_TORCH_VERSION},

@@ -31,10 +31,7 @@ void EventLog::write(const std::string& event, std::uint64_t step, const Json& f
   file_->append(canonical(line) + "\n");
 }
 
-void EventLog::sync() {
-  const std::lock_guard lock(mutex_);
-  file_->sync();
-}
+void EventLog::sync() { file_->sync(); }
 
 std::uint64_t event_number(const Json& event, const char* key) {
   const auto found = event.find(key);

@@ -23,6 +23,7 @@ class EventLog {
 
   /// Appends {v, time, run_id, generation, rank, step, event, …fields}.
   void write(const std::string& event, std::uint64_t step, const Json& fields = Json::object());
+  /// Makes what was written so far survive a crash of the machine; others may write meanwhile.
   void sync();
 
  private:

@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -34,6 +35,15 @@ std::vector<T> gather(Communicator& comm, std::string_view name, std::span<const
   std::vector<T> all;
   for (const auto& bytes : comm.all_gather(name, std::as_bytes(mine))) append_from_bytes<T>(all, bytes);
   return all;
+}
+
+/// Collective. One text of each rank, in rank order.
+inline std::vector<std::string> gather_texts(Communicator& comm, std::string_view name,
+                                             const std::string& mine) {
+  std::vector<std::string> texts;
+  for (const auto& bytes : comm.all_gather(name, std::as_bytes(std::span(mine))))
+    texts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return texts;
 }
 
 }  // namespace muster

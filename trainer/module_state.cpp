@@ -75,15 +75,29 @@ NamedTensors module_tensors(torch::nn::Module& module) {
   return all;
 }
 
-TensorBlob to_blob(const std::string& name, const at::Tensor& tensor) {
+void copy_into(const std::string& name, const at::Tensor& tensor, TensorBlob& blob) {
   const std::string type = type_name(tensor.scalar_type());
   if (type.empty()) {
     fail(ErrorCode::kConfig, "the model's '{}' is of a type that checkpoints do not hold: {}", name,
          c10::toString(tensor.scalar_type()));
   }
-  const at::Tensor values = tensor.detach().to(at::kCPU).contiguous();
-  const auto bytes = bytes_of(values);
-  return {name, type, tensor.sizes().vec(), {bytes.begin(), bytes.end()}};
+  blob.name = name;
+  blob.dtype = type;
+  blob.shape = tensor.sizes().vec();
+  blob.data.resize(tensor.nbytes());
+  at::from_blob(blob.data.data(), tensor.sizes(), tensor.scalar_type()).copy_(tensor.detach());
+}
+
+TensorBlob to_blob(const std::string& name, const at::Tensor& tensor) {
+  TensorBlob blob;
+  copy_into(name, tensor, blob);
+  return blob;
+}
+
+std::vector<TensorBlob> to_blobs(const NamedTensors& tensors) {
+  std::vector<TensorBlob> blobs;
+  for (const auto& [name, tensor] : tensors) blobs.push_back(to_blob(name, tensor));
+  return blobs;
 }
 
 void check_blobs(const NamedTensors& tensors, const std::vector<TensorBlob>& blobs, std::string_view what) {
@@ -118,11 +132,7 @@ void copy_blobs(const NamedTensors& tensors, const std::vector<TensorBlob>& blob
   }
 }
 
-std::vector<TensorBlob> module_state(torch::nn::Module& module) {
-  std::vector<TensorBlob> blobs;
-  for (const auto& [name, tensor] : module_tensors(module)) blobs.push_back(to_blob(name, tensor));
-  return blobs;
-}
+std::vector<TensorBlob> module_state(torch::nn::Module& module) { return to_blobs(module_tensors(module)); }
 
 void load_module_state(torch::nn::Module& module, const std::vector<TensorBlob>& blobs) {
   const NamedTensors tensors = module_tensors(module);

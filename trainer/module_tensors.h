@@ -29,6 +29,9 @@ NamedTensors module_tensors(torch::nn::Module& module);
 
 /// A copy of the tensor's values. Error{kConfig} for a type that checkpoints do not hold.
 TensorBlob to_blob(const std::string& name, const at::Tensor& tensor);
+std::vector<TensorBlob> to_blobs(const NamedTensors& tensors);
+/// As to_blob, into a blob whose memory is used again where its size fits.
+void copy_into(const std::string& name, const at::Tensor& tensor, TensorBlob& blob);
 /// Error{kStorage} unless `blobs` has exactly these tensors, in any order, with their types and shapes;
 /// `what` they are, for the message ("the optimizer state").
 void check_blobs(const NamedTensors& tensors, const std::vector<TensorBlob>& blobs, std::string_view what);

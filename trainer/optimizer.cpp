@@ -123,11 +123,7 @@ void Optimizer::step(double learning_rate) {
   }
 }
 
-std::vector<TensorBlob> Optimizer::state() const {
-  std::vector<TensorBlob> blobs;
-  for (const auto& [name, tensor] : state_->tensors()) blobs.push_back(to_blob(name, tensor));
-  return blobs;
-}
+NamedTensors Optimizer::tensors() const { return state_->tensors(); }
 
 bool Optimizer::fits(const std::vector<TensorBlob>& blobs) const {
   return attempt([&] {

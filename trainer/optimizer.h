@@ -7,11 +7,8 @@
 #include <vector>
 
 #include "core/json.h"
+#include "trainer/module_tensors.h"
 #include "trainer/safetensors.h"
-
-namespace torch::nn {
-class Module;
-}
 
 namespace muster {
 
@@ -41,9 +38,10 @@ class Optimizer {
   /// One update with this learning rate from the parameters' gradients.
   void step(double learning_rate);
 
-  /// The state as named tensors: "<parameter>.exp_avg", ".exp_avg_sq", ".step" (0-dim int64),
+  /// The state as named tensors that share its memory: "<parameter>.exp_avg", ".exp_avg_sq", ".step" (0-dim
+  /// int64),
   /// ".momentum_buffer"; none for sgd without momentum.
-  std::vector<TensorBlob> state() const;
+  NamedTensors tensors() const;
   /// Whether a state has just the tensors of this one, in name and shape.
   bool fits(const std::vector<TensorBlob>& blobs) const;
   /// Takes a state of the same optimizer and model; Error{kStorage} names what is missing or has another

@@ -1,7 +1,5 @@
 #include "trainer/run_record.h"
 
-#include <chrono>
-
 #include "core/text.h"
 
 namespace muster {
@@ -47,23 +45,14 @@ void RunRecord::event(const std::string& name, std::uint64_t step, const Json& f
   events_->write(name, step, fields);
 }
 
-std::string RunRecord::commit(const CheckpointContent& content, std::size_t keep,
-                              const std::vector<std::string>& protect) {
-  if (store_.superseded()) {
-    throw Error(ErrorCode::kNothingToDo, "a newer start has taken this run over: this one ends",
-                directory_.string());
-  }
-  const auto began = std::chrono::steady_clock::now();
+std::string RunRecord::publish(const std::filesystem::path& draft, const CheckpointHead& head,
+                               const FileStamps& stamps, const KeepRule& keep, const Json& metrics) {
   events_->sync();
   sinks_->sync();
-  std::string name = store_.commit(content, keep, protect);
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-  event("checkpoint_committed", content.step, {{"checkpoint", name}, {"commit_seconds", took.count()}});
+  std::string name = store_.publish(draft, head, stamps);
+  if (!metrics.empty()) files_->replace(directory_ / "metrics.json", metrics.dump(2) + "\n");
+  store_.tidy(name, keep);
   return name;
-}
-
-void RunRecord::write_metrics(const Json& metrics) {
-  files_->replace(directory_ / "metrics.json", metrics.dump(2) + "\n");
 }
 
 }  // namespace muster

@@ -16,8 +16,7 @@
 
 namespace muster {
 
-/// Rank 0's hold on the run directory: lock, generation, events and checkpoints. Not thread-safe, but for
-/// `event`.
+/// Rank 0's hold on the run directory: lock, generation, events and checkpoints.
 class RunRecord {
  public:
   /// Takes the lock, claims the next generation (Error{kConfig} when the run has gone on since `start` was
@@ -28,14 +27,17 @@ class RunRecord {
   void event(const std::string& name, std::uint64_t step, const Json& fields = Json::object());
   /// For what only they take; events reach them by `event`.
   RunSinks& sinks() { return *sinks_; }
-  /// Commits and records it. Error{kNothingToDo} when a newer start has claimed the run.
-  std::string commit(const CheckpointContent& content, std::size_t keep,
-                     const std::vector<std::string>& protect);
-  /// Replaces metrics.json.
-  void write_metrics(const Json& metrics);
+  /// Makes what was logged durable, then the draft a checkpoint (see CheckpointStore), then deletes old ones.
+  /// `metrics`, unless empty, replaces metrics.json. May run on another thread beside event() and sinks(),
+  /// one call at a time.
+  std::string publish(const std::filesystem::path& draft, const CheckpointHead& head,
+                      const FileStamps& stamps, const KeepRule& keep, const Json& metrics);
+  /// As publish, for drafts that will not be.
+  void drop(const std::filesystem::path& draft) { store_.drop(draft); }
   /// The checkpoint that this start continues from was deleted by an earlier start that had not yet seen the
   /// claim: a new one is due at once.
   bool parent_is_gone() const { return parent_is_gone_; }
+  const std::filesystem::path& checkpoints() const { return store_.directory(); }
   std::uint64_t generation() const { return store_.generation(); }
 
  private:

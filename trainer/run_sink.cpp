@@ -56,8 +56,21 @@ void RunSinks::histograms(std::uint64_t step, std::span<const NamedHistogram> hi
   each([&](RunSink& sink) { sink.histograms(step, histograms); });
 }
 
+/// Without the lock: a slow disk must not hold up those who log.
 void RunSinks::sync() {
-  each([](RunSink& sink) { sink.sync(); });
+  std::map<std::string, std::shared_ptr<RunSink>> sinks;
+  {
+    const std::lock_guard lock(mutex_);
+    sinks = sinks_;
+  }
+  for (const auto& [name, sink] : sinks) {
+    try {
+      sink->sync();
+    } catch (const std::exception& failure) {
+      const std::lock_guard lock(mutex_);
+      if (sinks_.erase(name) > 0) warn(log_, name, failure);
+    }
+  }
 }
 
 }  // namespace muster

@@ -31,7 +31,8 @@ struct RunSinkStart {
   std::uint64_t step = 0;  ///< done before this start; what earlier starts said of later ones is undone
 };
 
-/// Lives on rank 0; one call at a time. A call may throw: the run then goes on without this sink.
+/// Lives on rank 0; one call at a time, but for `sync`, which may come from another thread beside any other
+/// call. A call may throw: the run then goes on without this sink.
 class RunSink {
  public:
   virtual ~RunSink() = default;
@@ -67,7 +68,7 @@ class RunSinks {
   void each(const std::function<void(RunSink&)>& call);
 
   mutable std::mutex mutex_;
-  std::map<std::string, std::unique_ptr<RunSink>> sinks_;
+  std::map<std::string, std::shared_ptr<RunSink>> sinks_;
   std::uint64_t histograms_every_steps_;
   LogSink log_;
 };

@@ -2,6 +2,8 @@
 // What the ranks tell each other in every step: loss, digest, and the verdict all act on at the same step.
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "core/hash.h"
 #include "trainer/communicator.h"
@@ -26,10 +28,11 @@ struct StepTotals {
   Digest digest;
   bool stop = false;
   bool save = false;
-  int first_not_finite = -1;  ///< lowest rank whose loss is not finite, or -1
+  int first_not_finite = -1;      ///< lowest rank whose loss is not finite, or -1
+  std::vector<std::string> news;  ///< [rank]
 };
 
-/// Collective.
-StepTotals exchange_reports(Communicator& comm, const StepReport& mine);
+/// Collective. `news`: what else this rank has to tell, by all ranks in StepTotals::news.
+StepTotals exchange_reports(Communicator& comm, const StepReport& mine, const std::string& news = "");
 
 }  // namespace muster

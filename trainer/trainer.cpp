@@ -209,7 +209,7 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   Prepared run{std::move(config), std::move(dataset),  std::move(pipeline),   std::move(plan),
                std::move(model),  std::move(decision), std::move(environment)};
   announce(record.get(), run, options.log);
-  return TrainingRun(comm, options, std::move(run), std::move(record), optimizer_state).run();
+  return TrainingRun(comm, files, options, std::move(run), std::move(record), optimizer_state).run();
 }
 
 }  // namespace muster

@@ -20,10 +20,14 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+/// How long a stop waits for a checkpoint that fails: who asked for it will not wait for ever.
+constexpr double kStopPatience = 30;
+
 }  // namespace
 
-TrainingRun::TrainingRun(Communicator& comm, const TrainOptions& options, Prepared prepared,
-                         std::unique_ptr<RunRecord> record, const std::vector<TensorBlob>& optimizer_state)
+TrainingRun::TrainingRun(Communicator& comm, FileSystem& files, const TrainOptions& options,
+                         Prepared prepared, std::unique_ptr<RunRecord> record,
+                         const std::vector<TensorBlob>& optimizer_state)
     : comm_(comm),
       options_(options),
       run_(std::move(prepared)),
@@ -35,6 +39,13 @@ TrainingRun::TrainingRun(Communicator& comm, const TrainOptions& options, Prepar
   broadcast_module(run_.model->module(), comm_);
   optimizer_ = std::make_unique<Optimizer>(run_.model->module(), optimizer_settings(run_.config));
   restore(optimizer_state);
+  CheckpointFrame frame{
+      run_.start.at("directory").get<std::string>(), run_.start.at("generation").get<std::uint64_t>(),
+      run_.start.at("resumed").get<bool>(), run_.pipeline.to_json(), run_.dataset.contract().to_yaml()};
+  checkpoints_ = std::make_unique<TrainingCheckpoints>(
+      comm_, files, run_.config, record_.get(), options_.log, std::move(frame),
+      CheckpointSnapshot(module_tensors(run_.model->module()), optimizer_->tensors(), comm_.rank(),
+                         comm_.size()));
 }
 
 void TrainingRun::set_step(std::uint64_t step) {
@@ -66,6 +77,7 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
 }
 
 void TrainingRun::one_step() {
+  const auto began = Clock::now();
   meter_->begin_step(waits());
   const Batch* batch = stream_->next();
   ensure(batch != nullptr && batch->step == step_, "the stream is at another step than the loop ({})", step_);
@@ -75,9 +87,9 @@ void TrainingRun::one_step() {
     report.stop = options_.requests->stop.load();
     report.save = options_.requests->save.exchange(false);
   }
-  const double every = run_.config.number_at("checkpoint", "every_seconds");
-  if (comm_.rank() == 0 && every > 0 && seconds_since(last_commit_) >= every) report.save = true;
-  last_ = exchange_reports(comm_, report);
+  if (comm_.rank() == 0 && checkpoints_->due_by_clock()) report.save = true;
+  last_ = exchange_reports(comm_, report, checkpoints_->news());
+  checkpoints_->take(last_.news);
   if (const int bad = last_.first_not_finite; bad >= 0) {
     throw AgreedError(Error(ErrorCode::kData,
                             fmt::format("step {}: the loss is not finite on rank {} of {}: lower "
@@ -106,6 +118,7 @@ void TrainingRun::one_step() {
   epoch_rows_ += last_.rows;
   running_ = chain(running_, last_.digest);
   log_step(last_, norm, rate);
+  checkpoints_->note_step(seconds_since(began));
 }
 
 /// A failure here is this rank's alone, while the others wait in a collective that it will never join.
@@ -180,7 +193,9 @@ void TrainingRun::take_metrics(const Json& metrics) {
   const bool better = best_.is_null() || (larger ? *value > best_.at("value") : *value < best_.at("value"));
   evaluations_without_better_ = better ? 0 : evaluations_without_better_ + 1;
   improved_ = better;
-  if (better) best_ = {{"metric", best_by_}, {"value", *value}, {"step", step_}, {"checkpoint", ""}};
+  if (!better) return;
+  best_before_ = best_;
+  best_ = {{"metric", best_by_}, {"value", *value}, {"step", step_}, {"checkpoint", ""}};
 }
 
 void TrainingRun::take_decision(Decision decision) {
@@ -223,8 +238,7 @@ TrainingRun::After TrainingRun::after_step() {
   bool stopping = last_.stop;
   if (!stopping && evaluation_due()) stopping = !evaluate_now();
   if (finished() && !(stopping && evaluation_due())) return After::kGoOn;
-  const std::uint64_t every = run_.config.unsigned_at("checkpoint", "every_steps");
-  if (stopping || last_.save || improved_ || (every > 0 && step_ % every == 0)) commit(false);
+  if (stopping || last_.save || improved_ || checkpoints_->due_by_step(step_)) begin_checkpoint();
   return stopping ? After::kStop : After::kGoOn;
 }
 
@@ -236,42 +250,56 @@ TrainResult TrainingRun::result(TrainOutcome outcome) const {
   TrainResult result;
   result.outcome = outcome;
   result.directory = run_.start.at("directory").get<std::string>();
-  result.checkpoint = last_checkpoint_;
+  result.checkpoint = checkpoints_->last();
   result.running_digest = running_.hex();
   result.metrics = metrics_;
   result.plan = run_.plan.to_json();
   return result;
 }
 
-TrainResult TrainingRun::run() {
-  if (run_.start.at("state").is_null()) commit(false);  // from here on there is always a loadable one
-  const auto stop = [&] {
-    comm_.barrier("stopped");
-    event("stopped", {{"checkpoint", last_checkpoint_}, {"running_digest", running_.hex()}});
-    return result(TrainOutcome::kStopped);
-  };
-  const bool parent_is_gone = run_.start.at("parent_is_gone").get<bool>();
-  const bool fits = evaluation_due() && decision_settings(run_.config).any();
-  if (parent_is_gone && !fits) commit(false);
-  if (evaluation_due() && !evaluate_now()) {
-    commit(false);
-    return stop();
+/// After the checkpoint that answers a stop request was begun.
+TrainResult TrainingRun::stopped() {
+  checkpoints_->settle(kStopPatience);
+  comm_.barrier("stopped");
+  event("stopped", {{"checkpoint", checkpoints_->last()}, {"running_digest", running_.hex()}});
+  return result(TrainOutcome::kStopped);
+}
+
+/// What is due before the first step. False if it was interrupted by a stop request.
+bool TrainingRun::catch_up() {
+  if (run_.start.at("state").is_null()) {  // from here on there is always a loadable one
+    begin_checkpoint();
+    checkpoints_->settle();
   }
-  if (fits && (improved_ || parent_is_gone)) {
+  const bool parent_is_gone = run_.start.at("parent_is_gone").get<bool>();
+  if (!evaluation_due()) {
+    if (parent_is_gone && !finished()) begin_checkpoint();
+    return true;
+  }
+  if (!evaluate_now()) {
+    begin_checkpoint();
+    return false;
+  }
+  if (parent_is_gone || (improved_ && decision_settings(run_.config).any())) {
     // What was fitted belongs into a checkpoint of these weights; the last one is about to be made.
-    if (!finished()) commit(false);
+    if (!finished()) begin_checkpoint();
   } else if (improved_) {
     // The stop came before this step's evaluation: the weights stand in the checkpoint it left behind.
-    best_["checkpoint"] =
-        last_checkpoint_.empty() ? run_.start.at("parent").get<std::string>() : last_checkpoint_;
+    best_["checkpoint"] = run_.start.at("parent");
     improved_ = false;
   }
+  return true;
+}
+
+TrainResult TrainingRun::run() {
+  if (!catch_up()) return stopped();
   while (!finished()) {
     guarded([&] { one_step(); });
-    if (after_step() == After::kStop) return stop();
+    if (after_step() == After::kStop) return stopped();
   }
-  commit(true);
-  event("run_finished", {{"checkpoint", last_checkpoint_},
+  begin_checkpoint(/*finished=*/true);
+  checkpoints_->settle();
+  event("run_finished", {{"checkpoint", checkpoints_->last()},
                          {"running_digest", running_.hex()},
                          {"best", best_},
                          {"stopped_early", step_ < run_.plan.total_steps}});

@@ -21,6 +21,7 @@
 #include "trainer/schedule.h"
 #include "trainer/step_report.h"
 #include "trainer/trainer.h"
+#include "trainer/training_checkpoints.h"
 
 namespace muster {
 
@@ -38,7 +39,7 @@ struct Prepared {
 /// Collective in all its public calls. One thread.
 class TrainingRun {
  public:
-  TrainingRun(Communicator& comm, const TrainOptions& options, Prepared prepared,
+  TrainingRun(Communicator& comm, FileSystem& files, const TrainOptions& options, Prepared prepared,
               std::unique_ptr<RunRecord> record, const std::vector<TensorBlob>& optimizer_state);
   TrainResult run();
 
@@ -49,6 +50,7 @@ class TrainingRun {
   void restore(const std::vector<TensorBlob>& optimizer_state);
   void guarded(const std::function<void()>& body);
   void load_optimizer(const std::vector<TensorBlob>& state);
+  bool catch_up();
   void one_step();
   StepReport forward_backward(const Batch& batch);
   Waits waits() const;
@@ -59,10 +61,11 @@ class TrainingRun {
   bool evaluate_now();
   void take_metrics(const Json& metrics);
   void take_decision(Decision decision);
-  void commit(bool finished);
+  void begin_checkpoint(bool finished = false);
   Json state(bool finished) const;
   void event(const std::string& name, const Json& fields);
   void set_step(std::uint64_t step);
+  TrainResult stopped();
   TrainResult result(TrainOutcome outcome) const;
 
   Communicator& comm_;
@@ -76,6 +79,7 @@ class TrainingRun {
   std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<BlockReader> reader_;
   std::unique_ptr<BatchStream> stream_;
+  std::unique_ptr<TrainingCheckpoints> checkpoints_;
 
   std::uint64_t step_ = 0;  ///< global: steps done
   Digest running_;
@@ -86,10 +90,9 @@ class TrainingRun {
   Json best_ = nullptr;      ///< {value, step, checkpoint}
   Json decision_ = nullptr;  ///< of the last evaluation, where one was fitted
   std::uint64_t evaluations_without_better_ = 0;
+  Json best_before_ = nullptr;  ///< the one before, until the best one's checkpoint is committed
   bool improved_ = false;
   Json metrics_ = Json::object();
-  std::string last_checkpoint_;
-  Clock::time_point last_commit_ = Clock::now();
   std::unique_ptr<ProgressMeter> meter_;
 };
 

@@ -75,28 +75,20 @@ Json TrainingRun::state(bool finished) const {
           {"environment", run_.environment}};
 }
 
-void TrainingRun::commit(bool finished) {
+void TrainingRun::begin_checkpoint(bool finished) {
+  // One that cannot be written gives way to this; was it the best one, then the one before is again.
+  if (!checkpoints_->failing().empty() && !best_.is_null() && !improved_ &&
+      best_.at("checkpoint") == checkpoints_->failing()) {
+    best_ = best_before_;
+  }
   if (improved_)
     best_["checkpoint"] = checkpoint_name(run_.start.at("generation").get<std::uint64_t>(), step_);
   improved_ = false;
-  last_checkpoint_ = on_rank_zero(comm_, "commit checkpoint", [&] {
-    CheckpointContent content;
-    content.step = step_;
-    content.state = state(finished);
-    content.pipeline = run_.pipeline.to_json();
-    content.contract_yaml = run_.dataset.contract().to_yaml();
-    content.model = module_state(run_.model->module());
-    content.optimizer = optimizer_->state();
-    std::vector<std::string> protect;
-    if (!best_.is_null()) protect.push_back(best_.at("checkpoint").get<std::string>());
-    std::string name = record_->commit(content, run_.config.unsigned_at("checkpoint", "keep"), protect);
-    if (!metrics_.empty()) record_->write_metrics(metrics_);
-    return name;
-  });
+  const std::string best = best_.is_null() ? "" : best_.at("checkpoint").get<std::string>();
+  guarded([&] { checkpoints_->begin(step_, state(finished), best, metrics_); });
   // A launcher gives a signal to all ranks, some of which saw it a step later: this checkpoint answers them
   // too.
   if (options_.requests != nullptr) options_.requests->save.store(false);
-  last_commit_ = Clock::now();
 }
 
 }  // namespace muster

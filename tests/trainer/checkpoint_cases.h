@@ -6,7 +6,7 @@
 
 #include <random>
 
-#include "tests/trainer/faulty_file_system.h"
+#include "core/faulty_file_system.h"
 #include "trainer/checkpoint_store.h"
 
 namespace muster::testing {
@@ -76,8 +76,8 @@ inline std::unique_ptr<FaultyFileSystem> run_with_history() {
   auto files = empty_run();
   auto first = store_on(*files);
   first.claim("");
-  first.commit(content_of(0), 2);
-  first.commit(content_of(10), 2);
+  first.commit(content_of(0), {2});
+  first.commit(content_of(10), {2});
   return files;
 }
 

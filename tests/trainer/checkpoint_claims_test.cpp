@@ -15,7 +15,7 @@ TEST(CheckpointClaims, AFlippedBitInAClaimCostsNothing) {
   const auto files = run_with_history();
   auto orphan = store_on(*files);  // generation 2 starts from step 10 and commits step 20
   orphan.claim("g0001-step-00000010");
-  orphan.commit(content_of(20), 3);
+  orphan.commit(content_of(20), {3});
   store_on(*files).claim("g0001-step-00000010");  // so does 3, which dies at once
   const std::filesystem::path claim = kDirectory / "claims" / "g0003.json";
   for (std::uint64_t byte = 0; byte < files->size(claim); ++byte) {
@@ -61,12 +61,12 @@ TEST(CheckpointClaims, OfTwoConcurrentStartsEachGetsItsOwnGeneration) {
   EXPECT_TRUE(second.superseded());
   EXPECT_FALSE(first.superseded());
   try {
-    second.commit(content_of(0), 2);
+    second.commit(content_of(0), {2});
     FAIL() << "an orphan committed";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kNothingToDo);
   }
-  first.commit(content_of(0), 2);
+  first.commit(content_of(0), {2});
   EXPECT_EQ(chosen(files), "g0002-step-00000000");
   EXPECT_EQ(files.list(kDirectory / "claims"), (std::vector<std::string>{"g0001.json", "g0002.json"}));
 }
@@ -87,18 +87,18 @@ TEST(CheckpointClaims, WhatAnOrphanCommitsIsNeverChosen) {
   files.make_directories("/run");
   auto orphan = store_on(files);
   orphan.claim("");
-  orphan.commit(content_of(0), 5);
-  orphan.commit(content_of(10), 5);
+  orphan.commit(content_of(0), {5});
+  orphan.commit(content_of(10), {5});
   auto next = store_on(files);
   next.claim(chosen(files));
   files.blind = true;
-  orphan.commit(content_of(20), 5);
+  orphan.commit(content_of(20), {5});
   files.blind = false;
   EXPECT_EQ(chosen(files), "g0001-step-00000010");
   auto third = store_on(files);
   EXPECT_EQ(third.claim("g0001-step-00000010"), 3U);
   EXPECT_EQ(chosen(files), "g0001-step-00000010");
-  third.commit(content_of(15), 5);
+  third.commit(content_of(15), {5});
   EXPECT_EQ(chosen(files), "g0003-step-00000015");
   files.flip_bit(kDirectory / "g0003-step-00000015" / "contract.yaml", 0, 0);
   EXPECT_EQ(chosen(files), "g0001-step-00000010");

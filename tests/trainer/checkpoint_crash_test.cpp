@@ -16,8 +16,8 @@ void commit_two(FileSystem& files) {
   auto store = store_on(files);
   const auto parent = store.latest_good().checkpoint;
   store.claim(parent ? parent->name : "");
-  store.commit(content_of(20), 2);
-  store.commit(content_of(30), 2);
+  store.commit(content_of(20), {2});
+  store.commit(content_of(30), {2});
 }
 
 const std::set<std::string> kOldOrNew{"g0001-step-00000010", "g0002-step-00000020", "g0002-step-00000030"};
@@ -45,7 +45,7 @@ TEST(CheckpointStore, ACrashAtAnyOperationLeavesTheOldOrTheNew) {
       // And the next start goes on from there, with nothing left lying about.
       auto next = store_on(*files);
       next.claim(name);
-      const std::string after = next.commit(content_of(40), 2);
+      const std::string after = next.commit(content_of(40), {2});
       for (const std::string& entry : files->list(kDirectory)) {
         EXPECT_FALSE(entry.starts_with('.')) << entry << " is left after a crash at operation " << operation;
       }
@@ -69,7 +69,7 @@ TEST(CheckpointStore, AFirstCommitThatCrashesLeavesNothingOrAllOfIt) {
   const auto first_commit = [](FileSystem& files) {
     auto store = store_on(files);
     store.claim("");
-    store.commit(content_of(0), 2);
+    store.commit(content_of(0), {2});
   };
   const auto probe = empty_run();
   const std::uint64_t start = probe->operations();
@@ -102,8 +102,8 @@ TEST(CheckpointStore, AnErrorAtAnyOperationIsOneLineOrAWarning) {
     try {
       const auto parent = store.latest_good().checkpoint;
       store.claim(parent ? parent->name : "");
-      committed = store.commit(content_of(20), 2);
-      committed = store.commit(content_of(30), 2);
+      committed = store.commit(content_of(20), {2});
+      committed = store.commit(content_of(30), {2});
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::kStorage);
       EXPECT_NE(std::string(error.what()).find("No space left"), std::string::npos) << error.what();
@@ -136,7 +136,7 @@ TEST(CheckpointStore, AFullDiskLosesOnlyTheNewOne) {
   for (std::uint64_t room = 0; room < 4000; room += 100) {
     files->set_capacity(used + room);
     try {
-      store.commit(content_of(20), 2);
+      store.commit(content_of(20), {2});
       break;
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::kStorage);

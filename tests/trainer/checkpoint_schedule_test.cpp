@@ -44,8 +44,8 @@ class Schedule {
   void commit(bool crash) {
     if (crash) files_->crash_at(files_->operations() + random_() % 90);
     try {
-      const std::string name = stores_.back()->commit(content_of(step_), keep_);
-      files_->crash_at(~std::uint64_t{0});
+      const std::string name = stores_.back()->commit(content_of(step_), {keep_});
+      files_->clear_faults();
       good_.insert(name);
       ++hits["commit"];
     } catch (const SimulatedCrash&) {
@@ -65,7 +65,7 @@ class Schedule {
   void orphan_commit() {
     auto& orphan = *stores_[random_() % (stores_.size() - 1)];
     try {
-      orphan.commit(content_of(step_ + 1000), keep_);
+      orphan.commit(content_of(step_ + 1000), {keep_});
       FAIL() << "an orphan committed";
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::kNothingToDo);

@@ -13,8 +13,8 @@ TEST(CheckpointStore, WhatIsCommittedIsLoaded) {
   auto store = store_on(*files);
   EXPECT_FALSE(store.latest_good().checkpoint);
   EXPECT_EQ(store.claim(""), 1U);
-  EXPECT_EQ(store.commit(content_of(0), 2), "g0001-step-00000000");
-  EXPECT_EQ(store.commit(content_of(1200), 2), "g0001-step-00001200");
+  EXPECT_EQ(store.commit(content_of(0), {2}), "g0001-step-00000000");
+  EXPECT_EQ(store.commit(content_of(1200), {2}), "g0001-step-00001200");
   const auto choice = store_on(*files).latest_good();
   ASSERT_TRUE(choice.checkpoint);
   EXPECT_TRUE(choice.rejected.empty());
@@ -29,25 +29,14 @@ TEST(CheckpointStore, WhatIsCommittedIsLoaded) {
                                       "pipeline.json"}));
 }
 
-TEST(CheckpointStore, PointsComeInOrder) {
-  const auto files = empty_run();
-  auto store = store_on(*files);
-  store.claim("");
-  std::vector<std::string> points;
-  store.on_point = [&](const std::string& point) { points.push_back(point); };
-  store.commit(content_of(0), 2);
-  EXPECT_EQ(points, (std::vector<std::string>{"files-written", "manifest-written", "renamed", "committed",
-                                              "pruned"}));
-}
-
 TEST(CheckpointStore, MisuseIsABug) {
   const auto files = empty_run();
   auto store = store_on(*files);
-  EXPECT_THROW(store.commit(content_of(0), 2), Error);  // nothing claimed
+  EXPECT_THROW(store.commit(content_of(0), {2}), Error);  // nothing claimed
   store.claim("");
-  EXPECT_THROW(store.commit(content_of(0), 1), Error);
-  store.commit(content_of(0), 2);
-  EXPECT_THROW(store.commit(content_of(0), 2), Error);  // twice
+  EXPECT_THROW(store.commit(content_of(0), {1}), Error);
+  store.commit(content_of(0), {2});
+  EXPECT_THROW(store.commit(content_of(0), {2}), Error);  // twice
   EXPECT_EQ(chosen(*files), "g0001-step-00000000");
 }
 
@@ -73,7 +62,7 @@ TEST(CheckpointStore, TheMachinesOwnFilesWorkToo) {
   {
     CheckpointStore store(*files, root / "checkpoints", "run-1");
     store.claim("");
-    for (const std::uint64_t step : {0, 10, 20}) store.commit(content_of(step), 2);
+    for (const std::uint64_t step : {0, 10, 20}) store.commit(content_of(step), {2});
   }
   CheckpointStore next(*files, root / "checkpoints", "run-1");
   const auto choice = next.latest_good();
@@ -99,13 +88,13 @@ TEST(CheckpointKeep, KeepsTheBestSoFarAndWhatIsProtected) {
   const auto files = run_with_history();
   auto store = store_on(*files);
   store.claim("g0001-step-00000010");
-  store.commit(content_of(20), 2);
+  store.commit(content_of(20), {2});
   EXPECT_EQ(checkpoints(*files), (std::vector<std::string>{"g0001-step-00000010", "g0002-step-00000020"}));
-  store.commit(content_of(30), 2, {"g0002-step-00000020"});
-  store.commit(content_of(40), 2, {"g0002-step-00000020"});
+  store.commit(content_of(30), {2, 0, {"g0002-step-00000020"}});
+  store.commit(content_of(40), {2, 0, {"g0002-step-00000020"}});
   EXPECT_EQ(checkpoints(*files),
             (std::vector<std::string>{"g0002-step-00000020", "g0002-step-00000030", "g0002-step-00000040"}));
-  store.commit(content_of(50), 3);
+  store.commit(content_of(50), {3});
   EXPECT_EQ(checkpoints(*files),
             (std::vector<std::string>{"g0002-step-00000030", "g0002-step-00000040", "g0002-step-00000050"}));
 }
@@ -115,10 +104,10 @@ TEST(CheckpointKeep, ADamagedOneDoesNotCount) {
   auto store = store_on(*files);
   store.claim("g0001-step-00000010");
   files->flip_bit(kDirectory / "g0001-step-00000010" / "pipeline.json", 3, 1);
-  store.commit(content_of(20), 2);  // the second good one is the one before the parent
+  store.commit(content_of(20), {2});  // the second good one is the one before the parent
   EXPECT_EQ(checkpoints(*files),
             (std::vector<std::string>{"g0001-step-00000000", "g0001-step-00000010", "g0002-step-00000020"}));
-  store.commit(content_of(30), 2);
+  store.commit(content_of(30), {2});
   EXPECT_EQ(checkpoints(*files), (std::vector<std::string>{"g0002-step-00000020", "g0002-step-00000030"}));
 }
 

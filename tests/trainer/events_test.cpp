@@ -6,8 +6,8 @@
 #include <set>
 #include <thread>
 
+#include "core/faulty_file_system.h"
 #include "core/text.h"
-#include "tests/trainer/faulty_file_system.h"
 
 namespace muster {
 namespace {

@@ -12,9 +12,9 @@
 #include <set>
 #include <thread>
 
+#include "core/faulty_file_system.h"
 #include "core/json.h"
 #include "core/text.h"
-#include "tests/trainer/faulty_file_system.h"
 
 namespace muster {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/trainer/faulty_file_system.h"
+#include "core/faulty_file_system.h"
 
 namespace muster {
 namespace {
@@ -35,7 +35,7 @@ class RunStartTest : public ::testing::Test {
                      {"plan", {{"steps_per_epoch", 10}}}};
     content.pipeline = Json::object();
     content.contract_yaml = "version: 1\n";
-    return store.commit(content, 5);
+    return store.commit(content, {5});
   }
   CheckpointStore claimed(const std::string& parent = "") {
     CheckpointStore store(files_, "/runs/a/checkpoints", "cafe");

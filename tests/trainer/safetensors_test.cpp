@@ -6,7 +6,7 @@
 #include <cstring>
 #include <random>
 
-#include "tests/trainer/faulty_file_system.h"
+#include "core/faulty_file_system.h"
 
 namespace muster {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "core/faulty_file_system.h"
 #include "core/text.h"
-#include "tests/trainer/faulty_file_system.h"
 #include "trainer/events.h"
 #include "trainer/run_record.h"
 #include "trainer/run_sink.h"

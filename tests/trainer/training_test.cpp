@@ -192,7 +192,7 @@ TEST_F(Training, ACheckpointOfAnEarlierVersionIsEvaluatedByItsConfigAndResumed) 
     EXPECT_EQ(older.state["config"]["evaluate"].erase(key), 1U) << key;
   CheckpointStore writer(*files_, run_directory() / "checkpoints", newest.run_id);
   writer.claim(newest.name);
-  const std::string name = writer.commit(older, 2);
+  const std::string name = writer.commit(older, {2});
   run_local(2, [&](Communicator& comm) {
     CheckpointEvaluation options;
     options.checkpoint = run_directory() / "checkpoints" / name;
