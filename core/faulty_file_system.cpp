@@ -89,6 +89,12 @@ void FaultyFileSystem::set_fault(std::uint64_t operation, FileFault fault) {
   faults_[operation] = fault;
 }
 
+void FaultyFileSystem::before(std::uint64_t operation, std::function<void()> then) {
+  const std::lock_guard lock(mutex_);
+  before_operation_ = operation;
+  before_ = std::move(then);
+}
+
 void FaultyFileSystem::clear_faults() {
   const std::lock_guard lock(mutex_);
   faults_.clear();
@@ -112,6 +118,12 @@ void FaultyFileSystem::crash() {
 std::optional<FileFault> FaultyFileSystem::begin(const char* what, const std::filesystem::path& path,
                                                  bool changes) {
   if (crashed_) crash();
+  if (before_ && sites_.size() == before_operation_) {
+    const auto then = std::exchange(before_, nullptr);
+    mutex_.unlock();  // its threads want it, too
+    then();
+    mutex_.lock();
+  }
   const auto found = faults_.find(sites_.size());
   const auto fault = found != faults_.end() ? std::optional(found->second) : std::nullopt;
   const bool appends = std::string_view(what) == "append";
@@ -296,13 +308,17 @@ bool FaultyFileSystem::link(const std::filesystem::path& from, const std::filesy
   return linked;
 }
 
-/// Entry by entry, as a real one does: a crash leaves a half-empty directory.
 void FaultyFileSystem::remove_all(const std::filesystem::path& path) {
   const std::lock_guard lock(mutex_);
+  remove(path);
+}
+
+/// Entry by entry, as a real one does: a crash leaves a half-empty directory.
+void FaultyFileSystem::remove(const std::filesystem::path& path) {
   const auto fault = begin("remove_all", path);
   const NodePtr node = find(path);
   if (node) {
-    while (!node->entries.empty()) remove_all(path / node->entries.begin()->first);
+    while (!node->entries.empty()) remove(path / node->entries.begin()->first);
     parent(path)->entries.erase(path.filename().string());
   }
   end(fault);

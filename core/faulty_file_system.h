@@ -2,6 +2,7 @@
 // A file system in memory that fails on demand, runs full, and forgets at a crash what was not synced.
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -50,6 +51,9 @@ class FaultyFileSystem : public FileSystem {
   void set_fault(std::uint64_t operation, FileFault fault);
   void fail_at(std::uint64_t operation) { set_fault(operation, FileFault::kNoSpace); }
   void crash_at(std::uint64_t operation) { set_fault(operation, FileFault::kTornWrite); }
+  /// Calls `then` before the operation with this number, once: what another process does meanwhile. It may
+  /// use this file system.
+  void before(std::uint64_t operation, std::function<void()> then);
   void clear_faults();
   /// Starts the machine again after a crash, or cuts its power now; faults are cleared.
   void restart(CrashKeeps keeps, std::uint32_t seed);
@@ -90,12 +94,15 @@ class FaultyFileSystem : public FileSystem {
   NodePtr need(const std::filesystem::path& path, bool directory) const;
   NodePtr parent(const std::filesystem::path& path) const;
   std::unique_ptr<WritableFile> open(const char* what, const std::filesystem::path& path, bool truncate);
+  void remove(const std::filesystem::path& path);
   std::uint64_t used() const;
 
   mutable std::recursive_mutex mutex_;
   NodePtr root_;
   std::vector<std::string> sites_;
   std::map<std::uint64_t, FileFault> faults_;
+  std::uint64_t before_operation_ = 0;
+  std::function<void()> before_;
   bool crashed_ = false;
   std::optional<std::uint64_t> capacity_;
   std::optional<std::filesystem::path> read_only_;

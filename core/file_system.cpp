@@ -53,6 +53,12 @@ std::size_t read_some(const Descriptor& file, const std::filesystem::path& path,
   }
 }
 
+void sync_descriptor(const Descriptor& file, const std::filesystem::path& path) {
+  while (::fsync(file.get()) != 0) {
+    if (errno != EINTR) fail_errno("sync", path, errno);
+  }
+}
+
 class PosixFile : public WritableFile {
  public:
   PosixFile(const std::filesystem::path& path, int flags)
@@ -68,9 +74,7 @@ class PosixFile : public WritableFile {
     }
   }
 
-  void sync() override {
-    if (::fsync(descriptor_.get()) != 0) fail_errno("sync", path_, errno);
-  }
+  void sync() override { sync_descriptor(descriptor_, path_); }
 
  private:
   std::filesystem::path path_;
@@ -169,7 +173,7 @@ class PosixFileSystem : public FileSystem {
 
   void sync_directory(const std::filesystem::path& directory) override {
     const Descriptor file(directory, O_RDONLY | O_DIRECTORY, "sync");
-    if (::fsync(file.get()) != 0) fail_errno("sync", directory, errno);
+    sync_descriptor(file, directory);
   }
 };
 

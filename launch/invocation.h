@@ -30,6 +30,7 @@ void add_order(CLI::App& app, Invocation& invocation);
 void add_predict(CLI::App& app, Invocation& invocation);
 void add_profile(CLI::App& app, Invocation& invocation);
 void add_runs(CLI::App& app, Invocation& invocation);
+void add_selftest(CLI::App& app, Invocation& invocation);
 void add_train(CLI::App& app, Invocation& invocation);
 void add_validate(CLI::App& app, Invocation& invocation);
 void add_verify(CLI::App& app, Invocation& invocation);

@@ -90,6 +90,7 @@ int run(int argc, char** argv) {
   add_runs(app, invocation);
   add_config(app, invocation);
   add_bench(app, invocation);
+  add_selftest(app, invocation);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {

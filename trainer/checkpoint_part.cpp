@@ -32,6 +32,14 @@ void write_content(WritableFile& out, const CheckpointFile& file) {
   }
 }
 
+constexpr std::uint64_t kWorthAThread = std::uint64_t{1} << 20;
+
+std::uint64_t bytes_in(const CheckpointFile& file) {
+  std::uint64_t bytes = file.text.size();
+  for (const TensorBlob& tensor : file.tensors) bytes += tensor.data.size();
+  return bytes;
+}
+
 void check_room(FileSystem& files, const std::filesystem::path& draft, std::uint64_t needed) {
   const std::uint64_t free = files.free_bytes(draft);
   if (free >= needed) return;
@@ -49,17 +57,18 @@ Json to_json(const FileStamps& stamps) {
   return json;
 }
 
-FileStamp write_file(FileSystem& files, const std::filesystem::path& path,
-                     const std::function<void(WritableFile&)>& write) {
-  // The hash is of what is meant, made beside the writing: both run at their own speed.
-  auto hash = std::async(std::launch::async, [&] {
+/// The hash is of what is meant. It is made beside the writing where that is worth a thread: both run at
+/// their own speed.
+FileStamp write_file(FileSystem& files, const std::filesystem::path& path, const CheckpointFile& file) {
+  const bool large = bytes_in(file) >= kWorthAThread;
+  auto hash = std::async(large ? std::launch::async : std::launch::deferred, [&] {
     Stamper stamper;
-    write(stamper);
+    write_content(stamper, file);
     return stamper.stamp();
   });
-  const auto file = files.create(path);
-  write(*file);
-  file->sync();
+  const auto out = files.create(path);
+  write_content(*out, file);
+  out->sync();
   return hash.get();
 }
 
@@ -83,8 +92,7 @@ FileStamps write_part(FileSystem& files, const std::filesystem::path& draft, con
   files.make_directories(draft);
   FileStamps stamps;
   for (const CheckpointFile& file : part.files) {
-    stamps[file.name] =
-        write_file(files, draft / file.name, [&](WritableFile& out) { write_content(out, file); });
+    stamps[file.name] = write_file(files, draft / file.name, file);
   }
   files.sync_directory(draft);
   for (const auto& [name, stamp] : stamps) check_file(files, draft / name, stamp, true);

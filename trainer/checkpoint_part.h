@@ -36,10 +36,8 @@ Json to_json(const FileStamps& stamps);
 /// write, or a file whose content is not what was written.
 FileStamps write_part(FileSystem& files, const std::filesystem::path& draft, const CheckpointPart& part);
 
-/// As write_part does with each of its files. `write` is called twice, at the same time: for the file and for
-/// its hash.
-FileStamp write_file(FileSystem& files, const std::filesystem::path& path,
-                     const std::function<void(WritableFile&)>& write);
+/// As write_part does with each of its files.
+FileStamp write_file(FileSystem& files, const std::filesystem::path& path, const CheckpointFile& file);
 
 /// Error{kStorage} with the path unless the file fits its stamp.
 void check_file(FileSystem& files, const std::filesystem::path& path, const FileStamp& stamp, bool from_disk);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <future>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "core/cores.h"
@@ -16,6 +17,7 @@ namespace muster {
 namespace {
 
 constexpr const char* kManifest = "manifest.json";
+constexpr std::uint64_t kWorthThreads = std::uint64_t{1} << 20;
 
 CheckpointInfo read_manifest(FileSystem& files, const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / kManifest;
@@ -39,9 +41,15 @@ CheckpointInfo read_manifest(FileSystem& files, const std::filesystem::path& dir
   return info;
 }
 
-/// Calls `visit(i)` for all i below `count`, on as many threads as there are cores. The Error of the lowest i
-/// is thrown.
-void each_in_parallel(std::size_t count, const std::function<void(std::size_t)>& visit) {
+using StampedFiles = std::vector<std::pair<std::string, FileStamp>>;
+
+/// Calls `visit(i)` for each of the files, on as many threads as there are cores where that is worth it. The
+/// Error of the lowest i is thrown.
+void each_in_parallel(const StampedFiles& listed, const std::function<void(std::size_t)>& visit) {
+  const std::size_t count = listed.size();
+  const auto bytes = std::accumulate(listed.begin(), listed.end(), std::uint64_t{0},
+                                     [](auto sum, const auto& file) { return sum + file.second.size; });
+  const std::size_t threads = bytes < kWorthThreads ? 1 : std::min<std::size_t>(count, usable_cores());
   std::vector<std::optional<Error>> errors(count);
   std::atomic<std::size_t> next = 0;
   const auto work = [&] {
@@ -50,7 +58,7 @@ void each_in_parallel(std::size_t count, const std::function<void(std::size_t)>&
     }
   };
   std::vector<std::future<void>> helpers;
-  for (std::size_t helper = 1; helper < std::min<std::size_t>(count, usable_cores()); ++helper)
+  for (std::size_t helper = 1; helper < threads; ++helper)
     helpers.push_back(std::async(std::launch::async, work));
   work();
   for (auto& helper : helpers) helper.get();
@@ -58,8 +66,6 @@ void each_in_parallel(std::size_t count, const std::function<void(std::size_t)>&
     if (error) throw Error(*error);
   }
 }
-
-using StampedFiles = std::vector<std::pair<std::string, FileStamp>>;
 
 StampedFiles stamped_files(const CheckpointInfo& info) {
   const auto listed = listed_files(info.manifest, (info.directory / kManifest).string());
@@ -69,7 +75,7 @@ StampedFiles stamped_files(const CheckpointInfo& info) {
 CheckpointInfo verify(FileSystem& files, const std::filesystem::path& directory) {
   CheckpointInfo info = read_manifest(files, directory);
   const StampedFiles listed = stamped_files(info);
-  each_in_parallel(listed.size(), [&](std::size_t i) {
+  each_in_parallel(listed, [&](std::size_t i) {
     check_file(files, directory / listed[i].first, listed[i].second, false);
   });
   return info;
@@ -88,7 +94,7 @@ CheckpointContent load(FileSystem& files, const std::filesystem::path& directory
   const StampedFiles listed = stamped_files(info);
   CheckpointContent content;
   std::vector<std::vector<TensorBlob>> tensors(listed.size());
-  each_in_parallel(listed.size(), [&](std::size_t i) {
+  each_in_parallel(listed, [&](std::size_t i) {
     const auto& [name, stamp] = listed[i];
     const std::vector<std::byte> bytes = read_checked(files, directory / name, stamp);
     const std::string where = (directory / name).string();

@@ -43,6 +43,8 @@ CheckpointChoice CheckpointStore::latest_good() {
   for (const Error& damage : lineage.damage) choice.rejected.push_back({damage.where(), damage});
   for (const std::string& name : lineage.names) {
     auto info = verify_checkpoint(*files_, directory_ / name);
+    // Steps would be lost with it: what a cable or a cache got wrong is right the second time.
+    if (!info) info = verify_checkpoint(*files_, directory_ / name);
     if (info && info.value().name == name) {
       known_good_.insert(name);
       choice.checkpoint = std::move(info).value();
@@ -83,9 +85,8 @@ std::string CheckpointStore::publish(const std::filesystem::path& draft, const C
                          {"step", head.step},           {"parent", parent_},
                          {"run_id", run_id_},           {"created", iso_time(seconds_since_epoch())},
                          {"state", head.state},         {"files", to_json(stamps)}};
-  const std::string text = seal(manifest, 2);
   const FileStamp stamp =
-      write_file(*files_, draft / kManifest, [&](WritableFile& out) { out.append(text); });
+      write_file(*files_, draft / kManifest, CheckpointFile{kManifest, {}, seal(manifest, 2)});
   check_file(*files_, draft / kManifest, stamp, true);
   files_->sync_directory(draft);
   if (files_->exists(directory_ / name)) discard(name);  // its publication was reported as failed
@@ -158,7 +159,9 @@ void CheckpointStore::prune(const KeepRule& rule) {
   for (const std::string& entry : files_->list(directory_)) {
     if (const auto generation = generation_of_leftover(entry); generation && *generation <= generation_)
       files_->remove_all(directory_ / entry);
-    if (CheckpointName::parse(entry) && kept.count(entry) == 0) discard(entry);
+    // A newer start's are not ours to judge: it may have begun since the lineage was read.
+    const auto name = CheckpointName::parse(entry);
+    if (name && name->generation <= generation_ && kept.count(entry) == 0) discard(entry);
   }
 }
 

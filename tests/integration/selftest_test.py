@@ -1,0 +1,18 @@
+"""`muster selftest` holds on this machine, says how to replay, and refuses what it does not know."""
+
+import muster_runs as m
+
+
+def main():
+    full = ["--full"] if m.FULL else []
+    with m.Scratch() as scratch:
+        crash = m.run_json("selftest", "crash", *full, "--scratch", scratch / "crash")
+        m.check(crash["failures"] == [] and crash["points"] >= (10_000 if m.FULL else 3000), f"{crash['points']} points")
+        m.check(crash["kills"] >= (100 if m.FULL else 8) and crash["steps"] > 0, f"{crash['kills']} kills to step {crash['steps']}")
+        print(f"crash: {crash['points']} points at {len(crash['sites'])} sites, {crash['orphans']} orphans, {crash['kills']} kills")
+        one = m.run_json("selftest", "crash", "--only", 17)
+        m.check(one["points"] == 1, "a point can be replayed alone")
+        m.check("crash" in m.run("selftest", "crsh", expect=64).stderr, "an unknown selftest names the known ones")
+
+
+main()
