@@ -24,6 +24,7 @@ class SpawnSetup {
  public:
   SpawnSetup(const ChildOptions& options, int pipe_end) {
     posix_spawn_file_actions_init(&actions_);
+    posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (!options.output.empty()) {
       posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, options.output.c_str(),
                                        O_WRONLY | O_CREAT | O_APPEND, 0666);
@@ -110,12 +111,15 @@ void ChildProcess::signal_group(int number) const {
 
 std::optional<int> ChildProcess::reap(bool block) {
   if (code_) return code_;
+  siginfo_t ended{};
+  while (::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOWAIT | (block ? 0 : WNOHANG)) != 0) {
+    if (errno != EINTR) break;
+  }
+  if (ended.si_pid == 0) return std::nullopt;
+  ::kill(-pid_, SIGKILL);  // what it left behind; until it is reaped, its group is nobody else's
   int status = 0;
-  pid_t reaped = 0;
-  do {
-    reaped = ::waitpid(pid_, &status, block ? 0 : WNOHANG);
-  } while (reaped < 0 && errno == EINTR);
-  if (reaped == 0) return std::nullopt;
+  while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+  }
   code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return code_;
 }

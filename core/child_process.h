@@ -21,7 +21,8 @@ struct ChildOptions {
 };
 
 /// Used by one thread, but for signal(). The child inherits no blocked or ignored signal and no descriptor
-/// but the standard ones. Killed with its group, if it still runs, and reaped when destroyed.
+/// but the standard ones. Killed, if it still runs, and reaped when destroyed; when it ends its group dies
+/// with it.
 class ChildProcess {
  public:
   /// `command` is a program, looked up in PATH, and its arguments. Error{kConfig} if it cannot be started.

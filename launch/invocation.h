@@ -26,6 +26,7 @@ void add_explain(CLI::App& app, Invocation& invocation);
 void add_generate(CLI::App& app, Invocation& invocation);
 void add_ingest(CLI::App& app, Invocation& invocation);
 void add_inspect(CLI::App& app, Invocation& invocation);
+void add_launch(CLI::App& app, Invocation& invocation);
 void add_order(CLI::App& app, Invocation& invocation);
 void add_predict(CLI::App& app, Invocation& invocation);
 void add_profile(CLI::App& app, Invocation& invocation);

@@ -82,6 +82,7 @@ int run(int argc, char** argv) {
   add_validate(app, invocation);
   add_profile(app, invocation);
   add_train(app, invocation);
+  add_launch(app, invocation);
   add_evaluate(app, invocation);
   add_predict(app, invocation);
   add_order(app, invocation);
@@ -127,7 +128,9 @@ void open_standard_descriptors() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 1 && std::string_view(argv[1]) == "train") install_signal_handlers();
+  const std::string_view command = argc > 1 ? argv[1] : "";
+  if (command == "train") install_signal_handlers();
+  if (command == "launch") install_signal_handlers(SecondInterrupt::kCounts);
   open_standard_descriptors();
   try {
     return run(argc, argv);

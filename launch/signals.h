@@ -1,13 +1,22 @@
 #pragma once
-// USR1 and TERM: checkpoint and stop (75). USR2: checkpoint and go on.
+// What signals ask of a run.
 
 #include "trainer/trainer.h"
 
 namespace muster {
 
-/// The requests that the handlers set. One per process, since handlers are.
+/// Filled by the handlers below.
 StopRequests& signal_requests();
-/// Installs the handlers; call first thing in main, before anything slow.
-void install_signal_handlers();
+/// How often a stop was asked for.
+int stop_signals();
+
+/// What a second Ctrl-C does.
+enum class SecondInterrupt {
+  kEndsAtOnce,  ///< the default: this process dies of it
+  kCounts,      ///< as the first: stop_signals() tells
+};
+
+/// USR1, TERM, INT and HUP: checkpoint and stop; USR2: checkpoint and go on. First thing in `main`.
+void install_signal_handlers(SecondInterrupt second = SecondInterrupt::kEndsAtOnce);
 
 }  // namespace muster

@@ -71,11 +71,15 @@ def wait_for_step(process, run_directory, step, seconds=120):
     sys.exit(f"no step {step} within {seconds} s")
 
 
+def children(pid):
+    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def kill_a_rank(process, run_directory, dice):
-    """SIGKILL to one of the run's ranks; whether it was another than rank 0."""
+    """SIGKILL to one of the run's ranks, a child of mpirun; whether it was another than rank 0."""
     zero = json.loads((pathlib.Path(run_directory) / "run.lock").read_text())["pid"]
-    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    pid = dice.choice([int(child) for child in children] or [zero])
+    ranks = children(process if isinstance(process, int) else process.pid)
+    pid = dice.choice(ranks or [zero])
     os.kill(pid, signal.SIGKILL)
     return pid != zero
 

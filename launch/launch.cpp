@@ -1,0 +1,232 @@
+// `muster launch`: starts the ranks of a training on this host, hands signals on when they can take them, and
+// starts again what failed.
+
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <optional>
+#include <thread>
+
+#include "core/child_process.h"
+#include "core/cores.h"
+#include "core/text.h"
+#include "launch/invocation.h"
+#include "launch/programs.h"
+#include "launch/ranks.h"
+#include "launch/restarts.h"
+#include "launch/signals.h"
+#include "trainer/events.h"
+#include "trainer/run_directory.h"
+#include "trainer/run_start.h"
+
+namespace muster {
+namespace {
+
+struct LaunchFlags {
+  std::string config;
+  std::uint64_t ranks = 0;
+  std::uint64_t restarts = 0;
+  std::string mpirun = "mpirun";
+  std::vector<std::string> mpirun_options;
+  bool dry_run = false;
+};
+
+/// Values of `--name value` and `--name=value` among options of train.
+std::vector<std::string> values_of(const std::vector<std::string>& options, const std::string& name) {
+  std::vector<std::string> values;
+  for (std::size_t i = 0; i < options.size(); ++i) {
+    if (options[i] == name && i + 1 < options.size()) values.push_back(options[i + 1]);
+    if (options[i].starts_with(name + "=")) values.push_back(options[i].substr(name.size() + 1));
+  }
+  return values;
+}
+
+/// One training as a launcher sees it: a command line, and a run directory to look into.
+class Launch {
+ public:
+  Launch(LaunchFlags flags, std::vector<std::string> options, bool json)
+      : flags_(std::move(flags)), options_(std::move(options)), console_(json, false), json_(json) {
+    files_ = make_posix_file_system();
+    const std::vector<std::string> overrides = values_of(options_, "--set");
+    const bool other_run = std::ranges::any_of(overrides, [](const std::string& text) {
+      return text.starts_with("run.name=") || text.starts_with("run.dir=");
+    });
+    Config config = Config::load(flags_.config, overrides, registered_model_options());
+    if (!other_run) config = at_its_run(*files_, flags_.config, config);
+    find_directory(config);
+  }
+
+  std::vector<std::string> command() const {
+    std::vector<std::string> words = {flags_.mpirun, "-np", std::to_string(flags_.ranks), "--bind-to",
+                                      "none"};
+    if (flags_.ranks > usable_cores()) words.emplace_back("--oversubscribe");
+    words.insert(words.end(), flags_.mpirun_options.begin(), flags_.mpirun_options.end());
+    words.push_back(own_program().string());
+    words.emplace_back("train");
+    words.push_back(flags_.config);
+    words.insert(words.end(), options_.begin(), options_.end());
+    return words;
+  }
+
+  int run() {
+    if (flags_.dry_run) {
+      std::vector<std::string> words;
+      for (const std::string& word : command()) words.push_back(shell_quoted(word));
+      console_.result({{"command", command()}}, join(words, " "));
+      return 0;
+    }
+    console_.line(fmt::format("launch: {} ranks on {}, run directory {}", flags_.ranks, host_name(),
+                              directory_.string()));
+    RestartRule rule(flags_.restarts);
+    Json starts = Json::array();
+    while (true) {
+      const StartEnd end = start_once();
+      starts.push_back({{"exit_code", end.code}, {"step", end.step}, {"cause", end.cause}});
+      const RestartRule::Decision decision = stop_signals() > 0 ? RestartRule::Decision{} : rule.after(end);
+      if (!decision.reason.empty()) console_.warning("muster launch: not started again: " + decision.reason);
+      if (!decision.again || !wait_before_restart(end, decision.wait_seconds))
+        return finish(starts, end.code);
+    }
+  }
+
+ private:
+  /// `--resume never` means a new directory at the first start, and that one at all others.
+  void find_directory(const Config& config) {
+    std::filesystem::path base = config.text_at("run", "dir");
+    std::string name = config.text_at("run", "name");
+    const std::vector<std::string> resume = values_of(options_, "--resume");
+    if (!resume.empty() && resume.back() == "never") {
+      name = unused_run_directory(*files_, base, name).filename().string();
+      options_.insert(options_.end(), {"--set", "run.name=" + name, "--resume", "auto"});
+    } else if (!resume.empty() && resume.back() != "auto") {
+      const std::filesystem::path path = resume.back();
+      directory_ = files_->exists(path / "checkpoints") ? path : path.parent_path().parent_path();
+      return;
+    }
+    directory_ = base / name;
+  }
+
+  StartEnd start_once() {
+    ChildOptions options;
+    options.piped = true;
+    if (::geteuid() == 0) {  // mpirun asks for this where it is started by root, as in containers
+      for (const char* prefix : {"OMPI", "PRTE"}) {
+        options.environment.push_back(fmt::format("{}_ALLOW_RUN_AS_ROOT=1", prefix));
+        options.environment.push_back(fmt::format("{}_ALLOW_RUN_AS_ROOT_CONFIRM=1", prefix));
+      }
+    }
+    const std::uint64_t events_before = events_bytes();
+    ChildProcess ranks(command(), options);
+    std::atomic<bool> ready{false};
+    std::thread reader([&] {
+      while (const auto line = ranks.read_line()) {
+        if (*line == "ready") ready = true;
+        console_.line(*line);
+      }
+    });
+    const int code = watch(ranks, ready);
+    reader.join();
+    StartEnd end = recorded_end(events_before);
+    end.code = exit_code_of_ranks(code);
+    if (end.code != code) {
+      console_.warning(fmt::format("muster launch: the ranks ended with {}{}: exit code {}", code,
+                                   code > 128 ? fmt::format(" (signal {})", code - 128) : "", end.code));
+    }
+    return end;
+  }
+
+  /// Holds signals back until the ranks have their handlers: before, one would kill them.
+  int watch(ChildProcess& ranks, const std::atomic<bool>& ready) {
+    int stops = 0;
+    while (true) {
+      if (const auto code = ranks.wait(std::chrono::milliseconds(20))) return *code;
+      if (stop_signals() > 2) ranks.signal_group(SIGKILL);
+      if (!ready) continue;
+      if (stop_signals() > 0 && stops == 0) {
+        ranks.signal(SIGUSR1);
+        stops = 1;
+      }
+      if (signal_requests().save.exchange(false)) ranks.signal(SIGUSR2);
+    }
+  }
+
+  std::uint64_t events_bytes() const {
+    const std::filesystem::path file = directory_ / "events.jsonl";
+    return files_->exists(file) ? files_->size(file) : 0;
+  }
+
+  /// What the run's events of this start say of its end.
+  StartEnd recorded_end(std::uint64_t events_before) const {
+    StartEnd end;
+    if (events_bytes() <= events_before) return end;
+    for (const std::string& entry : files_->list(directory_)) {
+      if (!entry.starts_with("events.") || !entry.ends_with("jsonl")) continue;
+      for (const Json& event : read_events(*files_, directory_ / entry)) {
+        if (event_text(event, "event") == "step") end.step = std::max(end.step, event_number(event, "step"));
+        if (event_text(event, "event") == "fault") end.cause = event_text(event, "message");
+      }
+    }
+    return end;
+  }
+
+  /// False if a stop was asked for meanwhile.
+  bool wait_before_restart(const StartEnd& end, double seconds) {
+    console_.warning(fmt::format("muster launch: ended with {} after step {}: the next start is in {}",
+                                 end.code, end.step, human_seconds(seconds)));
+    const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+    while (std::chrono::steady_clock::now() < until) {
+      if (stop_signals() > 0) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return true;
+  }
+
+  int finish(const Json& starts, int code) {
+    if (json_)
+      console_.result({{"starts", starts}, {"exit_code", code}, {"directory", directory_.string()}}, "");
+    return code;
+  }
+
+  LaunchFlags flags_;
+  std::vector<std::string> options_;
+  Console console_;
+  bool json_;
+  std::unique_ptr<FileSystem> files_;
+  std::filesystem::path directory_;
+};
+
+}  // namespace
+
+void add_launch(CLI::App& app, Invocation& invocation) {
+  CLI::App* command = add_command(
+      app, invocation, "launch",
+      "start a training on several ranks of this host; hands signals on, starts again what failed",
+      "muster launch -n 2 --restarts 5 configs/card-fraud.yaml --set train.epochs=3");
+  auto flags = std::make_shared<LaunchFlags>();
+  command->add_option("CONFIG", flags->config, "the configuration; what follows are options of muster train")
+      ->required();
+  command->add_option("-n,--ranks", flags->ranks, "ranks (default: as many as there are cores)")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--restarts", flags->restarts,
+                   "how often it is started again when a rank, a peer or the storage fails")
+      ->check(not_negative())
+      ->capture_default_str();
+  command->add_option("--mpirun", flags->mpirun, "the mpirun to start")->capture_default_str();
+  command->add_option("--mpirun-option", flags->mpirun_options, "handed to mpirun as it is; can be repeated")
+      ->allow_extra_args(false);
+  command->add_flag("--dry-run", flags->dry_run, "print the command line; start nothing");
+  command->allow_extras();
+  command->callback([&invocation, flags, command] {
+    invocation.action = [&invocation, flags, options = command->remaining()] {
+      if (launched_by_mpi()) fail(ErrorCode::kUsage, "muster launch starts mpirun itself: use muster train");
+      if (flags->ranks == 0) flags->ranks = usable_cores();
+      return Launch(*flags, options, invocation.json).run();
+    };
+  });
+}
+
+}  // namespace muster
