@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 
 #include "core/text.h"
@@ -97,8 +98,10 @@ int finish(Console& console, const TrainResult& result) {
     }
     case TrainOutcome::kStopped:
       json["outcome"] = "stopped";
-      console.result(json, fmt::format("stopped; checkpoint {}. Resume: muster train {}", result.checkpoint,
-                                       shell_quoted(result.directory + "/config.yaml")));
+      json["stop_reason"] = result.stop_reason;
+      console.result(json,
+                     fmt::format("stopped ({}); checkpoint {}. Resume: muster train {}", result.stop_reason,
+                                 result.checkpoint, shell_quoted(result.directory + "/config.yaml")));
       return static_cast<int>(ErrorCode::kCheckpointed);
     case TrainOutcome::kFinished:
       break;
@@ -111,6 +114,7 @@ int finish(Console& console, const TrainResult& result) {
 }
 
 int run_train(const Invocation& invocation, const TrainFlags& flags) {
+  const auto started = std::chrono::system_clock::now();
   const std::vector<ModelOptions> models = registered_model_options();
   // The deadline is needed before there are ranks to agree on a faulty config: read it alone, agree
   // afterwards.
@@ -136,6 +140,8 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
     options.ranks_on_host = ranks.on_this_host();
     options.mpi_version = ranks.mpi_version();
     options.requests = &signal_requests();
+    if (const char* end = std::getenv("SLURM_JOB_END_TIME"); end != nullptr) options.scheduler_end = end;
+    options.started = started;
     options.log = console.sink();
     options.progress = [&](const Progress& progress) { console.progress(progress); };
     options.on_lone_failure = [&](const Error& error) { take_down(ranks, guard, error); };

@@ -106,6 +106,34 @@ std::vector<ConfigKey> make_config_table() {
        kTrajectory},
       {"train", {"clip_norm", kNumber, 0.0, "bound of the gradients' global norm; 0: none", {}}, kTrajectory},
       {"train",
+       {"on_bad_step",
+        kText,
+        "stop",
+        "a step whose loss or gradient is not finite, or a spike: end the run; leave its update out; or go "
+        "back "
+        "to the last checkpoint and leave it out the second time",
+        {"stop", "skip", "rollback"}},
+       kTrajectory},
+      {"train",
+       {"most_bad_steps", kUnsigned, 10, "skip, rollback: the run ends with one bad step more", {}},
+       kTrajectory},
+      {"train",
+       {"spike_factor",
+        kNumber,
+        0.0,
+        "a loss above so many times its mean over the last 100 steps or so is bad; 0: only what is not "
+        "finite",
+        {}},
+       kTrajectory},
+      {"train",
+       {"wall_seconds",
+        kNumber,
+        0.0,
+        "checkpoint and stop in time before so many seconds are over; 0: no limit but the scheduler's "
+        "(SLURM_JOB_END_TIME)",
+        {}},
+       kFree},
+      {"train",
        {"micro_batch", kUnsigned, 0, "most rows in one forward pass; 0: the rank's whole share", {}},
        kTrajectory},
 
@@ -241,6 +269,8 @@ constexpr Range kRanges[] = {
     {"log", "deadline_seconds", 1, 1e7},
     {"checkpoint", "mean_hours_between_failures", 0, kAny},
     {"checkpoint", "give_up_seconds", 0, kAny},
+    {"train", "spike_factor", 0, kAny},
+    {"train", "wall_seconds", 0, kAny},
 };
 
 void check_ranges(const Json& values, const YamlNode& document) {

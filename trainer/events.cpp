@@ -62,6 +62,21 @@ bool undone(const Json& event, std::span<const Json> resumes) {
   });
 }
 
+/// A start that went back took back what it had said of later steps.
+void undo_rolled_back(std::vector<Json>& events) {
+  std::vector<Json> kept;
+  for (Json& event : events) {
+    if (event_text(event, "event") == "rolled_back") {
+      std::erase_if(kept, [&](const Json& earlier) {
+        return event_number(earlier, "generation") == event_number(event, "generation") &&
+               event_number(earlier, "step") > event_number(event, "step");
+      });
+    }
+    kept.push_back(std::move(event));
+  }
+  events = std::move(kept);
+}
+
 }  // namespace
 
 std::vector<Json> read_events(FileSystem& files, const std::filesystem::path& file) {
@@ -70,6 +85,7 @@ std::vector<Json> read_events(FileSystem& files, const std::filesystem::path& fi
   std::copy_if(all.begin(), all.end(), std::back_inserter(resumes),
                [](const Json& event) { return event_text(event, "event") == "resumed"; });
   std::erase_if(all, [&](const Json& event) { return undone(event, resumes); });
+  undo_rolled_back(all);
 
   std::set<std::pair<std::uint64_t, std::string>> evaluated;
   std::vector<Json> kept;

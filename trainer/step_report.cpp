@@ -1,5 +1,6 @@
 #include "trainer/step_report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <type_traits>
@@ -22,7 +23,7 @@ StepTotals exchange_reports(Communicator& comm, const StepReport& mine, const st
     totals.weight += report.weight;
     totals.rows += report.rows;
     totals.digest += report.digest;
-    totals.stop = totals.stop || report.stop;
+    totals.stop = std::max(totals.stop, report.stop);
     totals.save = totals.save || report.save;
     const bool finite = std::isfinite(report.loss) && std::isfinite(report.weight);
     if (!finite && totals.first_not_finite < 0) totals.first_not_finite = static_cast<int>(rank);

@@ -16,7 +16,7 @@ struct StepReport {
   double weight = 0;  ///< sum of weights
   std::uint64_t rows = 0;
   Digest digest;
-  bool stop = false;
+  std::uint8_t stop = 0;  ///< a StopReason
   bool save = false;
 };
 
@@ -26,7 +26,7 @@ struct StepTotals {
   double weight = 0;
   std::uint64_t rows = 0;
   Digest digest;
-  bool stop = false;
+  std::uint8_t stop = 0;  ///< the greatest of the ranks'
   bool save = false;
   int first_not_finite = -1;      ///< lowest rank whose loss is not finite, or -1
   std::vector<std::string> news;  ///< [rank]

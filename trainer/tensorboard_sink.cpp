@@ -39,6 +39,8 @@ class TensorBoardSink : public RunSink {
       for (const char* key : {"loss", "learning_rate", "gradient_norm"}) {
         if (fields.at(key).is_number()) last_step_.emplace_back(std::string("step/") + key, fields.at(key));
       }
+    } else if (name == "rolled_back") {
+      file_.start(step + 1);
     } else if (name == "evaluated") {
       evaluated(step, fields.at("split").get<std::string>(), fields.at("metrics"));
     }

@@ -2,6 +2,7 @@
 // The training loop: from a config, a dataset and a group of ranks to a committed model.
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -45,6 +46,9 @@ struct TrainOptions {
   int ranks_on_host = 0;             ///< to share the cores; 0: all ranks are on this host
   StopRequests* requests = nullptr;  ///< not owned; may be null
   LogSink log = silent_log();
+  std::chrono::system_clock::time_point started =
+      std::chrono::system_clock::now();  ///< train.wall_seconds count from here
+  std::string scheduler_end;  ///< when the job ends, in Unix seconds as the scheduler says; "" if it does not
   std::function<void(const Progress&)> progress;  ///< rank 0, every log.every_steps steps; may be empty
   /// Called with a failure that only this rank knows of, before anything is unwound that waits for the
   /// others: the place to take them down. If it returns, the failure is thrown. May be empty.
@@ -64,8 +68,9 @@ struct TrainResult {
   std::string directory;
   std::string checkpoint;  ///< name of the last one committed
   std::string running_digest;
-  Json metrics;  ///< {split: {metric: value}} of the last evaluation
-  Json plan;     ///< of a dry run: rows, steps, lanes, memory, parameters
+  std::string stop_reason;  ///< of a stopped one
+  Json metrics;             ///< {split: {metric: value}} of the last evaluation
+  Json plan;                ///< of a dry run: rows, steps, lanes, memory, parameters
 };
 
 /// Collective. Runs a training to its end, or until it is asked to stop. Throws AgreedError where all ranks

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/text.h"
 #include "trainer/agreement.h"
@@ -30,15 +31,25 @@ TrainingRun::TrainingRun(Communicator& comm, FileSystem& files, const TrainOptio
                          const std::vector<TensorBlob>& optimizer_state)
     : comm_(comm),
       options_(options),
+      files_(files),
       run_(std::move(prepared)),
       record_(std::move(record)),
       loss_(loss_settings(run_.config, run_.pipeline)),
       schedule_(schedule_settings(run_.config)),
-      seed_(run_.config.unsigned_at("run", "seed")) {
+      seed_(run_.config.unsigned_at("run", "seed")),
+      bad_steps_(bad_step_rule(run_.config)) {
   best_by_ = best_metric(run_.config, run_.pipeline.targets().size());
   broadcast_module(run_.model->module(), comm_);
   optimizer_ = std::make_unique<Optimizer>(run_.model->module(), optimizer_settings(run_.config));
   restore(optimizer_state);
+  const bool main_rank = comm_.rank() == 0;
+  const std::filesystem::path directory = run_.start.at("directory").get<std::string>();
+  stop_watch_ = std::make_unique<StopWatch>(
+      options_.requests,
+      main_rank ? end_of_job(options_.started, run_.config.number_at("train", "wall_seconds"),
+                             options_.scheduler_end)
+                : std::nullopt,
+      main_rank ? std::optional(directory) : std::nullopt, files);
   CheckpointFrame frame{
       run_.start.at("directory").get<std::string>(), run_.start.at("generation").get<std::uint64_t>(),
       run_.start.at("resumed").get<bool>(), run_.pipeline.to_json(), run_.dataset.contract().to_yaml()};
@@ -76,49 +87,87 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
   return report;
 }
 
-void TrainingRun::one_step() {
+StopReason TrainingRun::stop_wanted() {
+  return stop_watch_->now(checkpoints_->needed_seconds() + step_seconds_);
+}
+
+/// False if the step was bad and the run goes back for it.
+bool TrainingRun::one_step() {
   const auto began = Clock::now();
   meter_->begin_step(waits());
   const Batch* batch = stream_->next();
   ensure(batch != nullptr && batch->step == step_, "the stream is at another step than the loop ({})", step_);
   StepReport report = forward_backward(*batch);
   reducer_->start_rest();
-  if (options_.requests != nullptr) {
-    report.stop = options_.requests->stop.load();
-    report.save = options_.requests->save.exchange(false);
-  }
+  report.stop = static_cast<std::uint8_t>(stop_wanted());
+  if (options_.requests != nullptr) report.save = options_.requests->save.exchange(false);
   if (comm_.rank() == 0 && checkpoints_->due_by_clock()) report.save = true;
   last_ = exchange_reports(comm_, report, checkpoints_->news());
   checkpoints_->take(last_.news);
-  if (const int bad = last_.first_not_finite; bad >= 0) {
-    throw AgreedError(Error(ErrorCode::kData,
-                            fmt::format("step {}: the loss is not finite on rank {} of {}: lower "
-                                        "optimizer.learning_rate, set train.clip_norm, or look at the data",
-                                        step_, bad, comm_.size())),
-                      bad == comm_.rank());
-  }
   reducer_->finish(last_.weight);
-  const bool histograms = record_ != nullptr && record_->sinks().wants_histograms(step_ + 1);
-  if (histograms) record_->sinks().histograms(step_ + 1, gradient_histograms(run_.model->module()));
-  const double norm = optimizer_->clip(run_.config.number_at("train", "clip_norm"));
-  if (!std::isfinite(norm)) {  // the same on every rank: they have the same gradients
-    throw AgreedError(
-        Error(ErrorCode::kData, fmt::format("step {}: the loss is finite, its gradients are not: lower "
-                                            "optimizer.learning_rate, or look at the data",
-                                            step_)),
-        comm_.rank() == 0);
-  }
-  const double rate = learning_rate(schedule_, run_.config.number_at("optimizer", "learning_rate"), step_);
-  optimizer_->step(rate);
-  if (histograms) record_->sinks().histograms(step_ + 1, weight_histograms(run_.model->module()));
+  if (!update()) return false;
   reducer_->replan_once();
 
   set_step(step_ + 1);
   if ((step_ - 1) % run_.plan.steps_per_epoch == 0) epoch_rows_ = 0;
   epoch_rows_ += last_.rows;
   running_ = chain(running_, last_.digest);
-  log_step(last_, norm, rate);
-  checkpoints_->note_step(seconds_since(began));
+  log_step(last_);
+  step_seconds_ = seconds_since(began);
+  checkpoints_->note_step(step_seconds_);
+  return true;
+}
+
+double TrainingRun::mean_loss() const {
+  if (last_.first_not_finite >= 0) return std::numeric_limits<double>::quiet_NaN();
+  return last_.weight > 0 ? last_.loss / last_.weight : 0;
+}
+
+/// Applies the gradients, unless the step is a bad one: what is decided follows from numbers that all ranks
+/// have. False: the run goes back.
+bool TrainingRun::update() {
+  const bool histograms = record_ != nullptr && record_->sinks().wants_histograms(step_ + 1);
+  if (histograms) record_->sinks().histograms(step_ + 1, gradient_histograms(run_.model->module()));
+  gradient_norm_ = optimizer_->clip(run_.config.number_at("train", "clip_norm"));
+  rate_ = learning_rate(schedule_, run_.config.number_at("optimizer", "learning_rate"), step_);
+  if (bad_steps_.left_out(step_)) return true;
+  std::optional<std::string> bad = bad_steps_.judge(mean_loss());
+  if (bad && last_.first_not_finite >= 0)
+    bad = fmt::format("the loss is not finite on rank {} of {}", last_.first_not_finite, comm_.size());
+  if (!bad && !std::isfinite(gradient_norm_)) bad = "the loss is finite, its gradients are not";
+  if (bad) return take_bad_step(*bad);
+  bad_steps_.good(mean_loss());
+  optimizer_->step(rate_);
+  if (histograms) record_->sinks().histograms(step_ + 1, weight_histograms(run_.model->module()));
+  return true;
+}
+
+/// False: the run goes back for it.
+bool TrainingRun::take_bad_step(const std::string& why) {
+  const BadStepPolicy policy = bad_steps_.rule().policy;
+  const bool goes_on = policy == BadStepPolicy::kSkip       ? bad_steps_.skip()
+                       : policy == BadStepPolicy::kRollBack ? bad_steps_.roll_back(step_)
+                                                            : false;
+  if (!goes_on) {
+    const std::string many = policy == BadStepPolicy::kStop
+                                 ? ""
+                                 : fmt::format(" (bad step number {}, train.most_bad_steps is {})",
+                                               bad_steps_.count(), bad_steps_.rule().most);
+    throw AgreedError(
+        Error(ErrorCode::kData,
+              fmt::format("step {}: {}{}: lower optimizer.learning_rate, set train.clip_norm, or "
+                          "look at the data",
+                          step_, why, many)),
+        comm_.rank() == std::max(0, last_.first_not_finite));
+  }
+  const bool skips = policy == BadStepPolicy::kSkip;
+  event(skips ? "step_skipped" : "roll_back_wanted", {{"reason", why}, {"bad_steps", bad_steps_.count()}});
+  if (comm_.rank() == 0) {
+    options_.log(LogLevel::kWarning,
+                 fmt::format("step {}: {}: {}", step_, why,
+                             skips ? "its update is left out" : "back to the last checkpoint"));
+  }
+  return skips;
 }
 
 /// A failure here is this rank's alone, while the others wait in a collective that it will never join.
@@ -139,15 +188,15 @@ void TrainingRun::guarded(const std::function<void()>& body) {
   }
 }
 
-void TrainingRun::log_step(const StepTotals& totals, double gradient_norm, double rate) {
-  const double loss = totals.weight > 0 ? totals.loss / totals.weight : 0;
+void TrainingRun::log_step(const StepTotals& totals) {
+  const double loss = mean_loss();
   meter_->end_step(totals.rows, waits());
   event("step", {{"epoch", (step_ - 1) / run_.plan.steps_per_epoch},
                  {"epoch_rows", epoch_rows_},
                  {"rows", totals.rows},
                  {"loss", json_number(loss)},
-                 {"learning_rate", rate},
-                 {"gradient_norm", json_number(gradient_norm)},
+                 {"learning_rate", rate_},
+                 {"gradient_norm", json_number(gradient_norm_)},
                  {"digest", totals.digest.hex()},
                  {"running_digest", running_.hex()}});
   const bool due =
@@ -219,7 +268,7 @@ bool TrainingRun::evaluate_now() {
   settings.targets = target_names(run_.pipeline);
   settings.stream = evaluation_stream(run_.config, run_.plan);
   settings.fit = decision_settings(run_.config);
-  const auto stop = [&] { return options_.requests != nullptr && options_.requests->stop.load(); };
+  const auto stop = [&] { return stop_wanted() != StopReason::kNone; };
   std::optional<Evaluation> done;
   guarded([&] { done = evaluate_split(comm_, *run_.model, run_.dataset, run_.pipeline, settings, stop); });
   if (!done) return false;
@@ -235,7 +284,7 @@ bool TrainingRun::finished() const {
 }
 
 TrainingRun::After TrainingRun::after_step() {
-  bool stopping = last_.stop;
+  bool stopping = last_.stop != 0;
   if (!stopping && evaluation_due()) stopping = !evaluate_now();
   if (finished() && !(stopping && evaluation_due())) return After::kGoOn;
   if (stopping || last_.save || improved_ || checkpoints_->due_by_step(step_)) begin_checkpoint();
@@ -252,6 +301,7 @@ TrainResult TrainingRun::result(TrainOutcome outcome) const {
   result.directory = run_.start.at("directory").get<std::string>();
   result.checkpoint = checkpoints_->last();
   result.running_digest = running_.hex();
+  result.stop_reason = stop_reason_;
   result.metrics = metrics_;
   result.plan = run_.plan.to_json();
   return result;
@@ -261,7 +311,12 @@ TrainResult TrainingRun::result(TrainOutcome outcome) const {
 TrainResult TrainingRun::stopped() {
   checkpoints_->settle(kStopPatience);
   comm_.barrier("stopped");
-  event("stopped", {{"checkpoint", checkpoints_->last()}, {"running_digest", running_.hex()}});
+  stop_watch_->answered(options_.log);
+  StopReason reason = std::max(static_cast<StopReason>(last_.stop), stop_wanted());
+  if (reason == StopReason::kNone) reason = StopReason::kSignal;  // another rank's, in an evaluation
+  stop_reason_ = to_text(reason);
+  event("stopped",
+        {{"checkpoint", checkpoints_->last()}, {"reason", stop_reason_}, {"running_digest", running_.hex()}});
   return result(TrainOutcome::kStopped);
 }
 
@@ -294,7 +349,12 @@ bool TrainingRun::catch_up() {
 TrainResult TrainingRun::run() {
   if (!catch_up()) return stopped();
   while (!finished()) {
-    guarded([&] { one_step(); });
+    bool done = false;
+    guarded([&] { done = one_step(); });
+    if (!done) {
+      guarded([&] { roll_back(); });
+      continue;
+    }
     if (after_step() == After::kStop) return stopped();
   }
   begin_checkpoint(/*finished=*/true);

@@ -12,6 +12,7 @@
 #include "data_loader/batch_stream.h"
 #include "data_loader/dataset.h"
 #include "models/model.h"
+#include "trainer/bad_steps.h"
 #include "trainer/decision.h"
 #include "trainer/gradient_reducer.h"
 #include "trainer/optimizer.h"
@@ -20,6 +21,7 @@
 #include "trainer/run_record.h"
 #include "trainer/schedule.h"
 #include "trainer/step_report.h"
+#include "trainer/stop_watch.h"
 #include "trainer/trainer.h"
 #include "trainer/training_checkpoints.h"
 
@@ -51,10 +53,15 @@ class TrainingRun {
   void guarded(const std::function<void()>& body);
   void load_optimizer(const std::vector<TensorBlob>& state);
   bool catch_up();
-  void one_step();
+  bool one_step();
+  bool update();
+  bool take_bad_step(const std::string& why);
+  void roll_back();
+  double mean_loss() const;
+  StopReason stop_wanted();
   StepReport forward_backward(const Batch& batch);
   Waits waits() const;
-  void log_step(const StepTotals& totals, double gradient_norm, double rate);
+  void log_step(const StepTotals& totals);
   After after_step();
   bool finished() const;
   bool evaluation_due() const;
@@ -70,6 +77,7 @@ class TrainingRun {
 
   Communicator& comm_;
   const TrainOptions& options_;
+  FileSystem& files_;
   Prepared run_;
   std::unique_ptr<RunRecord> record_;  ///< rank 0 only
   LossSettings loss_;
@@ -80,11 +88,17 @@ class TrainingRun {
   std::unique_ptr<BlockReader> reader_;
   std::unique_ptr<BatchStream> stream_;
   std::unique_ptr<TrainingCheckpoints> checkpoints_;
+  std::unique_ptr<StopWatch> stop_watch_;
+  BadSteps bad_steps_;
 
   std::uint64_t step_ = 0;  ///< global: steps done
   Digest running_;
   std::uint64_t epoch_rows_ = 0;
   StepTotals last_;
+  double gradient_norm_ = 0;  ///< of the last step
+  double rate_ = 0;
+  double step_seconds_ = 0;
+  std::string stop_reason_;
   std::optional<std::uint64_t> evaluated_step_;
   std::string best_by_;
   Json best_ = nullptr;      ///< {value, step, checkpoint}

@@ -7,6 +7,7 @@
 #include "trainer/agreement.h"
 #include "trainer/model_setup.h"
 #include "trainer/module_state.h"
+#include "trainer/tensor_exchange.h"
 #include "trainer/training_run.h"
 
 namespace muster {
@@ -23,8 +24,10 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
     best_ = state.at("best");
     decision_ = state.value("decision", Json(nullptr));
     evaluations_without_better_ = member<std::uint64_t>(state, "evaluations_without_better", "checkpoint");
+    evaluated_step_.reset();
     if (!state.at("evaluated_step").is_null())
       evaluated_step_ = state.at("evaluated_step").get<std::uint64_t>();
+    bad_steps_.restore(state.value("bad_steps", Json(nullptr)));
     metrics_ = state.at("metrics");
     plan = BucketPlan::from_json(state.at("bucket_plan"), gradient_bytes(run_.model->module()).size(),
                                  "checkpoint");
@@ -67,12 +70,41 @@ Json TrainingRun::state(bool finished) const {
           {"evaluations_without_better", evaluations_without_better_},
           {"evaluated_step", evaluated_step_ ? Json(*evaluated_step_) : Json(nullptr)},
           {"metrics", metrics_},
+          {"bad_steps", bad_steps_.state()},
           {"finished", finished},
           {"fingerprint", run_.dataset.manifest().fingerprint().hex()},
           {"contract", run_.dataset.manifest().contract.hex()},
           {"config", run_.config.values()},
           {"plan", run_.plan.to_json()},
           {"environment", run_.environment}};
+}
+
+/// The last checkpoint again, in this process: weights, optimizer, position. What was learnt of bad steps
+/// stays.
+void TrainingRun::roll_back() {
+  checkpoints_->settle();
+  const std::uint64_t from = step_;
+  const std::string name =
+      checkpoints_->last().empty() ? run_.start.at("parent").get<std::string>() : checkpoints_->last();
+  CheckpointContent content;
+  const Json loaded = parse_json(
+      on_rank_zero(comm_, "roll back",
+                   [&] {
+                     const std::filesystem::path run = run_.start.at("directory").get<std::string>();
+                     content = load_checkpoint(files_, run / "checkpoints" / name).value();
+                     return Json{{"step", content.step}, {"state", content.state}}.dump();
+                   }),
+      "checkpoint", ErrorCode::kBug);
+  const std::vector<TensorBlob> weights = broadcast_tensors(comm_, content.model);
+  const std::vector<TensorBlob> optimizer_state = broadcast_tensors(comm_, content.optimizer);
+  load_module_state(run_.model->module(), weights);
+  run_.start["state"] = loaded.at("state");
+  run_.start["step"] = loaded.at("step");
+  const Json learnt = bad_steps_.state();
+  restore(optimizer_state);
+  bad_steps_.learn_again(learnt);
+  improved_ = false;
+  event("rolled_back", {{"checkpoint", name}, {"from_step", from}});
 }
 
 void TrainingRun::begin_checkpoint(bool finished) {
