@@ -61,7 +61,7 @@ build_packages() {
   echo g++ cmake ninja-build git ca-certificates curl openssh-client
   [ -n "${MPI_HOME:-}" ] || echo libopenmpi-dev openmpi-bin
   [ -n "${HDF5_ROOT:-}" ] || echo libhdf5-dev
-  echo libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev libssl-dev zlib1g-dev
+  echo libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev libssl-dev zlib1g-dev libxxhash-dev
   torch_ready || echo python3-venv
 }
 

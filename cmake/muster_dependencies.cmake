@@ -14,6 +14,7 @@ find_package(ZLIB REQUIRED)
 find_package(HDF5 REQUIRED COMPONENTS C)
 find_package(MPI REQUIRED COMPONENTS C)
 find_package(CLI11 REQUIRED)
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED) # the header alone
 include(muster_targets)
 
 # Warnings, sanitizers and the rest of how we compile; never passed on to users of the installed package.

@@ -126,6 +126,15 @@ std::vector<ConfigKey> make_config_table() {
         {}},
        kTrajectory},
       {"train",
+       {"compare_every_steps",
+        kUnsigned,
+        1000,
+        "whether all ranks have the same weights is looked at after so many steps, and with each checkpoint; "
+        "0: "
+        "only then",
+        {}},
+       kFree},
+      {"train",
        {"wall_seconds",
         kNumber,
         0.0,

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "core/fast_hash.h"
 #include "core/text.h"
 #include "trainer/module_tensors.h"
 
@@ -147,6 +148,15 @@ void broadcast_module(torch::nn::Module& module, Communicator& comm) {
     comm.broadcast("start weights " + name, bytes_of(values), 0);
     if (values.data_ptr() != tensor.data_ptr()) tensor.copy_(values);
   }
+}
+
+std::string hash_of(const NamedTensors& tensors) {
+  FastHasher hasher;
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor values = tensor.detach().to(at::kCPU).contiguous();
+    hasher.update(bytes_of(values));
+  }
+  return hasher.hex();
 }
 
 std::uint64_t parameter_count(torch::nn::Module& module) {

@@ -6,11 +6,8 @@
 
 #include "core/hash.h"
 #include "trainer/communicator.h"
+#include "trainer/module_tensors.h"
 #include "trainer/safetensors.h"
-
-namespace torch::nn {
-class Module;
-}
 
 namespace muster {
 
@@ -21,6 +18,8 @@ std::vector<TensorBlob> module_state(torch::nn::Module& module);
 void load_module_state(torch::nn::Module& module, const std::vector<TensorBlob>& blobs);
 /// Collective. Every rank gets rank 0's parameters and buffers.
 void broadcast_module(torch::nn::Module& module, Communicator& comm);
+/// Of the tensors' values, in their order: equal on two ranks if and, but for chance, only if those are.
+std::string hash_of(const NamedTensors& tensors);
 std::uint64_t parameter_count(torch::nn::Module& module);
 
 }  // namespace muster

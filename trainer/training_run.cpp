@@ -113,6 +113,8 @@ bool TrainingRun::one_step() {
   epoch_rows_ += last_.rows;
   running_ = chain(running_, last_.digest);
   log_step(last_);
+  const std::uint64_t compare = run_.config.unsigned_at("train", "compare_every_steps");
+  if (compare > 0 && step_ % compare == 0) compare_weights();
   step_seconds_ = seconds_since(began);
   checkpoints_->note_step(step_seconds_);
   return true;

@@ -69,6 +69,7 @@ class TrainingRun {
   void take_metrics(const Json& metrics);
   void take_decision(Decision decision);
   void begin_checkpoint(bool finished = false);
+  void compare_weights();
   Json state(bool finished) const;
   void event(const std::string& name, const Json& fields);
   void set_step(std::uint64_t step);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "trainer/agreement.h"
+#include "trainer/desync.h"
 #include "trainer/model_setup.h"
 #include "trainer/module_state.h"
 #include "trainer/tensor_exchange.h"
@@ -107,7 +108,18 @@ void TrainingRun::roll_back() {
   event("rolled_back", {{"checkpoint", name}, {"from_step", from}});
 }
 
+/// Weights, buffers, and how far the optimizer counts.
+void TrainingRun::compare_weights() {
+  if (comm_.size() == 1) return;
+  NamedTensors tensors = module_tensors(run_.model->module());
+  for (const auto& named : optimizer_->tensors()) {
+    if (named.first.ends_with(".step")) tensors.push_back(named);
+  }
+  check_same_weights(comm_, step_, hash_of(tensors));
+}
+
 void TrainingRun::begin_checkpoint(bool finished) {
+  compare_weights();
   // One that cannot be written gives way to this; was it the best one, then the one before is again.
   if (!checkpoints_->failing().empty() && !best_.is_null() && !improved_ &&
       best_.at("checkpoint") == checkpoints_->failing()) {

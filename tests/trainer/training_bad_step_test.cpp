@@ -1,6 +1,7 @@
 // A training whose loss is no number at one step, or in one of its starts.
 #include <torch/torch.h>
 
+#include <atomic>
 #include <limits>
 
 #include "models/model.h"
@@ -21,6 +22,12 @@ Spoil& spoil() {
   return now;
 }
 
+/// The training step in which one rank's weights get another bit; 0: none. Whichever rank is first.
+std::atomic<std::uint64_t>& flip_in_step() {
+  static std::atomic<std::uint64_t> step{0};
+  return step;
+}
+
 /// One weight for all features. In its Nth training step it says what it is told to.
 class Spoiled : public Model {
  public:
@@ -30,6 +37,11 @@ class Spoiled : public Model {
   torch::nn::Module& module() override { return module_; }
   at::Tensor forward(const ModelBatch& batch) override {
     const at::Tensor out = weight_.expand({static_cast<std::int64_t>(batch.rows()), outputs_});
+    if (module_.is_training() && steps_ > 0 && steps_ + 1 == flip_in_step() &&
+        flip_in_step().exchange(0) != 0) {
+      const torch::NoGradGuard no_grad;
+      weight_.add_(1e-6);
+    }
     if (!module_.is_training() || ++steps_ != spoil().step) return out;
     return out * spoil().value;
   }
@@ -50,7 +62,10 @@ const bool kRegistered = models().add("spoiled", {{},
 class BadStep : public Training {
  protected:
   BadStep() { model_ = "{name: spoiled}"; }
-  void TearDown() override { spoil() = {}; }
+  void TearDown() override {
+    spoil() = {};
+    flip_in_step() = 0;
+  }
 
   std::vector<std::string> with(const std::vector<std::string>& more) const {
     std::vector<std::string> all = {"run.name=run",
@@ -151,6 +166,28 @@ TEST_F(BadStep, AStoppedAndResumedRunJudgesAsTheUndisturbedOne) {
   const auto reference = load_checkpoint(*files_, store.latest_good().checkpoint->directory).value();
   EXPECT_EQ(weights(), reference.model);
   EXPECT_GT(reference.state.at("bad_steps").at("good_steps").get<int>(), 50);
+}
+
+TEST_F(BadStep, ARankWhoseWeightsAreOffByABitIsNamedBeforeTheyAreInACheckpoint) {
+  flip_in_step() = 33;
+  try {
+    run(3, with({"train.compare_every_steps=0"}));
+    FAIL() << "nobody noticed";
+  } catch (const AgreedError& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kBug);
+    EXPECT_NE(error.message().find("step 40: the weights of rank "), std::string::npos) << error.what();
+    EXPECT_NE(error.message().find("differ from those of the other ranks"), std::string::npos)
+        << error.what();
+  }
+  CheckpointStore store(*files_, run_directory() / "checkpoints", "");
+  EXPECT_EQ(store.latest_good().checkpoint->step, 20U);
+  flip_in_step() = 33;
+  try {
+    run(3, with({"train.compare_every_steps=5", "run.name=often"}));
+    FAIL() << "nobody noticed";
+  } catch (const AgreedError& error) {
+    EXPECT_NE(error.message().find("step 35: the weights of rank "), std::string::npos) << error.what();
+  }
 }
 
 TEST_F(BadStep, AStopFileEndsTheRunAtTheNextStep) {
