@@ -11,11 +11,12 @@
 namespace muster {
 
 struct GuardOptions {
-  double deadline_seconds = 120;
-  std::string deadline_key;  ///< the config's key for it, for the line that tells; "": there is none
-  /// Called once with the failure that only this rank knows of, before the others are taken down; may be
-  /// empty.
-  std::function<void(const Error&)> on_fault;
+  double deadline_seconds = 120;  ///< of a collective; 0: follows from the steps
+  std::string deadline_key;       ///< the config's key for it, for the line that tells; "": there is none
+  const RankStatus* status = nullptr;
+  /// Called once with the failure that only this rank knows of, before the others are taken down, or with
+  /// what the watch over all ranks found, then on all of them (`of_all`); may be empty.
+  std::function<void(const Error&, bool of_all)> on_fault;
 };
 
 /// Prints the failure with rank and host and ends the job; returns when this rank is alone.

@@ -109,7 +109,7 @@ void add_ingest(CLI::App& app, Invocation& invocation) {
       flags->options.codec = parse_codec(flags->codec);
       if (shuffle->count() > 0) flags->options.shuffle_seed = flags->shuffle_seed;
       flags->options.probe = probe_program();
-      return with_ranks({kDeadlineSeconds, "", {}}, [&](Ranks& ranks) {
+      return with_ranks({kDeadlineSeconds, "", nullptr, {}}, [&](Ranks& ranks) {
         if (const int here = ranks.on_this_host(); threads->count() == 0 && here > 1)
           flags->options.threads = std::max(1U, flags->options.threads / static_cast<unsigned>(here));
         return run(ranks.comm(), flags->options, invocation.json);

@@ -12,6 +12,7 @@
 #include "launch/invocation.h"
 #include "launch/ranks.h"
 #include "launch/signals.h"
+#include "launch/stack.h"
 #include "trainer/agreement.h"
 #include "trainer/run_directory.h"
 
@@ -129,7 +130,10 @@ void open_standard_descriptors() {
 
 int main(int argc, char** argv) {
   const std::string_view command = argc > 1 ? argv[1] : "";
-  if (command == "train") install_signal_handlers();
+  if (command == "train") {
+    install_signal_handlers();
+    install_stack_handler();
+  }
   if (command == "launch") install_signal_handlers(SecondInterrupt::kCounts);
   open_standard_descriptors();
   try {

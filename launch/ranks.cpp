@@ -11,7 +11,6 @@
 #include "core/error.h"
 #include "core/text.h"
 #include "trainer/local_communicator.h"
-#include "trainer/mpi_communicator.h"
 
 namespace muster {
 namespace {
@@ -32,7 +31,7 @@ int launched_rank() {
   return rank != nullptr ? leading_integer(rank).value_or(0) : 0;
 }
 
-Ranks::Ranks(std::chrono::milliseconds deadline, std::function<void(const std::string&)> on_failure) {
+Ranks::Ranks(const MpiOptions& options) {
   if (!launched_by_mpi()) {
     comm_ = std::move(make_local_communicators(1).front());
     return;
@@ -44,9 +43,6 @@ Ranks::Ranks(std::chrono::milliseconds deadline, std::function<void(const std::s
          provided);
   }
   mpi_ = true;
-  MpiOptions options;
-  options.deadline = deadline;
-  options.on_failure = std::move(on_failure);
   comm_ = make_mpi_communicator(options);
 }
 

@@ -7,14 +7,15 @@
 #include <string>
 
 #include "trainer/communicator.h"
+#include "trainer/mpi_communicator.h"
 
 namespace muster {
 
 /// Calls MPI_Init when started by mpirun or srun, and MPI_Finalize when destroyed. One per process.
 class Ranks {
  public:
-  /// `deadline` of a collective; `on_failure` gets the watchdog's line.
-  Ranks(std::chrono::milliseconds deadline, std::function<void(const std::string&)> on_failure);
+  /// See MpiOptions.
+  explicit Ranks(const MpiOptions& options);
   ~Ranks();
   Ranks(const Ranks&) = delete;
   Ranks& operator=(const Ranks&) = delete;

@@ -10,6 +10,7 @@
 #include "launch/guard.h"
 #include "launch/invocation.h"
 #include "launch/signals.h"
+#include "launch/stack.h"
 #include "trainer/agreement.h"
 #include "trainer/events.h"
 
@@ -29,20 +30,26 @@ class FaultRecorder {
  public:
   explicit FaultRecorder(int rank) : rank_(rank) {}
 
-  std::atomic<std::uint64_t> steps_done{0};  ///< set by the trainer
+  RankStatus status;  ///< set by the trainer
 
   void open(const std::string& directory, const std::string& run_id, std::uint64_t generation) {
     directory_ = directory;
     run_id_ = run_id;
     generation_ = generation;
   }
-  /// Never throws: a full disk may be the very failure, and the other ranks must be taken down all the same.
-  void write(FileSystem& files, const Error& error) const noexcept try {
+  /// `stack`: where this rank's main thread is, where it may hang. Never throws: a full disk may be the very
+  /// failure, and the other ranks must be taken down all the same.
+  void write(FileSystem& files, const Error& error, const std::vector<std::string>& stack) const noexcept
+      try {
     if (directory_.empty()) return;
     const std::string name = rank_ == 0 ? "events.jsonl" : fmt::format("events.rank-{}.jsonl", rank_);
     EventLog events(files, std::filesystem::path(directory_) / name, run_id_, generation_, rank_);
-    events.write("fault", steps_done.load(),
-                 {{"exit_code", error.exit_code()}, {"message", error.message()}, {"where", error.where()}});
+    events.write("fault", status.steps_done.load(),
+                 {{"exit_code", error.exit_code()},
+                  {"message", error.message()},
+                  {"where", error.where()},
+                  {"phase", status.phase.load()},
+                  {"stack", stack}});
     events.sync();
   } catch (const std::exception& failure) {
     std::fprintf(stderr, "muster: the failure cannot be recorded: %s\n", failure.what());
@@ -127,10 +134,16 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
     return other_run ? config : at_its_run(*files, flags.config, config);
   });
   GuardOptions guard;
-  if (early.ok()) guard.deadline_seconds = early.value().number_at("log", "deadline_seconds");
+  if (early.ok()) {
+    const Json& deadline = early.value().at("log", "deadline_seconds");
+    guard.deadline_seconds = deadline.is_null() ? 0 : deadline.get<double>();
+  }
   guard.deadline_key = "log.deadline_seconds";
   FaultRecorder faults(launched_rank());
-  guard.on_fault = [&](const Error& error) { faults.write(*files, error); };
+  guard.status = &faults.status;
+  guard.on_fault = [&](const Error& error, bool of_all) {
+    faults.write(*files, error, of_all ? stack_of_main_thread() : std::vector<std::string>());
+  };
   return with_ranks(guard, [&](Ranks& ranks) {
     Communicator& comm = ranks.comm();
     Console console(invocation.json, comm.rank() != 0);
@@ -145,7 +158,7 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
     options.log = console.sink();
     options.progress = [&](const Progress& progress) { console.progress(progress); };
     options.on_lone_failure = [&](const Error& error) { take_down(ranks, guard, error); };
-    options.steps_done = &faults.steps_done;
+    options.status = &faults.status;
     options.on_run = [&](const std::string& directory, const std::string& run_id, std::uint64_t generation) {
       faults.open(directory, run_id, generation);
     };

@@ -225,7 +225,13 @@ std::vector<ConfigKey> make_config_table() {
         {}},
        kFree},
       {"log",
-       {"deadline_seconds", kNumber, 120.0, "how long a collective may wait before the run is given up", {}},
+       {"deadline_seconds",
+        kNumber,
+        none,
+        "how long a collective may wait before the run is given up. Default: 20 times the slowest step, at "
+        "least "
+        "60; 900 before the first",
+        {}},
        kFree},
   };
 }

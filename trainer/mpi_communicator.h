@@ -9,15 +9,21 @@
 #include <string>
 
 #include "trainer/communicator.h"
+#include "trainer/rank_status.h"
 
 namespace muster {
 
 struct MpiOptions {
-  std::chrono::milliseconds deadline{120000};  ///< of one collective, from start to end
-  /// Called once, from any thread, with the one line that names collective, number, rank, host, seconds and
-  /// the missing ranks; then the watchdog calls MPI_Abort(69), and _exits(69) if that is not done within
-  /// seconds.
-  std::function<void(const std::string&)> on_failure = {};  // NOLINT: GCC warns without
+  /// Of one collective, from start to end; 0: follows from the steps that are measured (see RankWatch).
+  std::chrono::milliseconds deadline{120000};
+  std::string deadline_key = {};       // NOLINT: GCC warns without; the config's key for it, for the line
+  const RankStatus* status = nullptr;  ///< what this rank tells of itself; not owned, may be null
+  /// Called once on each rank, from any thread, when a collective hangs or a rank is lost: the line names
+  /// collective, number, step, seconds and who is missing; `mine`: this rank is the one to print it. Then the
+  /// watch calls MPI_Abort(69), and _exits(69) if that is not done within seconds.
+  std::function<void(const std::string& line, bool mine)> on_failure = {};  // NOLINT
+  /// A rank that cannot reach rank 0 beside MPI watches alone; may be empty.
+  std::function<void(const std::string&)> on_warning = {};  // NOLINT
   std::size_t max_count = std::size_t{1}
                           << 30;  ///< items of one MPI call, whose counts are ints; more are cut up
 };

@@ -11,27 +11,48 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kPeerLost = static_cast<int>(ErrorCode::kPeer);
 constexpr auto kProgressInterval = std::chrono::microseconds(100);
-constexpr auto kRollCallPatience = std::chrono::milliseconds(2500);  // the others look every second
 constexpr auto kAbortPatience = std::chrono::seconds(2);
+/// How long telling and recording a failure may take, on a disk or a console that hangs, too.
+constexpr auto kTellPatience = std::chrono::seconds(5);
 
 }  // namespace
 
-MpiEngine::MpiEngine(const MpiOptions& options, MPI_Comm parent)
-    : max_count_(options.max_count), on_failure_(options.on_failure) {
-  for (MPI_Comm* const comm : {&comm_, &roll_call_comm_}) {
-    check(MPI_Comm_dup(parent, comm), "MPI_Comm_dup");
-    check(MPI_Comm_set_errhandler(*comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
-  }
+MpiEngine::MpiEngine(const MpiOptions& options, MPI_Comm parent) : max_count_(options.max_count) {
+  check(MPI_Comm_dup(parent, &comm_), "MPI_Comm_dup");
+  check(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
   check(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
-  roll_call_ = std::make_unique<MpiRollCall>(roll_call_comm_, mutex_, [this] { return sequence_; });
-  watch_ = std::make_unique<DeadlineWatch>(
-      rank_, options.deadline,
-      [this] {
-        if (!failed_) roll_call_->answer();
-      },
-      [this](const Overdue& overdue) { end_all_ranks(overdue); });
+  watch_over(options);
   progress_ = std::thread([this] { keep_moving(); });
+}
+
+/// Collective: the ranks learn where rank 0 listens.
+void MpiEngine::watch_over(const MpiOptions& options) {
+  RankWatchOptions watch;
+  watch.rank = rank_;
+  watch.size = size_;
+  watch.deadline = options.deadline;
+  watch.deadline_key = options.deadline_key;
+  watch.status = options.status;
+  watch.on_failure = [on_failure = options.on_failure](const std::string& line, bool mine) {
+    // Anything may hang where the network or a peer does, so another thread waits for none of it.
+    std::thread([] {
+      std::this_thread::sleep_for(kTellPatience);
+      ::_exit(kPeerLost);
+    }).detach();
+    if (on_failure) on_failure(line, mine);
+  };
+  watch.end = [this] { end_all_ranks(); };
+  watch_ = std::make_unique<RankWatch>(std::move(watch));
+  std::string contact = rank_ == 0 ? watch_->contact() : std::string();
+  std::uint64_t length = contact.size();
+  check(MPI_Bcast(&length, 1, MPI_UINT64_T, 0, comm_), "MPI_Bcast");
+  contact.resize(length);
+  check(MPI_Bcast(contact.data(), static_cast<int>(length), MPI_CHAR, 0, comm_), "MPI_Bcast");
+  if (!watch_->start(contact) && options.on_warning) {
+    options.on_warning(fmt::format(
+        "rank {} cannot reach rank 0 by TCP: when a collective hangs it can only say that", rank_));
+  }
 }
 
 MpiEngine::~MpiEngine() {
@@ -42,9 +63,7 @@ MpiEngine::~MpiEngine() {
   wake_.notify_all();
   progress_.join();
   watch_.reset();
-  if (failed_) return;
-  MPI_Comm_free(&roll_call_comm_);
-  MPI_Comm_free(&comm_);
+  if (!failed_) MPI_Comm_free(&comm_);
 }
 
 std::shared_ptr<MpiOperation> MpiEngine::begin(std::string_view name) {
@@ -134,18 +153,11 @@ void MpiEngine::check(int code, const std::string& what) {
   throw Error(ErrorCode::kPeer, failure_);
 }
 
-/// Anything may hang where the network or a peer does, so a second thread waits for none of it.
-void MpiEngine::end_all_ranks(const Overdue& overdue) {
-  const auto reported = std::make_shared<std::atomic_flag>();
-  const auto report = [reported, on_failure = on_failure_](const std::string& line) {
-    if (!reported->test_and_set() && on_failure) on_failure(line);
-  };
-  std::thread([report, line = overdue.line] {
-    std::this_thread::sleep_for(kRollCallPatience + kAbortPatience);
-    report(line + "the other ranks");
+void MpiEngine::end_all_ranks() {
+  std::thread([] {
+    std::this_thread::sleep_for(kAbortPatience);
     ::_exit(kPeerLost);
   }).detach();
-  report(overdue.line + roll_call_->ask(overdue.sequence, kRollCallPatience));
   MPI_Abort(comm_, kPeerLost);
   ::_exit(kPeerLost);
 }

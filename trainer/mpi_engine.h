@@ -14,9 +14,8 @@
 #include <thread>
 #include <vector>
 
-#include "trainer/deadline_watch.h"
 #include "trainer/mpi_communicator.h"
-#include "trainer/mpi_roll_call.h"
+#include "trainer/rank_watch.h"
 
 namespace muster {
 
@@ -82,18 +81,16 @@ class MpiEngine {
   void throw_if_failed(const MpiOperation& operation) const;
   void check(int code, const MpiOperation& operation);
   void check(int code, const std::string& what);
-  [[noreturn]] void end_all_ranks(const Overdue& overdue);
+  void watch_over(const MpiOptions& options);
+  [[noreturn]] void end_all_ranks();
 
   const std::size_t max_count_;
-  const std::function<void(const std::string&)> on_failure_;
   MPI_Comm comm_ = MPI_COMM_NULL;
-  MPI_Comm roll_call_comm_ = MPI_COMM_NULL;
   int rank_ = 0;
   int size_ = 1;
   std::uint64_t sequence_ = 0;
   double wait_seconds_ = 0;
-  std::unique_ptr<MpiRollCall> roll_call_;  ///< used by the watch's thread
-  std::unique_ptr<DeadlineWatch> watch_;
+  std::unique_ptr<RankWatch> watch_;
   std::mutex mutex_;  ///< around every MPI call, and what follows
   std::condition_variable wake_;
   std::vector<std::shared_ptr<MpiOperation>> outstanding_;  ///< moved by the progress thread

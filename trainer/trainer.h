@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "trainer/communicator.h"
 #include "trainer/config.h"
+#include "trainer/rank_status.h"
 #include "trainer/run_start.h"
 
 namespace muster {
@@ -56,9 +57,8 @@ struct TrainOptions {
   /// Called on every rank when the run directory is known, so that faults can be written there; may be empty.
   std::function<void(const std::string& directory, const std::string& run_id, std::uint64_t generation)>
       on_run;
-  /// Set on every rank to the number of optimizer steps done, for whoever reports a fault; not owned, may be
-  /// null.
-  std::atomic<std::uint64_t>* steps_done = nullptr;
+  /// Kept up to date on every rank, for whoever reports a fault; not owned, may be null.
+  RankStatus* status = nullptr;
 };
 
 enum class TrainOutcome { kFinished, kStopped, kDryRun };

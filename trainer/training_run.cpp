@@ -61,7 +61,20 @@ TrainingRun::TrainingRun(Communicator& comm, FileSystem& files, const TrainOptio
 
 void TrainingRun::set_step(std::uint64_t step) {
   step_ = step;
-  if (options_.steps_done != nullptr) options_.steps_done->store(step);
+  if (options_.status != nullptr) options_.status->steps_done.store(step);
+}
+
+void TrainingRun::phase(const char* name) {
+  if (options_.status != nullptr) options_.status->phase.store(name);
+}
+
+/// The first step pays for the start: it says nothing of how long one takes.
+void TrainingRun::note_step(double seconds) {
+  step_seconds_ = seconds;
+  checkpoints_->note_step(seconds);
+  if (options_.status == nullptr || steps_here_++ == 0) return;
+  std::atomic<double>& slowest = options_.status->slowest_step_seconds;
+  slowest.store(std::max(slowest.load(), seconds));
 }
 
 StepReport TrainingRun::forward_backward(const Batch& batch) {
@@ -95,9 +108,12 @@ StopReason TrainingRun::stop_wanted() {
 bool TrainingRun::one_step() {
   const auto began = Clock::now();
   meter_->begin_step(waits());
+  phase("data");
   const Batch* batch = stream_->next();
   ensure(batch != nullptr && batch->step == step_, "the stream is at another step than the loop ({})", step_);
+  phase("compute");
   StepReport report = forward_backward(*batch);
+  phase("communicate");
   reducer_->start_rest();
   report.stop = static_cast<std::uint8_t>(stop_wanted());
   if (options_.requests != nullptr) report.save = options_.requests->save.exchange(false);
@@ -105,6 +121,7 @@ bool TrainingRun::one_step() {
   last_ = exchange_reports(comm_, report, checkpoints_->news());
   checkpoints_->take(last_.news);
   reducer_->finish(last_.weight);
+  phase("update");
   if (!update()) return false;
   reducer_->replan_once();
 
@@ -115,8 +132,8 @@ bool TrainingRun::one_step() {
   log_step(last_);
   const std::uint64_t compare = run_.config.unsigned_at("train", "compare_every_steps");
   if (compare > 0 && step_ % compare == 0) compare_weights();
-  step_seconds_ = seconds_since(began);
-  checkpoints_->note_step(step_seconds_);
+  note_step(seconds_since(began));
+  phase("between steps");
   return true;
 }
 
@@ -163,7 +180,11 @@ bool TrainingRun::take_bad_step(const std::string& why) {
         comm_.rank() == std::max(0, last_.first_not_finite));
   }
   const bool skips = policy == BadStepPolicy::kSkip;
-  event(skips ? "step_skipped" : "roll_back_wanted", {{"reason", why}, {"bad_steps", bad_steps_.count()}});
+  if (skips) {
+    event("step_skipped", {{"reason", why}, {"bad_steps", bad_steps_.count()}});
+  } else {
+    event("roll_back_wanted", {{"reason", why}, {"bad_steps", bad_steps_.count()}});
+  }
   if (comm_.rank() == 0) {
     options_.log(LogLevel::kWarning,
                  fmt::format("step {}: {}: {}", step_, why,
@@ -271,6 +292,7 @@ bool TrainingRun::evaluate_now() {
   settings.stream = evaluation_stream(run_.config, run_.plan);
   settings.fit = decision_settings(run_.config);
   const auto stop = [&] { return stop_wanted() != StopReason::kNone; };
+  phase("evaluate");
   std::optional<Evaluation> done;
   guarded([&] { done = evaluate_split(comm_, *run_.model, run_.dataset, run_.pipeline, settings, stop); });
   if (!done) return false;

@@ -54,6 +54,8 @@ class TrainingRun {
   void load_optimizer(const std::vector<TensorBlob>& state);
   bool catch_up();
   bool one_step();
+  void phase(const char* name);
+  void note_step(double seconds);
   bool update();
   bool take_bad_step(const std::string& why);
   void roll_back();
@@ -99,6 +101,7 @@ class TrainingRun {
   double gradient_norm_ = 0;  ///< of the last step
   double rate_ = 0;
   double step_seconds_ = 0;
+  std::uint64_t steps_here_ = 0;  ///< in this start
   std::string stop_reason_;
   std::optional<std::uint64_t> evaluated_step_;
   std::string best_by_;

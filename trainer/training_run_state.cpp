@@ -119,6 +119,7 @@ void TrainingRun::compare_weights() {
 }
 
 void TrainingRun::begin_checkpoint(bool finished) {
+  phase("checkpoint");
   compare_weights();
   // One that cannot be written gives way to this; was it the best one, then the one before is again.
   if (!checkpoints_->failing().empty() && !best_.is_null() && !improved_ &&

@@ -115,7 +115,7 @@ class EventsPage(unittest.TestCase):
 
     def test_the_code_is_understood(self):
         code = written(self.sources)
-        self.assertEqual(code["fault"], {"exit_code", "message", "where"})
+        self.assertEqual(code["fault"], {"exit_code", "message", "where", "phase", "stack"})
         self.assertIn("config", code["run_started"])
         self.assertNotIn("config", code["resumed"])
         self.assertLessEqual({"plan", "bits_may_differ"}, code["resumed"])

@@ -43,7 +43,10 @@ def start(*arguments, ranks=0, program=None):
 
 def events(run_directory):
     """Whole lines of events.jsonl, as they stand."""
-    path = pathlib.Path(run_directory) / "events.jsonl"
+    return events_in(pathlib.Path(run_directory) / "events.jsonl")
+
+
+def events_in(path):
     found = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:

@@ -14,7 +14,8 @@
 
 namespace {
 
-void print_line(const std::string& line) {
+void print_line(const std::string& line, bool mine) {
+  if (!mine) return;
   std::fprintf(stderr, "%s\n", line.c_str());
   std::fflush(stderr);
 }
@@ -25,10 +26,16 @@ int main(int argc, char** argv) {
   int level = 0;
   MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &level);
   const std::string_view mode = argc > 1 ? argv[1] : "";
-  const auto comm =
-      muster::make_mpi_communicator({.deadline = std::chrono::seconds(1), .on_failure = print_line});
+  const auto comm = muster::make_mpi_communicator(
+      {.deadline = std::chrono::seconds(1), .deadline_key = "", .on_failure = print_line});
   comm->barrier("all here");
-  if (comm->rank() == 0) {
+  if (mode == "frozen other") {
+    if (comm->rank() == 1) {
+      std::raise(SIGSTOP);
+      std::this_thread::sleep_for(std::chrono::seconds(60));
+    }
+    comm->barrier("verdict");
+  } else if (comm->rank() == 0) {
     if (mode == "frozen") std::raise(SIGSTOP);
     std::this_thread::sleep_for(std::chrono::seconds(60));
   } else if (mode == "started") {

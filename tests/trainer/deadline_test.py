@@ -14,7 +14,7 @@ def check(mpirun, program, mode, name, missing):
     result = subprocess.run([*mpirun, "-np", "3", "--oversubscribe", "--bind-to", "none", program, mode],
                             capture_output=True, text=True, timeout=100)
     seconds = time.monotonic() - started
-    line = (rf"^rank [12] on \S+: collective '{name}' \(#1\) has waited \S+ m?s for {missing}$")
+    line = rf"^(rank [12] on \S+ \(pid \d+\): )?collective '{name}' \(#1, step 0\) has waited \S+ m?s{missing}$"
     problems = []
     if result.returncode != 69:
         problems.append(f"exit code {result.returncode}, not 69")
@@ -29,9 +29,11 @@ def check(mpirun, program, mode, name, missing):
 
 def main():
     program, mpirun = sys.argv[1], sys.argv[2:]
-    good = [check(mpirun, program, "waiting", "verdict", "rank 0, not in it yet"),
-            check(mpirun, program, "started", "gradients bucket 3", "rank 0, not in it yet"),
-            check(mpirun, program, "frozen", "verdict", "rank 0, without an answer")]
+    missing = r" for rank 0 on \S+ \(pid \d+\), in phase '' at step 0"
+    good = [check(mpirun, program, "waiting", "verdict", missing),
+            check(mpirun, program, "started", "gradients bucket 3", missing),
+            check(mpirun, program, "frozen", "verdict", ", and rank 0 does not answer"),
+            check(mpirun, program, "frozen other", "verdict", r" for rank 1 on \S+ \(pid \d+\), in phase '' at step 0")]
     sys.exit(0 if all(good) else 1)
 
 

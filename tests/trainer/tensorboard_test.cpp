@@ -6,6 +6,7 @@
 
 #include "core/faulty_file_system.h"
 #include "core/text.h"
+#include "trainer/checkpoint_shards.h"
 #include "trainer/events.h"
 #include "trainer/run_record.h"
 #include "trainer/run_sink.h"
@@ -208,7 +209,8 @@ TEST_F(TensorBoardTest, WhatACheckpointStandsOnSurvivesACrashOfTheMachine) {
   content.step = 1;
   content.pipeline = Json::object();
   content.contract_yaml = "version: 1\n";
-  record.commit(content, 2, {});
+  const auto draft = draft_of(record.checkpoints(), "g0001-step-00000001", 1);
+  record.publish(draft, {1, Json::object()}, write_part(files_, draft, whole(content)), {2}, Json());
   record.event("step", 2, step_fields());
   record.sinks().progress({.step = 2});
   EXPECT_EQ(count("step/loss"), 2U);
