@@ -102,6 +102,14 @@ void TrainingCheckpoints::settle(std::optional<double> patience) {
   stall_seconds_ += seconds_since(began);
 }
 
+void TrainingCheckpoints::finish_under_way() {
+  try {
+    while (round_.busy()) exchange();
+  } catch (const AgreedError& error) {
+    if (comm_.rank() == 0) log_(LogLevel::kWarning, error.what());
+  }
+}
+
 void TrainingCheckpoints::committed(const CheckpointOutcome& outcome) {
   last_ = outcome.name;
   last_write_seconds_ = outcome.write_seconds;

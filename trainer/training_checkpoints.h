@@ -47,6 +47,10 @@ class TrainingCheckpoints {
   /// tried again; by default checkpoint.give_up_seconds counts.
   void settle(std::optional<double> patience = std::nullopt);
 
+  /// Collective, for a run that ends by an AgreedError: what is being written was good, and is committed;
+  /// what fails is let go. Throws nothing of its own.
+  void finish_under_way();
+
   /// A step took so long: for the interval by cost.
   void note_step(double seconds);
   /// By this rank's clock: one rank decides for all.

@@ -371,6 +371,15 @@ bool TrainingRun::catch_up() {
 }
 
 TrainResult TrainingRun::run() {
+  try {
+    return run_to_end();
+  } catch (const AgreedError&) {
+    checkpoints_->finish_under_way();
+    throw;
+  }
+}
+
+TrainResult TrainingRun::run_to_end() {
   if (!catch_up()) return stopped();
   while (!finished()) {
     bool done = false;

@@ -52,6 +52,7 @@ class TrainingRun {
   void restore(const std::vector<TensorBlob>& optimizer_state);
   void guarded(const std::function<void()>& body);
   void load_optimizer(const std::vector<TensorBlob>& state);
+  TrainResult run_to_end();
   bool catch_up();
   bool one_step();
   void phase(const char* name);

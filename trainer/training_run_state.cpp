@@ -35,6 +35,7 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
     load_optimizer(optimizer_state);
   }
   reducer_ = std::make_unique<GradientReducer>(run_.model->module(), comm_, std::move(plan));
+  stream_.reset();  // one that is going on reads ahead through the reader
   reader_ = run_.dataset.make_reader();
   auto batches = make_training_plan(
       run_.dataset.row_index(), run_.plan.split_number, run_.plan.order, run_.plan.cursor(step_),
