@@ -131,7 +131,11 @@ std::optional<int> ChildProcess::wait(std::chrono::milliseconds patience) {
   return code_;
 }
 
-int ChildProcess::wait() { return *reap(true); }
+int ChildProcess::wait() {
+  const std::optional<int> code = reap(true);
+  ensure(code.has_value(), "a child that was waited for still runs");
+  return *code;
+}
 
 std::optional<std::string> ChildProcess::read_line() {
   std::array<char, 4096> part;

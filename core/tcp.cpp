@@ -67,7 +67,7 @@ bool TcpConnection::flush() {
     const ::ssize_t sent = ::send(socket_, unsent_.data(), unsent_.size(), MSG_NOSIGNAL);
     if (sent >= 0) unsent_.erase(0, static_cast<std::size_t>(sent));
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
-    if (sent < 0 && errno != EINTR) closed_ = true;
+    if (sent < 0 && errno != EINTR) return false;  // what it sent before can still be read
   }
   return !closed_;
 }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <map>
 #include <optional>
 #include <thread>
 
@@ -87,26 +88,50 @@ class Launch {
       starts.push_back({{"exit_code", end.code}, {"step", end.step}, {"cause", end.cause}});
       const RestartRule::Decision decision = stop_signals() > 0 ? RestartRule::Decision{} : rule.after(end);
       if (!decision.reason.empty()) console_.warning("muster launch: not started again: " + decision.reason);
+      if (end.step > 0) go_on_from_the_newest();
       if (!decision.again || !wait_before_restart(end, decision.wait_seconds))
         return finish(starts, end.code);
     }
   }
 
  private:
-  /// `--resume never` means a new directory at the first start, and that one at all others.
+  /// `--resume` is about the first start: a new directory, or a certain checkpoint; all others go on from the
+  /// newest one there.
   void find_directory(const Config& config) {
     std::filesystem::path base = config.text_at("run", "dir");
     std::string name = config.text_at("run", "name");
     const std::vector<std::string> resume = values_of(options_, "--resume");
-    if (!resume.empty() && resume.back() == "never") {
+    const std::string wanted = resume.empty() ? "auto" : resume.back();
+    if (wanted == "never") {
       name = unused_run_directory(*files_, base, name).filename().string();
-      options_.insert(options_.end(), {"--set", "run.name=" + name, "--resume", "auto"});
-    } else if (!resume.empty() && resume.back() != "auto") {
-      const std::filesystem::path path = resume.back();
+      remove_option("--resume");
+      options_.insert(options_.end(), {"--set", "run.name=" + name});
+    } else if (wanted != "auto") {
+      std::filesystem::path path = wanted;
+      if (!path.has_filename()) path = path.parent_path();
       directory_ = files_->exists(path / "checkpoints") ? path : path.parent_path().parent_path();
       return;
     }
     directory_ = base / name;
+  }
+
+  void remove_option(const std::string& name) {
+    for (std::size_t i = 0; i < options_.size();) {
+      const auto at = options_.begin() + static_cast<std::ptrdiff_t>(i);
+      if (options_[i] == name) {
+        options_.erase(at, i + 1 < options_.size() ? at + 2 : at + 1);
+      } else if (options_[i].starts_with(name + "=")) {
+        options_.erase(at);
+      } else {
+        ++i;
+      }
+    }
+  }
+
+  void go_on_from_the_newest() {
+    if (values_of(options_, "--resume").empty()) return;
+    remove_option("--resume");
+    options_.insert(options_.end(), {"--resume", directory_.string()});
   }
 
   StartEnd start_once() {
@@ -118,7 +143,7 @@ class Launch {
         options.environment.push_back(fmt::format("{}_ALLOW_RUN_AS_ROOT_CONFIRM=1", prefix));
       }
     }
-    const std::uint64_t events_before = events_bytes();
+    const auto events_before = event_files();
     ChildProcess ranks(command(), options);
     std::atomic<bool> ready{false};
     std::thread reader([&] {
@@ -153,18 +178,30 @@ class Launch {
     }
   }
 
-  std::uint64_t events_bytes() const {
-    const std::filesystem::path file = directory_ / "events.jsonl";
-    return files_->exists(file) ? files_->size(file) : 0;
+  /// Sizes of the run's event files; empty where they cannot be looked at, as the storage fails.
+  std::map<std::string, std::uint64_t> event_files() const {
+    std::map<std::string, std::uint64_t> sizes;
+    const auto looked = attempt([&] {
+      for (const std::string& entry : files_->list(directory_)) {
+        if (entry.starts_with("events.") && entry.ends_with("jsonl"))
+          sizes[entry] = files_->size(directory_ / entry);
+      }
+      return true;
+    });
+    return looked ? sizes : std::map<std::string, std::uint64_t>();
   }
 
-  /// What the run's events of this start say of its end.
-  StartEnd recorded_end(std::uint64_t events_before) const {
+  /// What the run's events of this start say of its end, as far as they can be read.
+  StartEnd recorded_end(const std::map<std::string, std::uint64_t>& before) const {
     StartEnd end;
-    if (events_bytes() <= events_before) return end;
-    for (const std::string& entry : files_->list(directory_)) {
-      if (!entry.starts_with("events.") || !entry.ends_with("jsonl")) continue;
-      for (const Json& event : read_events(*files_, directory_ / entry)) {
+    for (const auto& named : event_files()) {
+      const auto earlier = before.find(named.first);
+      const std::uint64_t first = earlier != before.end() ? earlier->second : 0;
+      const auto text = attempt([&] { return files_->read_text(directory_ / named.first); });
+      if (!text || text.value().size() <= first) continue;
+      for (const std::string& line : split(std::string_view(text.value()).substr(first), '\n')) {
+        const Json event = Json::parse(line, nullptr, false);
+        if (!event.is_object()) continue;
         if (event_text(event, "event") == "step") end.step = std::max(end.step, event_number(event, "step"));
         if (event_text(event, "event") == "fault") end.cause = event_text(event, "message");
       }

@@ -39,7 +39,6 @@ Error error_in(const Json& report) {
 
 CheckpointRound::CheckpointRound(Settings settings)
     : settings_(std::move(settings)),
-      committed_(settings_.clock()),
       has_checkpoint_(settings_.has_checkpoint),
       give_up_at_(std::numeric_limits<double>::infinity()) {}
 
@@ -51,12 +50,12 @@ void CheckpointRound::begin(const std::string& name, std::uint64_t step, Checkpo
   step_ = step;
   part_ = std::make_shared<CheckpointPart>(std::move(part));
   publish_ = std::move(publish);
-  began_ = settings_.clock();
   tries_ = 0;
   write();
 }
 
 void CheckpointRound::write() {
+  began_ = settings_.clock();
   ++attempt_;
   ++tries_;
   phase_ = Phase::kWriting;
@@ -81,7 +80,7 @@ std::string CheckpointRound::decision_after_failure() {
 }
 
 bool CheckpointRound::hopeless() const {
-  return retry_at_ > give_up_at_ || retry_at_ - committed_ > settings_.retry.give_up_seconds;
+  return retry_at_ > give_up_at_ || retry_at_ - *failing_since_ > settings_.retry.give_up_seconds;
 }
 
 std::string CheckpointRound::report_of_part() {
@@ -121,8 +120,8 @@ std::optional<CheckpointOutcome> CheckpointRound::take(const std::vector<std::st
 CheckpointOutcome CheckpointRound::committed() {
   phase_ = Phase::kIdle;
   has_checkpoint_ = true;
-  committed_ = settings_.clock();
-  return {name_, step_, std::nullopt, 0, false, 0, committed_ - began_};
+  failing_since_.reset();
+  return {name_, step_, std::nullopt, 0, false, 0, settings_.clock() - began_};
 }
 
 /// All ranks' files are there, or some are not.
@@ -147,6 +146,7 @@ std::optional<CheckpointOutcome> CheckpointRound::after_parts() {
 CheckpointOutcome CheckpointRound::failed(const Json& report, int rank) {
   const Error error = error_in(report);
   const double now = settings_.clock();
+  if (!failing_since_) failing_since_ = now;
   const double backoff = std::min(settings_.retry.longest_seconds,
                                   settings_.retry.first_seconds * std::exp2(std::min(tries_ - 1, 30U)));
   phase_ = Phase::kFailed;

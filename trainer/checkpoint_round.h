@@ -26,15 +26,15 @@ struct CheckpointOutcome {
   int rank = 0;                ///< whose error it is
   bool final = false;          ///< of an error: it will not be tried again, the run must end
   double retry_seconds = 0;    ///< of an error that is not final: until the next try, as rank 0 has it
-  double write_seconds = 0;    ///< from the round's start, on this rank
+  double write_seconds = 0;    ///< of the last try, on this rank
 };
 
 /// Settings of rank 0, who decides for all.
 struct RetryRule {
   double first_seconds = 1;  ///< until the first retry; doubled each time
   double longest_seconds = 60;
-  double give_up_seconds =
-      3600;  ///< after a failure with no checkpoint committed for so long: no more retries
+  /// After the first failure since the last commit: no more tries.
+  double give_up_seconds = 3600;
 };
 
 /// One round at a time. Used by one thread of each rank; ranks call begin() at the same step, and give take()
@@ -102,7 +102,7 @@ class CheckpointRound {
   std::shared_ptr<CheckpointPart> part_;
   Publish publish_;
   double began_ = 0;
-  double committed_ = 0;  ///< when the last one was, or this object was made
+  std::optional<double> failing_since_;  ///< no checkpoint was committed since the first failure then
   bool has_checkpoint_ = false;
   double give_up_at_ = 0;
   double retry_at_ = 0;

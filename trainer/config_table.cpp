@@ -211,7 +211,7 @@ std::vector<ConfigKey> make_config_table() {
        {"give_up_seconds",
         kNumber,
         3600.0,
-        "a checkpoint that cannot be written is tried again; the run ends where none succeeded for so long",
+        "a checkpoint that cannot be written is tried again; the run ends where all tries of so long fail",
         {}},
        kFree},
 

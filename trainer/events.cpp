@@ -10,6 +10,12 @@
 
 namespace muster {
 
+namespace {
+
+constexpr std::size_t kMostUnwritten = 100'000;
+
+}  // namespace
+
 EventLog::EventLog(FileSystem& files, const std::filesystem::path& file, std::string run_id,
                    std::uint64_t generation, int rank)
     : run_id_(std::move(run_id)), generation_(generation), rank_(rank) {
@@ -28,7 +34,15 @@ void EventLog::write(const std::string& event, std::uint64_t step, const Json& f
   line["step"] = step;
   line["event"] = event;
   const std::lock_guard lock(mutex_);
-  file_->append(canonical(line) + "\n");
+  unwritten_.push_back(canonical(line) + "\n");
+  if (unwritten_.size() > kMostUnwritten) unwritten_.pop_front();
+  while (!unwritten_.empty()) {
+    const std::string text = (torn_ ? "\n" : "") + unwritten_.front();
+    torn_ = true;
+    file_->append(text);
+    torn_ = false;
+    unwritten_.pop_front();
+  }
 }
 
 void EventLog::sync() { file_->sync(); }

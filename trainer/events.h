@@ -2,6 +2,7 @@
 // events.jsonl: what happened in a run, one JSON object a line, crash-safe. Format: docs/events.md.
 
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -21,7 +22,8 @@ class EventLog {
   EventLog(FileSystem& files, const std::filesystem::path& file, std::string run_id, std::uint64_t generation,
            int rank);
 
-  /// Appends {v, time, run_id, generation, rank, step, event, …fields}.
+  /// Appends {v, time, run_id, generation, rank, step, event, …fields}. Error{kStorage} if it cannot be: then
+  /// it is kept, with up to 100,000 others, and appended with the next one that can.
   void write(const std::string& event, std::uint64_t step, const Json& fields = Json::object());
   /// Makes what was written so far survive a crash of the machine; others may write meanwhile.
   void sync();
@@ -29,6 +31,8 @@ class EventLog {
  private:
   std::mutex mutex_;
   std::unique_ptr<WritableFile> file_;
+  std::deque<std::string> unwritten_;
+  bool torn_ = false;  ///< the last append failed, perhaps in the middle
   std::string run_id_;
   std::uint64_t generation_;
   int rank_;

@@ -10,6 +10,7 @@ namespace muster {
 struct RankStatus {
   std::atomic<std::uint64_t> steps_done{0};
   std::atomic<const char*> phase{"start"};      ///< a literal: "data", "compute", "evaluate", …
+  std::atomic<bool> between_steps{true};        ///< in what can take much longer than a step: start, rollback
   std::atomic<double> slowest_step_seconds{0};  ///< 0: no step was measured yet
 };
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/json.h"
 #include "core/text.h"
@@ -13,6 +14,8 @@ namespace muster {
 namespace {
 
 constexpr auto kConnectPatience = std::chrono::milliseconds(2000);
+constexpr auto kSuspended = std::chrono::seconds(5);
+constexpr auto kWelcomePatience = std::chrono::seconds(10);
 constexpr double kLeastDeadline = 60;
 constexpr double kFirstDeadline = 900;  ///< before a step was measured: passes over the data
 constexpr double kTimesSlowestStep = 20;
@@ -23,6 +26,7 @@ constexpr auto kRecordPatience = std::chrono::milliseconds(1500);
 
 constexpr const char* kGoodBye = "good-bye";
 constexpr std::string_view kHello = "hello ";
+constexpr std::string_view kWelcome = "welcome ";
 constexpr std::string_view kFailed = "failed ";
 
 double seconds_between(std::chrono::steady_clock::time_point from, std::chrono::steady_clock::time_point to) {
@@ -45,20 +49,32 @@ std::string RankWatch::contact() const {
 bool RankWatch::start(const std::string& contact) {
   if (options_.rank != 0) {
     const Json json = parse_json(contact, "rank 0's contact", ErrorCode::kBug);
+    token_ = json.at("token").get<std::string>();
     for (const auto& address : json.at("addresses").get<std::vector<std::string>>()) {
       const bool inward = address.starts_with("127.") || address.starts_with("[::1]");
-      if (inward && json.at("host") != host_name()) continue;  // that would be ourselves
-      rank_zero_ = TcpConnection::connect(address, kConnectPatience);
-      if (rank_zero_) break;
+      if (!inward || json.at("host") == host_name())
+        untried_.push_back(address);  // else that would be ourselves
     }
-    if (rank_zero_)
-      rank_zero_->send_line(
-          fmt::format("{}{} {}", kHello, json.at("token").get<std::string>(), options_.rank));
-    if (rank_zero_) rank_zero_->send_line(own_sign().to_line());
+    try_next_address();
   }
   const bool reached = options_.rank == 0 || rank_zero_ != nullptr;
   thread_ = std::thread([this] { run(); });
   return reached;
+}
+
+/// Hosts can have an address in common (of a bridge for containers, say), and somebody else can listen there:
+/// rank 0 is who answers with the token.
+void RankWatch::try_next_address() {
+  rank_zero_.reset();
+  welcomed_ = false;
+  while (!rank_zero_ && !untried_.empty()) {
+    rank_zero_ = TcpConnection::connect(untried_.front(), kConnectPatience);
+    untried_.pop_front();
+  }
+  if (!rank_zero_) return;
+  tried_at_ = Clock::now();
+  rank_zero_->send_line(fmt::format("{}{} {}", kHello, token_, options_.rank));
+  rank_zero_->send_line(own_sign().to_line());
 }
 
 RankWatch::~RankWatch() {
@@ -92,11 +108,25 @@ void RankWatch::run() {
                             ? std::clamp(options_.deadline / 8, std::chrono::milliseconds(1), longest)
                             : longest;
   std::unique_lock lock(mutex_);
+  auto last = Clock::now();
   while (!stop_.wait_for(lock, interval, [this] { return stopping_; }) && !failed_) {
+    const auto gap = Clock::now() - last - interval;
+    if (gap > kSuspended) forgive(gap);
     lock.unlock();
     tick();
     lock.lock();
+    last = Clock::now();
   }
+}
+
+/// This process stood still (a job that was suspended): nobody waited meanwhile. Under the mutex.
+void RankWatch::forgive(Clock::duration gap) {
+  for (auto& [sequence, watched] : watched_) watched.start += gap;
+  for (Peer& peer : peers_) {
+    peer.heard += gap;
+    if (peer.gone) *peer.gone += gap;
+  }
+  if (rank_zero_gone_) *rank_zero_gone_ += gap;
 }
 
 void RankWatch::tick() {
@@ -136,7 +166,10 @@ void RankWatch::take_fresh() {
       const auto rank = leading_integer(lines.front().substr(hello.size()));
       if (rank && *rank > 0 && *rank < options_.size) {
         Peer& peer = peers_[static_cast<std::size_t>(*rank)];
-        peer.connection = std::move(connection);
+        peer.connection = std::exchange(connection, nullptr);
+        peer.connection->send_line(std::string(kWelcome) + token_);
+        peer.gone.reset();
+        peer.left = false;
         peer.heard = Clock::now();
         if (lines.size() > 1) peer.sign = RankSign::parse(lines.back());
       }
@@ -184,16 +217,29 @@ void RankWatch::serve() {
   if (lost) fail(describe_loss(ranks), true);
 }
 
+/// What rank 0 says. True: the run is over, or will be in a moment.
+bool RankWatch::obey() {
+  for (const std::string& line : rank_zero_->receive_lines()) {
+    if (line == std::string(kWelcome) + token_) welcomed_ = true;
+    if (!welcomed_) continue;
+    if (line == kGoodBye) return rank_zero_.reset(), true;
+    if (line.starts_with(kFailed)) return fail(line.substr(kFailed.size()), false), true;
+  }
+  return false;
+}
+
 /// Another rank: tells what it does, and obeys.
 void RankWatch::ask_rank_zero() {
   const RankSign sign = own_sign();
   if (rank_zero_) {
     rank_zero_->send_line(sign.to_line());
-    for (const std::string& line : rank_zero_->receive_lines()) {
-      if (line == kGoodBye) return rank_zero_.reset();
-      if (line.starts_with(kFailed)) return fail(line.substr(kFailed.size()), false);
+    if (obey()) return;
+    const bool late = Clock::now() - tried_at_ > kWelcomePatience && !untried_.empty();
+    if (!welcomed_ && (late || rank_zero_->closed())) {
+      try_next_address();
+    } else if (rank_zero_->closed() && !rank_zero_gone_) {
+      rank_zero_gone_ = Clock::now();
     }
-    if (rank_zero_->closed() && !rank_zero_gone_) rank_zero_gone_ = Clock::now();
   }
   const auto now = Clock::now();
   const auto alone = [&](const std::string& what) {
@@ -211,7 +257,8 @@ void RankWatch::ask_rank_zero() {
 double RankWatch::deadline_seconds() const {
   if (options_.deadline.count() > 0) return std::chrono::duration<double>(options_.deadline).count();
   const double slowest = options_.status != nullptr ? options_.status->slowest_step_seconds.load() : 0;
-  return slowest > 0 ? std::max(kLeastDeadline, kTimesSlowestStep * slowest) : kFirstDeadline;
+  const bool in_steps = options_.status != nullptr && !options_.status->between_steps.load();
+  return slowest > 0 && in_steps ? std::max(kLeastDeadline, kTimesSlowestStep * slowest) : kFirstDeadline;
 }
 
 std::string RankWatch::limit() const {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -23,8 +24,8 @@ namespace muster {
 struct RankWatchOptions {
   int rank = 0;
   int size = 1;
-  /// Of one collective, from start to end. 0: follows from the steps that were measured, 60 s at least, and
-  /// 15 minutes as long as there is none.
+  /// Of one collective, from start to end. 0: follows from the steps that were measured, 60 s at least; 15
+  /// minutes as long as there is none, and between steps.
   std::chrono::milliseconds deadline{0};
   std::string deadline_key;            ///< of the config, for the line; may be ""
   const RankStatus* status = nullptr;  ///< not owned; may be null
@@ -62,18 +63,21 @@ class RankWatch {
   struct Peer {
     std::unique_ptr<TcpConnection> connection;
     std::optional<RankSign> sign;
-    Clock::time_point heard{};
+    Clock::time_point heard;
     std::optional<Clock::time_point> gone;
     bool left = false;  ///< said good-bye
   };
 
   void run();
+  void forgive(Clock::duration gap);
   void tick();
   void serve();
   void take_fresh();
   void hear(Peer& peer);
   std::vector<SeenRank> seen() const;
   void ask_rank_zero();
+  void try_next_address();
+  bool obey();
   RankSign own_sign();
   double deadline_seconds() const;
   std::string limit() const;
@@ -84,7 +88,10 @@ class RankWatch {
   std::unique_ptr<TcpListener> listener_;              ///< rank 0
   std::vector<std::unique_ptr<TcpConnection>> fresh_;  ///< connected, not yet introduced
   std::vector<Peer> peers_;                            ///< rank 0: by rank
-  std::unique_ptr<TcpConnection> rank_zero_;           ///< other ranks
+  std::deque<std::string> untried_;                    ///< other ranks: addresses of rank 0
+  Clock::time_point tried_at_;
+  bool welcomed_ = false;                     ///< it is rank 0 that answers
+  std::unique_ptr<TcpConnection> rank_zero_;  ///< other ranks
   std::optional<Clock::time_point> rank_zero_gone_;
   std::optional<Clock::time_point> overdue_since_;
   mutable std::mutex mutex_;  ///< of what follows

@@ -14,6 +14,7 @@ std::filesystem::path made(FileSystem& files, std::filesystem::path directory) {
 
 RunRecord::RunRecord(FileSystem& files, const RunStart& start, const Config& config, const LogSink& log)
     : files_(&files),
+      log_(log),
       directory_(made(files, start.directory)),
       lock_(files, directory_, log),
       store_(files, directory_ / "checkpoints", start.run_id, log) {
@@ -42,7 +43,11 @@ RunRecord::RunRecord(FileSystem& files, const RunStart& start, const Config& con
 
 void RunRecord::event(const std::string& name, std::uint64_t step, const Json& fields) {
   sinks_->event(name, step, fields);
-  events_->write(name, step, fields);
+  const auto written = attempt([&] { return events_->write(name, step, fields), true; });
+  if (!written && !events_fail_)
+    log_(LogLevel::kWarning,
+         fmt::format("events are kept in memory until they can be written: {}", written.error().what()));
+  events_fail_ = !written;
 }
 
 std::string RunRecord::publish(const std::filesystem::path& draft, const CheckpointHead& head,
@@ -50,7 +55,12 @@ std::string RunRecord::publish(const std::filesystem::path& draft, const Checkpo
   events_->sync();
   sinks_->sync();
   std::string name = store_.publish(draft, head, stamps);
-  if (!metrics.empty()) files_->replace(directory_ / "metrics.json", metrics.dump(2) + "\n");
+  const auto written = attempt([&] {
+    if (!metrics.empty()) files_->replace(directory_ / "metrics.json", metrics.dump(2) + "\n");
+    return true;
+  });
+  if (!written)
+    log_(LogLevel::kWarning, fmt::format("checkpoint {} is committed; {}", name, written.error().what()));
   store_.tidy(name, keep);
   return name;
 }

@@ -24,6 +24,8 @@ class RunRecord {
   /// rejected checkpoints.
   RunRecord(FileSystem& files, const RunStart& start, const Config& config, const LogSink& log);
 
+  /// Where events cannot be written that is a warning, and they are once they can: a full disk ends no run
+  /// that waits for room.
   void event(const std::string& name, std::uint64_t step, const Json& fields = Json::object());
   /// For what only they take; events reach them by `event`.
   RunSinks& sinks() { return *sinks_; }
@@ -42,12 +44,14 @@ class RunRecord {
 
  private:
   FileSystem* files_;
+  LogSink log_;
   std::filesystem::path directory_;
   RunLock lock_;
   CheckpointStore store_;
   std::unique_ptr<EventLog> events_;
   std::unique_ptr<RunSinks> sinks_;
   bool parent_is_gone_ = false;
+  bool events_fail_ = false;
 };
 
 }  // namespace muster

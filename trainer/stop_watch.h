@@ -38,7 +38,7 @@ class StopWatch {
   std::optional<Clock::time_point> end_;
   std::optional<std::filesystem::path> file_;
   FileSystem* files_;
-  Clock::time_point looked_{};
+  Clock::time_point looked_;
   bool found_ = false;
 };
 

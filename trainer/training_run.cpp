@@ -65,7 +65,10 @@ void TrainingRun::set_step(std::uint64_t step) {
 }
 
 void TrainingRun::phase(const char* name) {
-  if (options_.status != nullptr) options_.status->phase.store(name);
+  if (options_.status == nullptr) return;
+  options_.status->phase.store(name);
+  const std::string_view now = name;
+  options_.status->between_steps.store(now == "roll back" || now == "evaluate" || now == "checkpoint");
 }
 
 /// The first step pays for the start: it says nothing of how long one takes.

@@ -34,6 +34,7 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
                                  "checkpoint");
     load_optimizer(optimizer_state);
   }
+  reducer_.reset();  // takes its hooks off the parameters: before the next one sets its own
   reducer_ = std::make_unique<GradientReducer>(run_.model->module(), comm_, std::move(plan));
   stream_.reset();  // one that is going on reads ahead through the reader
   reader_ = run_.dataset.make_reader();
@@ -84,6 +85,7 @@ Json TrainingRun::state(bool finished) const {
 /// The last checkpoint again, in this process: weights, optimizer, position. What was learnt of bad steps
 /// stays.
 void TrainingRun::roll_back() {
+  phase("roll back");
   checkpoints_->settle();
   const std::uint64_t from = step_;
   const std::string name =

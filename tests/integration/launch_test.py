@@ -68,6 +68,10 @@ def main():
         for _ in range(100 if m.FULL else 10):
             signalled(scratch, file, hit, dice)
 
+        for name in ("again", "again-2"):
+            m.run("launch", "-n", 1, config("again", steps=20), "--resume", "never")
+            m.check((scratch / "runs" / name / "metrics.json").exists(), f"--resume never: no {name}")
+
         # Killed ranks: started again until it is done, with the same batches.
         directory = scratch / "runs" / "killed"
         process = start(config("killed"), "--restarts", 5)

@@ -165,6 +165,18 @@ TEST(CheckpointRound, TriesAreFurtherAndFurtherApartAndEndWithTheRun) {
   EXPECT_EQ(chosen(*files), "g0001-step-00000010");
 }
 
+TEST(CheckpointRound, HowLongAgoTheLastOneWasIsNoReasonToGiveUp) {
+  const auto files = run_with_history();
+  Ranks ranks(*files, 2, true);
+  ranks.now += 1e6;
+  files->set_read_only("/run/checkpoints/.tmp-g0002-step-00000020.1");
+  ranks.begin(20);
+  EXPECT_TRUE(ranks.outcome().error);
+  const CheckpointOutcome committed = ranks.outcome();
+  EXPECT_FALSE(committed.error) << committed.error->what();
+  EXPECT_LT(committed.write_seconds, 1) << "of the try that went well";
+}
+
 TEST(CheckpointRound, AStopDoesNotWaitLong) {
   const auto files = run_with_history();
   Ranks ranks(*files, 2, true);

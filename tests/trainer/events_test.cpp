@@ -55,6 +55,18 @@ TEST_F(EventsTest, ATornLineIsClosedAndSkipped) {
   EXPECT_EQ(seen(), (Lines{"1:0 run_started", "2:0 resumed"}));
 }
 
+TEST_F(EventsTest, WhatAFullDiskDidNotTakeIsWrittenWhenThereIsRoom) {
+  EventLog events(files_, kFile, "cafe", 1, 0);
+  events.write("run_started", 0);
+  std::uint64_t used = 0;
+  for (const auto& [path, data] : files_.contents()) used += data.size();
+  files_.set_capacity(used + 30);  // half a line
+  for (const std::uint64_t step : {1, 2}) EXPECT_THROW(events.write("step", step), Error) << step;
+  files_.set_capacity(1 << 20);
+  events.write("step", 3);
+  EXPECT_EQ(seen(), (Lines{"1:0 run_started", "1:1 step", "1:2 step", "1:3 step"}));
+}
+
 TEST_F(EventsTest, WhatIsNoEventIsSkipped) {
   append_raw("\n[]\n3\n\"x\"\n\xff\xfe\n{\"event\": 5, \"generation\": \"a\", \"step\": -1}\n{}\n");
   log(1).write("run_started", 0);

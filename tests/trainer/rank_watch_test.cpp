@@ -6,6 +6,8 @@
 #include <atomic>
 #include <mutex>
 
+#include "core/json.h"
+
 namespace muster {
 namespace {
 
@@ -104,6 +106,35 @@ TEST(RankWatch, TheDeadlineFollowsFromTheSlowestStepUnlessItIsGiven) {
   std::this_thread::sleep_for(milliseconds(2500));
   EXPECT_TRUE(ranks.said(0).empty());
   ranks[0].end(1);
+}
+
+TEST(RankWatch, SomebodyElseAtAnAddressIsNotRankZero) {
+  TcpListener stranger;
+  RankWatchOptions options;
+  options.rank = 0;
+  options.size = 2;
+  options.deadline = milliseconds(400);
+  std::atomic<int> told{0};
+  options.on_failure = [&](const std::string&, bool) { ++told; };
+  RankWatch zero(options);
+  Json contact = Json::parse(zero.contact());
+  std::vector<std::string> addresses = stranger.addresses();
+  for (const auto& address : contact.at("addresses")) addresses.push_back(address);
+  contact["addresses"] = addresses;
+  options.rank = 1;
+  options.loss_grace = milliseconds(100);
+  RankWatch one(options);
+  ASSERT_TRUE(one.start(contact.dump()));
+  zero.start("");
+  // The stranger hangs up on each of its connections; nobody may take that for the end of rank 0.
+  for (int tries = 0; tries < 40; ++tries) {
+    (void)stranger.accept();
+    std::this_thread::sleep_for(milliseconds(50));
+  }
+  EXPECT_EQ(told, 0);
+  one.begin(3, "verdict");
+  for (int tries = 0; tries < 600 && told < 2; ++tries) std::this_thread::sleep_for(milliseconds(10));
+  EXPECT_EQ(told, 2) << "it found rank 0 after all";
 }
 
 SeenRank seen(int rank, std::uint64_t next, const std::string& collective, double waited, double silent = 0) {

@@ -218,5 +218,20 @@ TEST_F(TensorBoardTest, WhatACheckpointStandsOnSurvivesACrashOfTheMachine) {
   EXPECT_EQ(count("step/loss"), 1U);
 }
 
+TEST_F(TensorBoardTest, MetricsThatCannotBeWrittenCostNoCheckpoint) {
+  std::vector<std::string> warnings;
+  RunRecord record(files_, fresh_start(), config_with(), [&](LogLevel level, std::string_view line) {
+    if (level == LogLevel::kWarning) warnings.emplace_back(line);
+  });
+  const auto draft = draft_of(record.checkpoints(), "g0001-step-00000001", 1);
+  const FileStamps stamps = write_part(files_, draft, whole({.step = 1, .pipeline = Json::object()}));
+  files_.set_read_only(record.checkpoints().parent_path() / "metrics.json");
+  EXPECT_EQ(record.publish(draft, {1, Json::object()}, stamps, {2}, {{"validation", {{"loss", 1}}}}),
+            "g0001-step-00000001");
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_NE(warnings[0].find("checkpoint g0001-step-00000001 is committed; "), std::string::npos)
+      << warnings[0];
+}
+
 }  // namespace
 }  // namespace muster

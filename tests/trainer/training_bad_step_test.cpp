@@ -148,6 +148,13 @@ TEST_F(BadStep, ASpikeIsGoneBackForAndLeftOutTheSecondTime) {
       EXPECT_EQ(event.at("from_step"), 89);
     }
     EXPECT_EQ(rolled_back, 1);
+    const auto plan_of = [&](const TrainResult& of) {
+      return verify_checkpoint(*files_, std::filesystem::path(of.directory) / "checkpoints" / of.checkpoint)
+          .value()
+          .manifest.at("state")
+          .at("bucket_plan");
+    };
+    EXPECT_EQ(plan_of(result), plan_of(undisturbed)) << "gradients are still noticed as they come";
     ASSERT_EQ(steps.size(), 120U) << "each step once, for who reads as told";
     for (std::uint64_t i = 0; i < steps.size(); ++i) EXPECT_EQ(steps[i], i + 1);
   }
