@@ -21,8 +21,11 @@ TEST(CheckpointInterval, IsNearTheBestThereIs) {
     for (const double cost : {0.05, 1.0, 20.0, 200.0}) {
       const double chosen = best_checkpoint_interval(cost, mtbf);
       double best = 1;
-      for (double interval = cost / 10; interval < 20 * mtbf; interval += std::max(0.01, interval / 200))
+      double interval = cost / 10;
+      while (interval < 20 * mtbf) {
         best = std::min(best, lost_share(interval, cost, mtbf));
+        interval += std::max(0.01, interval / 200);
+      }
       EXPECT_LT(lost_share(chosen, cost, mtbf), best + 0.02) << cost << " s, " << mtbf << " s";
     }
   }

@@ -130,7 +130,6 @@ TEST_F(BadStep, OneTooManyEndsTheRun) {
 TEST_F(BadStep, ASpikeIsGoneBackForAndLeftOutTheSecondTime) {
   for (const int world : {1, 3}) {
     spoil() = {90, 1e6};
-    const std::string name = fmt::format("run.name=spike-{}", world);
     const TrainResult undisturbed = run(world, with({fmt::format("run.name=undisturbed-{}", world)}));
     const TrainResult result =
         run(world, with({"train.on_bad_step=rollback", "train.spike_factor=20", "run.name=run",
