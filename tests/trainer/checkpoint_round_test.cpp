@@ -18,8 +18,7 @@ using namespace muster::testing;  // NOLINT: the helpers beside this test
 /// Ranks of one run in one thread; exchanges are made when exchange() is called.
 class Ranks {
  public:
-  Ranks(FaultyFileSystem& files, int world, bool has_checkpoint = false)
-      : files_(&files), store_(store_on(files)) {
+  Ranks(FaultyFileSystem& files, int world, bool has_checkpoint = false) : store_(store_on(files)) {
     const auto parent = store_.latest_good().checkpoint;
     store_.claim(parent ? parent->name : "");
     for (int rank = 0; rank < world; ++rank) {
@@ -100,7 +99,6 @@ class Ranks {
   double now = 1000;
 
  private:
-  FaultyFileSystem* files_;
   CheckpointStore store_;
   std::vector<std::unique_ptr<CheckpointRound>> rounds_;
 };
