@@ -48,7 +48,7 @@ class FaultRecorder {
                  {{"exit_code", error.exit_code()},
                   {"message", error.message()},
                   {"where", error.where()},
-                  {"phase", status.phase.load()},
+                  {"phase", to_text(status.phase.load())},
                   {"stack", stack}});
     events.sync();
   } catch (const std::exception& failure) {

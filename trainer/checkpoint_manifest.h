@@ -23,6 +23,9 @@ struct CheckpointName {
   static std::optional<CheckpointName> parse(std::string_view text);
 };
 
+/// As CheckpointName{generation, step}.text().
+std::string checkpoint_name(std::uint64_t generation, std::uint64_t step);
+
 /// Size and content of one file of a checkpoint.
 struct FileStamp {
   std::uint64_t size = 0;

@@ -64,8 +64,6 @@ class CheckpointRound {
   bool busy() const { return phase_ == Phase::kWriting || phase_ == Phase::kPublishing; }
   /// A failed round waits for its next try.
   bool failing() const { return phase_ == Phase::kFailed; }
-  /// The step whose checkpoint is under way or failing.
-  std::uint64_t step() const { return step_; }
 
   /// Precondition: not busy(). A failing round is given up for this one. `part` is what this rank writes;
   /// `publish` counts on rank 0.

@@ -28,9 +28,6 @@ struct CheckpointChoice {
   std::vector<RejectedCheckpoint> rejected;
 };
 
-/// "g0003-step-00001200".
-std::string checkpoint_name(std::uint64_t generation, std::uint64_t step);
-
 /// Where all ranks write the files of one attempt at a checkpoint: a name that none has had before in this
 /// generation.
 std::filesystem::path draft_of(const std::filesystem::path& directory, const std::string& name,

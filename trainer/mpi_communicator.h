@@ -14,7 +14,7 @@
 namespace muster {
 
 struct MpiOptions {
-  /// Of one collective, from start to end; 0: follows from the steps that are measured (see RankWatch).
+  /// Of one collective, from start to end; 0: default_deadline().
   std::chrono::milliseconds deadline{120000};
   std::string deadline_key = {};       // NOLINT: GCC warns without; the config's key for it, for the line
   const RankStatus* status = nullptr;  ///< what this rank tells of itself; not owned, may be null

@@ -16,9 +16,6 @@ namespace {
 constexpr auto kConnectPatience = std::chrono::milliseconds(2000);
 constexpr auto kSuspended = std::chrono::seconds(5);
 constexpr auto kWelcomePatience = std::chrono::seconds(10);
-constexpr double kLeastDeadline = 60;
-constexpr double kFirstDeadline = 900;  ///< before a step was measured: passes over the data
-constexpr double kTimesSlowestStep = 20;
 /// How long rank 0 has to say what is wrong before a rank that waits too long says it alone.
 constexpr double kAnswerSeconds = 3;
 /// How long the others have to record what they know before the job ends.
@@ -144,7 +141,7 @@ RankSign RankWatch::own_sign() {
   sign.pid = ::getpid();
   if (options_.status != nullptr) {
     sign.step = options_.status->steps_done.load();
-    sign.phase = options_.status->phase.load();
+    sign.phase = to_text(options_.status->phase.load());
   }
   const std::lock_guard lock(mutex_);
   sign.next_sequence = next_sequence_;
@@ -256,9 +253,8 @@ void RankWatch::ask_rank_zero() {
 
 double RankWatch::deadline_seconds() const {
   if (options_.deadline.count() > 0) return std::chrono::duration<double>(options_.deadline).count();
-  const double slowest = options_.status != nullptr ? options_.status->slowest_step_seconds.load() : 0;
-  const bool in_steps = options_.status != nullptr && !options_.status->between_steps.load();
-  return slowest > 0 && in_steps ? std::max(kLeastDeadline, kTimesSlowestStep * slowest) : kFirstDeadline;
+  if (options_.status == nullptr) return default_deadline(RankPhase::kStart, 0);
+  return default_deadline(options_.status->phase.load(), options_.status->slowest_step_seconds.load());
 }
 
 std::string RankWatch::limit() const {

@@ -24,8 +24,7 @@ namespace muster {
 struct RankWatchOptions {
   int rank = 0;
   int size = 1;
-  /// Of one collective, from start to end. 0: follows from the steps that were measured, 60 s at least; 15
-  /// minutes as long as there is none, and between steps.
+  /// Of one collective, from start to end. 0: default_deadline().
   std::chrono::milliseconds deadline{0};
   std::string deadline_key;            ///< of the config, for the line; may be ""
   const RankStatus* status = nullptr;  ///< not owned; may be null

@@ -96,10 +96,8 @@ void TrainingCheckpoints::take(const std::vector<std::string>& news) {
 }
 
 void TrainingCheckpoints::settle(std::optional<double> patience) {
-  const auto began = SteadyClock::now();
   if (patience) round_.hurry(*patience);
   while (round_.busy() || round_.failing()) exchange();
-  stall_seconds_ += seconds_since(began);
 }
 
 void TrainingCheckpoints::finish_under_way() {

@@ -50,12 +50,13 @@ class TrainingRun {
   enum class After { kGoOn, kStop };
 
   void restore(const std::vector<TensorBlob>& optimizer_state);
+  void make_checkpoints();
   void guarded(const std::function<void()>& body);
   void load_optimizer(const std::vector<TensorBlob>& state);
   TrainResult run_to_end();
   bool catch_up();
   bool one_step();
-  void phase(const char* name);
+  void phase(RankPhase now);
   void note_step(double seconds);
   bool update();
   bool take_bad_step(const std::string& why);

@@ -23,6 +23,7 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
     running_ = Digest::from_hex(member<std::string>(state, "running_digest", "checkpoint"));
     epoch_rows_ = member<std::uint64_t>(state, "epoch_rows", "checkpoint");
     best_ = state.at("best");
+    best_before_ = best_;
     decision_ = state.value("decision", Json(nullptr));
     evaluations_without_better_ = member<std::uint64_t>(state, "evaluations_without_better", "checkpoint");
     evaluated_step_.reset();
@@ -85,7 +86,7 @@ Json TrainingRun::state(bool finished) const {
 /// The last checkpoint again, in this process: weights, optimizer, position. What was learnt of bad steps
 /// stays.
 void TrainingRun::roll_back() {
-  phase("roll back");
+  phase(RankPhase::kRollBack);
   checkpoints_->settle();
   const std::uint64_t from = step_;
   const std::string name =
@@ -111,6 +112,16 @@ void TrainingRun::roll_back() {
   event("rolled_back", {{"checkpoint", name}, {"from_step", from}});
 }
 
+void TrainingRun::make_checkpoints() {
+  CheckpointFrame frame{
+      run_.start.at("directory").get<std::string>(), run_.start.at("generation").get<std::uint64_t>(),
+      run_.start.at("resumed").get<bool>(), run_.pipeline.to_json(), run_.dataset.contract().to_yaml()};
+  checkpoints_ = std::make_unique<TrainingCheckpoints>(
+      comm_, files_, run_.config, record_.get(), options_.log, std::move(frame),
+      CheckpointSnapshot(module_tensors(run_.model->module()), optimizer_->tensors(), comm_.rank(),
+                         comm_.size()));
+}
+
 /// Weights, buffers, and how far the optimizer counts.
 void TrainingRun::compare_weights() {
   if (comm_.size() == 1) return;
@@ -122,7 +133,7 @@ void TrainingRun::compare_weights() {
 }
 
 void TrainingRun::begin_checkpoint(bool finished) {
-  phase("checkpoint");
+  phase(RankPhase::kCheckpoint);
   compare_weights();
   // One that cannot be written gives way to this; was it the best one, then the one before is again.
   if (!checkpoints_->failing().empty() && !best_.is_null() && !improved_ &&

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "core/json.h"
+#include "trainer/run_directory.h"
 
 namespace muster {
 namespace {
@@ -60,7 +61,7 @@ class Watches {
 TEST(RankWatch, WhoIsMissingIsToldOnceAndAllRanksEnd) {
   Watches ranks(3, milliseconds(600));
   ranks.status(1).steps_done = 56;
-  ranks.status(1).phase = "data";
+  ranks.status(1).phase = RankPhase::kData;
   for (const std::size_t rank : {0, 2}) ranks[rank].begin(7, "gradients 1");
   ASSERT_TRUE(ranks.wait_for_ends(3));
   int told = 0;
@@ -98,14 +99,91 @@ TEST(RankWatch, WhoLeavesByItselfIsNoLoss) {
   EXPECT_TRUE(ranks.said(0).empty());
 }
 
-TEST(RankWatch, TheDeadlineFollowsFromTheSlowestStepUnlessItIsGiven) {
-  // Too long for a test to wait for: only that a short wait is no failure, whatever the steps were.
+TEST(RankStatus, TheDeadlineFollowsFromTheSlowestStepAndIsNeverBelowAMinute) {
+  EXPECT_EQ(default_deadline(RankPhase::kData, 0.001), 60);
+  EXPECT_EQ(default_deadline(RankPhase::kBetweenSteps, 10), 200);
+  EXPECT_EQ(default_deadline(RankPhase::kCompute, 0), 900) << "no step was measured";
+  for (const RankPhase phase :
+       {RankPhase::kStart, RankPhase::kEvaluate, RankPhase::kCheckpoint, RankPhase::kRollBack})
+    EXPECT_EQ(default_deadline(phase, 0.001), 900) << to_text(phase);
+}
+
+TEST(RankWatch, AShortWaitIsNoFailureWhereNobodyGaveADeadline) {
   Watches ranks(2, milliseconds(0));
+  ranks.status(0).phase = RankPhase::kCompute;
   ranks.status(0).slowest_step_seconds = 0.001;
   ranks[0].begin(1, "verdict");
   std::this_thread::sleep_for(milliseconds(2500));
   EXPECT_TRUE(ranks.said(0).empty());
   ranks[0].end(1);
+}
+
+/// What a watch says, for one that is not among Watches.
+struct Said {
+  std::atomic<bool> told{false};
+  std::string line;
+  void listen(RankWatchOptions& options) {
+    options.on_failure = [this](const std::string& what, bool) {
+      line = what;
+      told = true;
+    };
+  }
+  bool within(seconds patience) const {
+    for (int tries = 0; tries < 100 * patience.count() && !told; ++tries)
+      std::this_thread::sleep_for(milliseconds(10));
+    return told;
+  }
+};
+
+TEST(RankWatch, ARankWhoseConnectionEndsWithoutAGoodByeIsNamed) {
+  RankWatchOptions options;
+  options.size = 2;
+  options.deadline = seconds(60);
+  options.loss_grace = milliseconds(300);
+  Said said;
+  said.listen(options);
+  RankWatch zero(options);
+  zero.start("");
+  const Json contact = Json::parse(zero.contact());
+  {
+    const auto rank_one =
+        TcpConnection::connect(contact.at("addresses").back().get<std::string>(), seconds(5));
+    ASSERT_TRUE(rank_one);
+    rank_one->send_line("hello " + contact.at("token").get<std::string>() + " 1");
+    RankSign sign;
+    sign.rank = 1;
+    sign.host = "node7";
+    sign.pid = 4242;
+    sign.step = 12;
+    sign.phase = "compute";
+    rank_one->send_line(sign.to_line());
+    std::this_thread::sleep_for(milliseconds(2200));  // it is known by then
+    EXPECT_FALSE(said.told);
+  }
+  ASSERT_TRUE(said.within(seconds(20)));
+  EXPECT_EQ(said.line, "lost: rank 1 on node7 (pid 4242), in phase 'compute' at step 12");
+}
+
+TEST(RankWatch, ARankThatLosesRankZeroSaysSoItself) {
+  TcpListener zero;
+  RankWatchOptions options;
+  options.rank = 1;
+  options.size = 2;
+  options.deadline = seconds(60);
+  options.loss_grace = milliseconds(300);
+  Said said;
+  said.listen(options);
+  RankWatch one(options);
+  ASSERT_TRUE(one.start(
+      Json{{"token", "t"}, {"addresses", {zero.addresses().back()}}, {"host", host_name()}}.dump()));
+  std::vector<std::unique_ptr<TcpConnection>> connections;
+  while (connections.empty()) connections = zero.accept();
+  connections[0]->send_line("welcome t");
+  std::this_thread::sleep_for(milliseconds(1500));
+  EXPECT_FALSE(said.told);
+  connections.clear();
+  ASSERT_TRUE(said.within(seconds(20)));
+  EXPECT_NE(said.line.find("rank 0 is lost: its connection closed"), std::string::npos) << said.line;
 }
 
 TEST(RankWatch, SomebodyElseAtAnAddressIsNotRankZero) {

@@ -1,0 +1,82 @@
+// Evaluations of a training under way, and what follows from them: the best checkpoint, the decision.
+
+#include <algorithm>
+
+#include "core/text.h"
+#include "trainer/evaluator.h"
+#include "trainer/metrics.h"
+#include "trainer/model_setup.h"
+#include "trainer/training_run.h"
+
+namespace muster {
+
+bool TrainingRun::evaluation_due() const {
+  if (step_ == 0 || evaluated_step_ == step_ || run_.config.text_at("evaluate", "split").empty())
+    return false;
+  const std::uint64_t every = run_.config.unsigned_at("evaluate", "every_steps");
+  return step_ == run_.plan.total_steps || step_ % (every > 0 ? every : run_.plan.steps_per_epoch) == 0;
+}
+
+void TrainingRun::take_metrics(const Json& metrics) {
+  const std::string split = run_.config.text_at("evaluate", "split");
+  evaluated_step_ = step_;
+  metrics_[split] = metrics;
+  if (comm_.rank() == 0) {
+    event("evaluated", {{"split", split}, {"metrics", metrics}});
+    options_.log(LogLevel::kInfo, fmt::format("step {}: {} {}", step_, split, metrics_line(metrics)));
+  }
+  const auto value = metrics.find(best_by_);
+  if (value == metrics.end()) {
+    fail(ErrorCode::kConfig, "evaluate.best_by is '{}', which this loss has not", best_by_);
+  }
+  improved_ = false;
+  if (!value->is_number()) {  // says nothing of the model: neither better nor worse
+    if (comm_.rank() == 0)
+      options_.log(
+          LogLevel::kWarning,
+          fmt::format("step {}: '{}' has no {}, as its rows are of one class: no checkpoint is chosen "
+                      "by it, and stop_early does not count it",
+                      step_, split, best_by_));
+    return;
+  }
+  const bool larger = larger_is_better(best_by_);
+  const bool better = best_.is_null() || (larger ? *value > best_.at("value") : *value < best_.at("value"));
+  evaluations_without_better_ = better ? 0 : evaluations_without_better_ + 1;
+  improved_ = better;
+  if (!better) return;
+  best_before_ = best_;
+  best_ = {{"metric", best_by_}, {"value", *value}, {"step", step_}, {"checkpoint", ""}};
+}
+
+void TrainingRun::take_decision(Decision decision) {
+  if (decision.split.empty()) {
+    decision_ = nullptr;
+    return;
+  }
+  decision.step = step_;
+  if (comm_.rank() == 0 && !decision.remark.empty()) options_.log(LogLevel::kWarning, decision.remark);
+  decision_ = decision.to_json();
+}
+
+/// False if it was interrupted by a stop request.
+bool TrainingRun::evaluate_now() {
+  EvaluateSettings settings;
+  settings.split = run_.config.text_at("evaluate", "split");
+  settings.micro_batch = static_cast<std::uint32_t>(run_.config.unsigned_at("evaluate", "micro_batch"));
+  settings.threshold = run_.config.number_at("evaluate", "threshold");
+  settings.loss = loss_;
+  settings.outputs = model_outputs(run_.dataset.contract(), loss_.kind, run_.pipeline.targets());
+  settings.targets = target_names(run_.pipeline);
+  settings.stream = evaluation_stream(run_.config, run_.plan);
+  settings.fit = decision_settings(run_.config);
+  const auto stop = [&] { return stop_wanted() != StopReason::kNone; };
+  phase(RankPhase::kEvaluate);
+  std::optional<Evaluation> done;
+  guarded([&] { done = evaluate_split(comm_, *run_.model, run_.dataset, run_.pipeline, settings, stop); });
+  if (!done) return false;
+  take_metrics(done->metrics);
+  take_decision(std::move(done->decision));
+  return true;
+}
+
+}  // namespace muster

@@ -1,0 +1,159 @@
+// One step of a training: forward, backward, verdict, update; and what a step that must not be applied does.
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/text.h"
+#include "trainer/agreement.h"
+#include "trainer/model_setup.h"
+#include "trainer/tensor_histograms.h"
+#include "trainer/training_run.h"
+
+namespace muster {
+
+StepReport TrainingRun::forward_backward(const Batch& batch) {
+  StepReport report;
+  const std::uint64_t wanted = run_.config.unsigned_at("train", "micro_batch");
+  const std::size_t micro_batch = wanted == 0 ? std::max<std::size_t>(1, batch.rows()) : wanted;
+  reducer_->begin_step();
+  run_.model->module().train();
+  for (std::size_t first = 0; first < batch.rows(); first += micro_batch) {
+    const std::size_t count = std::min(micro_batch, batch.rows() - first);
+    const ModelBatch inputs(batch, first, count, true, seed_);
+    const at::Tensor sums = run_.model->loss(run_.model->forward(inputs), inputs, loss_);
+    if (first + count == batch.rows()) reducer_->ready();
+    sums[0].backward();
+    report.loss += sums[0].item<double>();
+    report.weight += sums[1].item<double>();
+  }
+  report.rows = batch.rows();
+  for (std::size_t row = 0; row < batch.rows(); ++row) {
+    const RowId id = batch.ids()[row];
+    report.digest += sample_hash(id.partition, id.row, batch.positions()[row]);
+  }
+  return report;
+}
+
+/// False if the step was bad and the run goes back for it.
+bool TrainingRun::one_step() {
+  const auto began = Clock::now();
+  meter_->begin_step(waits());
+  phase(RankPhase::kData);
+  const Batch* batch = stream_->next();
+  ensure(batch != nullptr && batch->step == step_, "the stream is at another step than the loop ({})", step_);
+  phase(RankPhase::kCompute);
+  StepReport report = forward_backward(*batch);
+  phase(RankPhase::kCommunicate);
+  reducer_->start_rest();
+  report.stop = static_cast<std::uint8_t>(stop_wanted());
+  if (options_.requests != nullptr) report.save = options_.requests->save.exchange(false);
+  if (comm_.rank() == 0 && checkpoints_->due_by_clock()) report.save = true;
+  last_ = exchange_reports(comm_, report, checkpoints_->news());
+  checkpoints_->take(last_.news);
+  reducer_->finish(last_.weight);
+  phase(RankPhase::kUpdate);
+  if (!update()) return false;
+  reducer_->replan_once();
+
+  set_step(step_ + 1);
+  if ((step_ - 1) % run_.plan.steps_per_epoch == 0) epoch_rows_ = 0;
+  epoch_rows_ += last_.rows;
+  running_ = chain(running_, last_.digest);
+  log_step(last_);
+  const std::uint64_t compare = run_.config.unsigned_at("train", "compare_every_steps");
+  if (compare > 0 && step_ % compare == 0) compare_weights();
+  note_step(std::chrono::duration<double>(Clock::now() - began).count());
+  phase(RankPhase::kBetweenSteps);
+  return true;
+}
+
+double TrainingRun::mean_loss() const {
+  if (last_.first_not_finite >= 0) return std::numeric_limits<double>::quiet_NaN();
+  return last_.weight > 0 ? last_.loss / last_.weight : 0;
+}
+
+/// Applies the gradients, unless the step is a bad one: what is decided follows from numbers that all ranks
+/// have. False: the run goes back.
+bool TrainingRun::update() {
+  const bool histograms = record_ != nullptr && record_->sinks().wants_histograms(step_ + 1);
+  if (histograms) record_->sinks().histograms(step_ + 1, gradient_histograms(run_.model->module()));
+  gradient_norm_ = optimizer_->clip(run_.config.number_at("train", "clip_norm"));
+  rate_ = learning_rate(schedule_, run_.config.number_at("optimizer", "learning_rate"), step_);
+  if (bad_steps_.left_out(step_)) return true;
+  std::optional<std::string> bad = bad_steps_.judge(mean_loss());
+  if (bad && last_.first_not_finite >= 0)
+    bad = fmt::format("the loss is not finite on rank {} of {}", last_.first_not_finite, comm_.size());
+  if (!bad && !std::isfinite(gradient_norm_)) bad = "the loss is finite, its gradients are not";
+  if (bad) return take_bad_step(*bad);
+  bad_steps_.good(mean_loss());
+  optimizer_->step(rate_);
+  if (histograms) record_->sinks().histograms(step_ + 1, weight_histograms(run_.model->module()));
+  return true;
+}
+
+/// False: the run goes back for it.
+bool TrainingRun::take_bad_step(const std::string& why) {
+  const BadStepPolicy policy = bad_steps_.rule().policy;
+  const bool goes_on = policy == BadStepPolicy::kSkip       ? bad_steps_.skip()
+                       : policy == BadStepPolicy::kRollBack ? bad_steps_.roll_back(step_)
+                                                            : false;
+  if (!goes_on) {
+    const std::string many = policy == BadStepPolicy::kStop
+                                 ? ""
+                                 : fmt::format(" (bad step number {}, train.most_bad_steps is {})",
+                                               bad_steps_.count(), bad_steps_.rule().most);
+    throw AgreedError(
+        Error(ErrorCode::kData,
+              fmt::format("step {}: {}{}: lower optimizer.learning_rate, set train.clip_norm, or "
+                          "look at the data",
+                          step_, why, many)),
+        comm_.rank() == std::max(0, last_.first_not_finite));
+  }
+  const bool skips = policy == BadStepPolicy::kSkip;
+  if (skips) {
+    event("step_skipped", {{"reason", why}, {"bad_steps", bad_steps_.count()}});
+  } else {
+    event("roll_back_wanted", {{"reason", why}, {"bad_steps", bad_steps_.count()}});
+  }
+  if (comm_.rank() == 0) {
+    options_.log(LogLevel::kWarning,
+                 fmt::format("step {}: {}: {}", step_, why,
+                             skips ? "its update is left out" : "back to the last checkpoint"));
+  }
+  return skips;
+}
+
+/// The first step pays for the start: it says nothing of how long one takes.
+void TrainingRun::note_step(double seconds) {
+  step_seconds_ = seconds;
+  checkpoints_->note_step(seconds);
+  if (options_.status == nullptr || steps_here_++ == 0) return;
+  std::atomic<double>& slowest = options_.status->slowest_step_seconds;
+  slowest.store(std::max(slowest.load(), seconds));
+}
+
+void TrainingRun::log_step(const StepTotals& totals) {
+  const double loss = mean_loss();
+  meter_->end_step(totals.rows, waits());
+  event("step", {{"epoch", (step_ - 1) / run_.plan.steps_per_epoch},
+                 {"epoch_rows", epoch_rows_},
+                 {"rows", totals.rows},
+                 {"loss", json_number(loss)},
+                 {"learning_rate", rate_},
+                 {"gradient_norm", json_number(gradient_norm_)},
+                 {"digest", totals.digest.hex()},
+                 {"running_digest", running_.hex()}});
+  const bool due =
+      step_ % run_.config.unsigned_at("log", "every_steps") == 0 || step_ == run_.plan.total_steps;
+  if (!due) return;
+  const Progress progress = meter_->line(step_, loss);
+  if (record_ != nullptr) record_->sinks().progress(progress);
+  if (comm_.rank() == 0 && options_.progress) options_.progress(progress);
+}
+
+Waits TrainingRun::waits() const { return {stream_->wait_seconds(), comm_.wait_seconds()}; }
+
+}  // namespace muster
