@@ -24,7 +24,13 @@ class SpawnSetup {
  public:
   SpawnSetup(const ChildOptions& options, int pipe_end) {
     posix_spawn_file_actions_init(&actions_);
-    posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (options.dialogue >= 0) {
+      posix_spawn_file_actions_adddup2(&actions_, options.dialogue, STDIN_FILENO);
+      posix_spawn_file_actions_adddup2(&actions_, options.dialogue, STDOUT_FILENO);
+      posix_spawn_file_actions_addopen(&actions_, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    } else {
+      posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    }
     if (!options.output.empty()) {
       posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, options.output.c_str(),
                                        O_WRONLY | O_CREAT | O_APPEND, 0666);

@@ -18,6 +18,9 @@ struct ChildOptions {
   /// Where its output and errors go, appended; empty: where this process's go.
   std::filesystem::path output;
   bool piped = false;  ///< its standard output can be read with read_line()
+  /// A descriptor that becomes its input and output, instead of the above; its errors then go nowhere. Stays
+  /// the caller's.
+  int dialogue = -1;
 };
 
 /// Used by one thread, but for signal(). The child inherits no blocked or ignored signal and no descriptor

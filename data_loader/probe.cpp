@@ -1,12 +1,9 @@
 #include "data_loader/probe.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -14,7 +11,9 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <optional>
 
+#include "core/child_process.h"
 #include "core/json.h"
 #include "core/text.h"
 
@@ -29,66 +28,32 @@ constexpr std::size_t kMostAnswerBytes = std::size_t{64} << 20;
 constexpr double kGraceSeconds = 2;
 constexpr std::chrono::seconds kStartSeconds{60};
 
-/// The probe as spawned: inherits the two ends it talks through and nothing else, and no blocked or ignored
-/// signal.
-class SpawnSetup {
- public:
-  explicit SpawnSetup(int child_end) {
-    posix_spawn_file_actions_init(&actions_);
-    posix_spawn_file_actions_adddup2(&actions_, child_end, 0);
-    posix_spawn_file_actions_adddup2(&actions_, child_end, 1);
-    posix_spawn_file_actions_addopen(&actions_, 2, "/dev/null", O_WRONLY, 0);  // a crash's last words
-    posix_spawn_file_actions_addclosefrom_np(&actions_, 3);
-    sigset_t signals;
-    posix_spawnattr_init(&attributes_);
-    sigemptyset(&signals);
-    posix_spawnattr_setsigmask(&attributes_, &signals);
-    sigfillset(&signals);
-    posix_spawnattr_setsigdefault(&attributes_, &signals);
-    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  }
-  ~SpawnSetup() {
-    posix_spawn_file_actions_destroy(&actions_);
-    posix_spawnattr_destroy(&attributes_);
-  }
-  SpawnSetup(const SpawnSetup&) = delete;
-  SpawnSetup& operator=(const SpawnSetup&) = delete;
-  const posix_spawn_file_actions_t* actions() const { return &actions_; }
-  const posix_spawnattr_t* attributes() const { return &attributes_; }
-
- private:
-  posix_spawn_file_actions_t actions_;
-  posix_spawnattr_t attributes_;
-};
-
-/// A running muster-probe; killed, if it still runs, and reaped when destroyed.
+/// A running muster-probe and the socket it is talked to through; killed, if it still runs, when destroyed.
 class Child {
  public:
   Child(const std::filesystem::path& program, const ProbeLimits& limits) {
     std::array<int, 2> ends{};
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) fail_starting(program, errno);
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+      throw Error(ErrorCode::kStorage, fmt::format("cannot start the probe: {}", std::strerror(errno)),
+                  program.string());
+    }
     socket_ = ends[0];
-    const SpawnSetup setup(ends[1]);
-    std::array<std::string, 5> words{
-        program.string(), fmt::format("{}", limits.memory_bytes), fmt::format("{}", limits.seconds_per_file),
-        fmt::format("{}", limits.declared_bytes), limits.every_row ? "all" : "ends"};
-    std::array<char*, 6> arguments{words[0].data(), words[1].data(), words[2].data(),
-                                   words[3].data(), words[4].data(), nullptr};
-    const int cause = ::posix_spawn(&process_, program.c_str(), setup.actions(), setup.attributes(),
-                                    arguments.data(), environ);
+    ChildOptions options;
+    options.dialogue = ends[1];
+    const auto process = attempt([&] {
+      process_.emplace(std::vector<std::string>{program.string(), fmt::format("{}", limits.memory_bytes),
+                                                fmt::format("{}", limits.seconds_per_file),
+                                                fmt::format("{}", limits.declared_bytes),
+                                                limits.every_row ? "all" : "ends"},
+                       options);
+      return true;
+    });
     ::close(ends[1]);
-    if (cause != 0) {
-      ::close(socket_);
-      fail_starting(program, cause);
-    }
-  }
-  ~Child() {
+    if (process) return;
     ::close(socket_);
-    if (process_ > 0) {
-      ::kill(process_, SIGKILL);
-      reap();
-    }
+    throw Error(ErrorCode::kStorage, "as the probe, " + process.error().message(), program.string());
   }
+  ~Child() { ::close(socket_); }
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
@@ -128,28 +93,18 @@ class Child {
     return {End::kTooLong, {}};
   }
 
-  /// Waits for a child that closed its end; its wait status.
-  int reap() {
-    int status = 0;
-    while (::waitpid(process_, &status, 0) < 0 && errno == EINTR) {
-    }
-    process_ = -1;
-    return status;
-  }
+  /// Waits for a child that closed its end; its exit code.
+  int wait() { return process_->wait(); }
 
  private:
-  [[noreturn]] static void fail_starting(const std::filesystem::path& program, int cause) {
-    throw Error(ErrorCode::kStorage, fmt::format("cannot start the probe: {}", std::strerror(cause)),
-                program.string());
-  }
-
-  pid_t process_ = -1;
+  std::optional<ChildProcess> process_;
   int socket_ = -1;
 };
 
-std::string describe_exit(int status) {
-  return WIFSIGNALED(status) ? ::strsignal(WTERMSIG(status))
-                             : fmt::format("exit code {}", WEXITSTATUS(status));
+constexpr int kBySignal = 128;  ///< an exit code above stands for a signal
+
+std::string describe_exit(int code) {
+  return code > kBySignal ? ::strsignal(code - kBySignal) : fmt::format("exit code {}", code);
 }
 
 /// A child that said it is ready: what comes after that is the files' fault.
@@ -158,7 +113,7 @@ std::unique_ptr<Child> started(const std::filesystem::path& program, const Probe
   const Child::Reply reply = child->answer(Clock::now() + kStartSeconds);
   if (reply.line == "muster-probe ready\n") return child;
   const std::string seen =
-      reply.end == Child::End::kClosed ? describe_exit(child->reap()) : "no sign of life";
+      reply.end == Child::End::kClosed ? describe_exit(child->wait()) : "no sign of life";
   throw Error(ErrorCode::kStorage,
               fmt::format("does not run as muster-probe ({}): install Muster again", seen), program.string());
 }
@@ -208,10 +163,10 @@ Error refusal(Child& child, Child::End end, const std::filesystem::path& file, c
       reason = fmt::format("describes itself in over {}", human_bytes(kMostAnswerBytes));
       break;
     default: {
-      const int status = child.reap();
-      const bool alarm = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
+      const int code = child.wait();
+      const bool alarm = code == kBySignal + SIGALRM;
       reason = alarm ? fmt::format("took over {} s", limits.seconds_per_file)
-                     : fmt::format("crashed libhdf5 ({})", describe_exit(status));
+                     : fmt::format("crashed libhdf5 ({})", describe_exit(code));
     }
   }
   return {ErrorCode::kData, fmt::format("is damaged: opening it {}; copy or generate it again", reason),

@@ -235,6 +235,22 @@ class Launch {
   std::filesystem::path directory_;
 };
 
+/// Before ranks are started only to say so; and a value behind a misspelled option was taken for CONFIG.
+void refuse_unknown_options(const CLI::App& train, const CLI::App& launch) {
+  std::vector<std::string> known;
+  for (const CLI::App* command : {&train, &launch}) {
+    for (const CLI::Option* option : command->get_options()) {
+      if (!option->get_lnames().empty()) known.push_back("--" + option->get_lnames().front());
+    }
+  }
+  for (const std::string& word : launch.remaining()) {
+    const std::string name = word.substr(0, word.find('='));
+    if (!word.starts_with('-') || train.get_option_no_throw(name) != nullptr) continue;
+    throw CLI::ValidationError(
+        fmt::format("neither launch nor train has an option '{}'{}", name, did_you_mean(name, known)));
+  }
+}
+
 }  // namespace
 
 void add_launch(CLI::App& app, Invocation& invocation) {
@@ -257,7 +273,8 @@ void add_launch(CLI::App& app, Invocation& invocation) {
       ->allow_extra_args(false);
   command->add_flag("--dry-run", flags->dry_run, "print the command line; start nothing");
   command->allow_extras();
-  command->callback([&invocation, flags, command] {
+  command->callback([&app, &invocation, flags, command] {
+    refuse_unknown_options(*app.get_subcommand("train"), *command);
     invocation.action = [&invocation, flags, options = command->remaining()] {
       if (launched_by_mpi()) fail(ErrorCode::kUsage, "muster launch starts mpirun itself: use muster train");
       if (flags->ranks == 0) flags->ranks = usable_cores();

@@ -101,6 +101,8 @@ def main():
 
         missing = m.run("launch", "-n", 2, scratch / "none.yaml", expect=78).stderr
         m.check("none.yaml" in missing and missing.count("\n") == 1, f"a missing config is one line that names it: {missing}")
+        wrong = m.run("launch", "--restart", 5, file, expect=64).stderr
+        m.check("--restart" in wrong and "--restarts" in wrong and wrong.count("\n") == 1, f"a misspelled option: {wrong}")
         m.check(m.run("launch", "--mpirun", "/no/mpirun", "-n", 2, file, expect=78).stderr.count("\n") == 1, "a missing mpirun")
     del hit["_step"]
     print(", ".join(f"{edge}: {count}" for edge, count in hit.items()))

@@ -59,6 +59,20 @@ def main():
             resumed.communicate(timeout=60)
             m.check(resumed.returncode == 75, f"resumed: {resumed.returncode}")
 
+        # A job that was suspended, as by a scheduler, is no job that hangs.
+        process, directory = start("suspended", "--set", "log.deadline_seconds=4")
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in m.children(process.pid):
+                os.kill(pid, number)
+            if number == signal.SIGSTOP:
+                time.sleep(9)
+        before = m.last_step(directory)
+        time.sleep(5)
+        m.check(process.poll() is None and m.last_step(directory) > before, f"suspended and resumed: {process.poll()}")
+        process.send_signal(signal.SIGUSR1)
+        output, _ = process.communicate(timeout=60)
+        m.check(process.returncode == 75, f"suspended, resumed, stopped: {process.returncode}\n{output}")
+
         process, directory = start("killed")
         os.kill(next(pid for pid in m.children(process.pid) if rank_of(directory, pid) == 1), signal.SIGKILL)
         began = time.monotonic()

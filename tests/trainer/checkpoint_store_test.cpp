@@ -99,6 +99,15 @@ TEST(CheckpointKeep, KeepsTheBestSoFarAndWhatIsProtected) {
             (std::vector<std::string>{"g0002-step-00000030", "g0002-step-00000040", "g0002-step-00000050"}));
 }
 
+TEST(CheckpointKeep, EveryKthStaysForEver) {
+  const auto files = run_with_history();
+  auto store = store_on(*files);
+  store.claim("g0001-step-00000010");
+  for (const std::uint64_t step : {20, 30, 40, 50, 60, 70}) store.commit(content_of(step), {2, 30, {}});
+  EXPECT_EQ(checkpoints(*files), (std::vector<std::string>{"g0001-step-00000000", "g0002-step-00000030",
+                                                           "g0002-step-00000060", "g0002-step-00000070"}));
+}
+
 TEST(CheckpointKeep, ADamagedOneDoesNotCount) {
   const auto files = run_with_history();
   auto store = store_on(*files);
