@@ -26,6 +26,8 @@
 namespace muster {
 namespace {
 
+constexpr std::uint64_t kMostRanks = 4096;  ///< on one host
+
 struct LaunchFlags {
   std::string config;
   std::uint64_t ranks = 0;
@@ -262,7 +264,7 @@ void add_launch(CLI::App& app, Invocation& invocation) {
   command->add_option("CONFIG", flags->config, "the configuration; what follows are options of muster train")
       ->required();
   command->add_option("-n,--ranks", flags->ranks, "ranks (default: as many as there are cores)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(std::uint64_t{1}, kMostRanks));
   command
       ->add_option("--restarts", flags->restarts,
                    "how often it is started again when a rank, a peer or the storage fails")

@@ -55,6 +55,9 @@ std::uint64_t try_points(Console& console, const SelftestOptions& options, Json&
   const std::vector<std::string> sites = crash_sites();
   const std::uint64_t rounds = options.full ? 8 : 1;
   const std::uint64_t points = rounds * sites.size() * kFaults.size();
+  if (options.only && *options.only >= points)
+    fail(ErrorCode::kUsage, "--only {}: the trials have the numbers 0 to {}{}", *options.only, points - 1,
+         options.full ? "" : " (more with --full)");
   std::uint64_t done = 0;
   for (std::uint64_t number = options.only.value_or(0); number < points; ++number, ++done) {
     if (options.only && number != *options.only) break;

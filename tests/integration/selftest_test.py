@@ -12,6 +12,7 @@ def main():
         print(f"crash: {crash['points']} points at {len(crash['sites'])} sites, {crash['orphans']} orphans, {crash['kills']} kills")
         one = m.run_json("selftest", "crash", "--only", 17)
         m.check(one["points"] == 1, "a point can be replayed alone")
+        m.check("0 to " in m.run("selftest", "crash", "--only", 10**9, expect=64).stderr, "a point that is none")
         m.check("crash" in m.run("selftest", "crsh", expect=64).stderr, "an unknown selftest names the known ones")
 
 
