@@ -57,7 +57,18 @@ std::size_t DistinctHashes::count() {
 }
 
 ColumnEvidence::ColumnEvidence(std::string name, std::size_t most_distinct, CellRules rules)
-    : name_(std::move(name)), rules_(std::move(rules)), distinct_(most_distinct) {}
+    : name_(std::move(name)),
+      rules_(std::move(rules)),
+      distinct_(most_distinct),
+      number_style_(rules_.number.decimal) {}
+
+std::vector<std::string> ColumnEvidence::time_formats() const {
+  std::vector<std::string> formats;
+  if (!other_times()) return formats;
+  for (const TimeFormatGuess::Candidate& candidate : time_guess_.candidates())
+    formats.push_back(candidate.format);
+  return formats;
+}
 
 void ColumnEvidence::add(std::string_view cell) {
   cell = trim(cell);
@@ -73,8 +84,10 @@ void ColumnEvidence::add(std::string_view cell) {
   truths_ += is_truth(cell) ? 1 : 0;
   if (add_as_number(cell)) return;
   if (const auto time = parse_iso_time(cell)) {
-    ++times_;
+    ++iso_times_;
     add_number(static_cast<double>(*time));
+  } else {
+    time_guess_.add(cell);
   }
   const auto found = odd_.find(std::string(cell));
   if (found != odd_.end()) {
@@ -85,8 +98,15 @@ void ColumnEvidence::add(std::string_view cell) {
 }
 
 bool ColumnEvidence::add_as_number(std::string_view cell) {
-  const auto number = read_number(cell, rules_.decimal);
-  if (!number) return false;
+  auto number = read_number(cell, rules_.number);
+  std::optional<std::string> styled;
+  if (!number) {
+    styled = number_style_.read(cell);
+    if (!styled) return false;
+    number = read_number(*styled, NumberStyle{});
+    cell = *styled;
+    ++styled_;
+  }
   ++numbers_;
   const std::size_t first = cell.find_first_not_of("+-");
   const std::string_view plain = cell.substr(std::min(first, cell.size()));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "data_loader/csv_cell.h"
+#include "data_loader/style_guess.h"
 
 namespace muster {
 
@@ -47,17 +48,24 @@ class ColumnEvidence {
   std::uint64_t present() const { return cells_ - missing_; }
   std::uint64_t whole() const { return whole_; }      ///< read as whole numbers of at most 64 bits
   std::uint64_t numbers() const { return numbers_; }  ///< read as numbers, whole ones among them
-  std::uint64_t times() const { return times_; }      ///< ISO dates or times
-  std::uint64_t truths() const { return truths_; }    ///< yes, no, true, false, t, f, y, n, 0, 1
+  /// Of the numbers those that only a unit or a separator of thousands (`number_style`) makes one.
+  std::uint64_t styled() const { return styled_; }
+  const NumberStyleGuess& number_style() const { return number_style_; }
+  /// Dates or times: ISO ones, or all of them in one other format, or several that fit (`time_formats`).
+  std::uint64_t times() const { return other_times() ? time_guess_.cells() : iso_times_; }
+  std::vector<std::string> time_formats() const;
+  std::uint64_t truths() const { return truths_; }  ///< yes, no, true, false, t, f, y, n, 0, 1
   std::uint64_t negative() const { return negative_; }
   std::uint64_t leading_zeros() const { return leading_zeros_; }  ///< "007": numbers that are names
-  int digits() const { return digits_; }   ///< most significant digits of a number that is not whole
-  double least() const { return least_; }  ///< of numbers, or of times in seconds since 1970
-  double greatest() const { return greatest_; }
+  int digits() const { return digits_; }  ///< most significant digits of a number that is not whole
+  /// Of numbers, or of times in seconds since 1970.
+  double least() const { return other_times() ? time_guess_.candidates().front().least : least_; }
+  double greatest() const { return other_times() ? time_guess_.candidates().front().greatest : greatest_; }
   std::uint64_t times_least() const { return times_least_; }  ///< how often the least value occurs
   std::size_t longest() const { return longest_; }            ///< bytes
   bool valid_utf8() const { return valid_utf8_; }
-  bool ascends() const { return ascends_; }  ///< numbers or times never go back
+  /// Numbers or times never go back.
+  bool ascends() const { return other_times() ? time_guess_.candidates().front().ascends : ascends_; }
   DistinctHashes& distinct() { return distinct_; }
   /// Values by how often they occur; empty where there are more than kMostListed.
   std::vector<std::pair<std::string, std::uint64_t>> values() const;
@@ -70,12 +78,14 @@ class ColumnEvidence {
  private:
   void add_number(double value);
   bool add_as_number(std::string_view cell);
+  bool other_times() const { return time_guess_.cells() > 0 && time_guess_.cells() == present(); }
   void list(std::string_view cell);
 
   std::string name_;
   CellRules rules_;
-  std::uint64_t cells_ = 0, missing_ = 0, whole_ = 0, numbers_ = 0, times_ = 0, truths_ = 0, negative_ = 0,
-                leading_zeros_ = 0;
+  std::uint64_t cells_ = 0, missing_ = 0, whole_ = 0, numbers_ = 0, iso_times_ = 0, truths_ = 0,
+                negative_ = 0, leading_zeros_ = 0;
+  std::uint64_t styled_ = 0;
   std::uint64_t times_least_ = 0;
   int digits_ = 0;
   double least_ = std::numeric_limits<double>::infinity();
@@ -86,6 +96,8 @@ class ColumnEvidence {
   bool ascends_ = true;
   bool too_many_to_list_ = false;
   DistinctHashes distinct_;
+  NumberStyleGuess number_style_;
+  TimeFormatGuess time_guess_;
   std::map<std::string, std::uint64_t, std::less<>> listed_;
   std::map<std::string, std::uint64_t> odd_;
 };

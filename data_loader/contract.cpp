@@ -222,6 +222,25 @@ Sha256 Contract::hash() const { return sha256(canonical(to_json())); }
 
 std::string Contract::to_yaml() const { return yaml_text(to_json(), "contract"); }
 
+Contract Contract::without(std::span<const std::string> names) const {
+  const auto gone = [&](const std::string& name) { return std::ranges::find(names, name) != names.end(); };
+  Contract less = *this;
+  std::erase_if(less.fields_, [&](const Field& field) { return gone(field.name); });
+  std::erase_if(less.never_features_, gone);
+  for (Field& field : less.fields_) {
+    if (gone(field.known_at)) field.known_at.clear();
+  }
+  if (auto* shares = std::get_if<FractionSplit>(&less.splits_); shares != nullptr && shares->stratified) {
+    const Field* label = stratified_by();
+    if (label != nullptr && gone(label->name)) {
+      shares->stratified = false;
+      shares->label.clear();
+    }
+  }
+  // The parser knows what goes together.
+  return parse(YamlNode::parse(less.to_yaml(), fmt::format("the contract without {}", join(names, ", "))));
+}
+
 Contract Contract::from_json(const Json& json, const std::string& where) {
   // One parser, so that what a checkpoint carries obeys the same rules as what people write.
   try {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -112,6 +113,9 @@ class Contract {
   std::vector<Field> stored_fields() const;
   /// Whether rows are windows of tokens, of the first field at least.
   bool has_windows() const { return !fields_.empty() && fields_.front().window.has_value(); }
+  /// The contract of the same data less some fields. Error{kConfig} where the splits need one of them, unless
+  /// it is the label that they are stratified by: such rows are dealt without.
+  Contract without(std::span<const std::string> names) const;
   const std::vector<std::string>& never_features() const { return never_features_; }
   /// Where the partitions lie, if not beside the contract: paths or patterns with * and ?, relative to the
   /// data root. No part of to_json and the hash.

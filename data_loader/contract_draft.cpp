@@ -85,6 +85,30 @@ void note_almost_numbers(ColumnEvidence& evidence, DraftField& draft) {
                   odd_ones(evidence), evidence.odd().size() == ColumnEvidence::kMostOdd ? ", …" : ""));
 }
 
+/// Units, separators of thousands, dates of other formats: what the spec must say, and what may be wrong
+/// about it.
+void note_style(ColumnEvidence& evidence, DraftField& draft) {
+  if (all(evidence.numbers(), evidence) && evidence.styled() > 0) {
+    draft.number_style = evidence.number_style().style();
+    draft.field.unit = draft.number_style.unit;
+    std::vector<std::string> keys;
+    if (!draft.number_style.thousands.empty()) keys.emplace_back("`thousands`");
+    if (!draft.number_style.unit.empty()) keys.emplace_back("`units`");
+    draft.notes.push_back(
+        fmt::format("DECIDE {} of {} are written like {}: taken as numbers, {} of the spec says how",
+                    human_count(evidence.styled()), human_count(evidence.present()),
+                    readable_text(evidence.number_style().example()), join(keys, " and ")));
+  }
+  const std::vector<std::string> formats = evidence.time_formats();
+  if (formats.empty()) return;
+  draft.time_format = formats.front();
+  draft.notes.push_back(
+      formats.size() == 1
+          ? fmt::format("written as {}: `time_format` of the spec says so", formats.front())
+          : fmt::format("DECIDE day or month first? Read as {}, {} fits too: `time_format` of the spec",
+                        formats[0], formats[1]));
+}
+
 void choose_type(ColumnEvidence& evidence, DraftField& draft, std::optional<DType> stored,
                  std::uint64_t stored_length) {
   Field& field = draft.field;
@@ -95,6 +119,7 @@ void choose_type(ColumnEvidence& evidence, DraftField& draft, std::optional<DTyp
       field.allowed = {0, 1};
     return;
   }
+  note_style(evidence, draft);
   if (all(evidence.truths(), evidence)) {
     field.dtype = DType::kUInt8;
     field.allowed = {0, 1};
@@ -158,7 +183,8 @@ void note_numbers(ColumnEvidence& evidence, DraftField& draft) {
   } else if (rare) {
     draft.notes.push_back(
         fmt::format("DECIDE {} of {} are below 0 ({}). Mistakes, or another kind of row? `range` refuses "
-                    "them; without it they pass",
+                    "them; without it they pass, and `outside: bad, bad_rows: skip` in a CSV's spec leaves "
+                    "their rows out",
                     human_count(evidence.negative()), human_count(evidence.present()), share));
   }
   if (rare) field.minimum = 0;
@@ -244,6 +270,7 @@ std::string field_line(const DraftField& draft) {
   parts.push_back(fmt::format("dtype: {}", to_string(field.dtype)));
   if (field.is_text()) parts.push_back(fmt::format("length: {}", field.length));
   if (!field.shape.empty()) parts.push_back(fmt::format("shape: [{}]", fmt::join(field.shape, ", ")));
+  if (!field.unit.empty()) parts.push_back("unit: " + Json(field.unit).dump());
   if (field.minimum || field.maximum) parts.push_back(range_text(field));
   if (!field.allowed.empty()) {
     std::vector<std::string> allowed;

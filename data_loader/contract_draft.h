@@ -17,6 +17,8 @@ struct DraftField {
   std::string column;              ///< its name in the source
   Field field;                     ///< what the draft says; transform is left open
   std::vector<std::string> notes;  ///< comments above it, one line each
+  NumberStyle number_style;        ///< of texts: how its numbers are written
+  std::string time_format;         ///< of texts: of its times, where it is not ISO 8601
 };
 
 struct ContractDraft {

@@ -12,17 +12,15 @@
 
 #include "data_loader/csv_row_parser.h"
 #include "data_loader/csv_table.h"
-#include "data_loader/fault_list.h"
+#include "data_loader/fault_groups.h"
 
 namespace muster {
 
 /// Consecutive records of the file.
 struct CsvBatch {
-  static constexpr std::size_t kShownFaults = 10;
-
   std::uint64_t rows = 0;                       ///< good ones
   std::vector<std::vector<std::byte>> columns;  ///< per field, `rows` values and room for more
-  FaultList faults{kShownFaults};               ///< of the wrong ones, with file:line
+  FaultGroups faults;                           ///< of the wrong ones, with file:line
 };
 
 /// One thread at a time cuts the file into batches of records; it then parses its batch while the next thread
@@ -49,6 +47,7 @@ class CsvBatches {
     std::string text;  ///< the records, one after the other, without line ends
     std::vector<Record> records;
     CsvBatch batch;
+    std::vector<std::uint64_t> lines;  ///< of the batch's rows
     std::exception_ptr error;
     bool ready = false;
   };
@@ -59,6 +58,8 @@ class CsvBatches {
   bool wait_for_room();
   bool fill(Slot& slot);
   void parse(Slot& slot, CsvRowParser& parser) const;
+  void drop_outside(Slot& slot) const;
+  Error fault_at(std::uint64_t line, const std::string& message) const;
 
   const CsvTable& table_;
   const std::uint64_t most_rows_;  ///< of a batch

@@ -12,56 +12,9 @@
 #include <system_error>
 
 #include "core/text.h"
+#include "data_loader/time_format.h"
 
 namespace muster {
-namespace {
-
-/// Digits with or without a point, few enough that digits and power of ten are doubles without loss: one
-/// division then rounds as exactly as any reader can (W. D. Clinger, "How to read floating point numbers
-/// accurately", 1990), in half of from_chars' time.
-std::optional<double> plain_number(std::string_view text) {
-  constexpr std::array<double, 16> kTens = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                            1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
-  const bool negative = text.starts_with('-');
-  if (negative) text.remove_prefix(1);
-  if (text.size() > kTens.size()) return std::nullopt;
-  std::int64_t digits = 0;
-  std::size_t point = text.size();
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto digit = static_cast<unsigned char>(text[i] - '0');
-    if (digit <= 9) {
-      digits = digits * 10 + digit;
-    } else if (text[i] == '.' && point == text.size()) {
-      point = i;
-    } else {
-      return std::nullopt;
-    }
-  }
-  const std::size_t decimals = point == text.size() ? 0 : text.size() - point - 1;
-  const std::size_t count = text.size() - (point == text.size() ? 0 : 1);
-  if (count == 0 || count >= kTens.size()) return std::nullopt;  // 15 digits are below 2^53
-  const double value = static_cast<double>(digits) / kTens[decimals];
-  return negative ? -value : value;
-}
-
-}  // namespace
-
-std::optional<double> read_number(std::string_view text, char decimal) {
-  if (text.starts_with('+')) text.remove_prefix(1);
-  std::string with_point;
-  if (decimal != '.' && text.find(decimal) != std::string_view::npos) {
-    if (text.find('.') != std::string_view::npos) return std::nullopt;
-    with_point = text;
-    std::replace(with_point.begin(), with_point.end(), decimal, '.');
-    text = with_point;
-  }
-  if (const auto value = plain_number(text)) return value;
-  double value = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (status != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
-  return value;
-}
-
 std::optional<double> read_truth(std::string_view text) {
   std::string lower(text);
   std::transform(lower.begin(), lower.end(), lower.begin(),
@@ -138,7 +91,7 @@ const double* CellParser::named(std::string_view text) const {
   return found == rules_.values.end() ? nullptr : &found->second;
 }
 
-bool CellParser::is_missing(std::string_view text) const {
+bool CellParser::is_marker(std::string_view text) const {
   if (!(text.empty() ? empty_is_missing_ : marker_starts_[static_cast<unsigned char>(text.front())]))
     return false;
   return std::ranges::find(rules_.missing, text) != rules_.missing.end() && named(text) == nullptr;
@@ -146,7 +99,7 @@ bool CellParser::is_missing(std::string_view text) const {
 
 bool CellParser::parse_text(std::string_view text, std::span<std::byte> out) const {
   text = without_blanks(text);
-  if (!is_missing(text)) return copy_text(text, out);
+  if (!is_marker(text)) return copy_text(text, out);
   return field_->can_be_missing() && copy_text("", out);
 }
 
@@ -154,17 +107,25 @@ template <typename T>
 std::optional<T> CellParser::value(std::string_view text) const {
   std::optional<double> number;
   if (const double* const meant = named(text)) number = *meant;
+  if (!number && !rules_.time_format.empty()) {
+    if (const auto time = read_time(text, rules_.time_format)) return whole<T>(static_cast<double>(*time));
+  }
   if (takes_times_ && !number) {  // no such text is a number too
     if (const auto time = parse_iso_time(text)) return static_cast<T>(*time);
   }
+  std::optional<std::string> plain;
+  if (!number && !rules_.number.plain()) {
+    plain = plain_number_text(text, rules_.number);
+    text = plain ? std::string_view(*plain) : std::string_view("?");
+  }
   if constexpr (std::is_floating_point_v<T>) {
-    if (!number) number = read_number(text, rules_.decimal);
+    if (!number) number = read_number(text, NumberStyle{});
     if (number && std::abs(*number) <= static_cast<double>(std::numeric_limits<T>::max()))
       return static_cast<T>(*number);
   } else {
     if (!number) {
       if (const auto integer = parse_integer<T>(text)) return integer;
-      number = read_number(text, rules_.decimal);  // 3.0, as programs write integers among missing values
+      number = read_number(text, NumberStyle{});  // 3.0, as programs write integers among missing values
     }
     if (number) return whole<T>(*number);
   }
@@ -178,7 +139,7 @@ template <typename T>
 bool CellParser::parse_number(std::string_view text, std::span<std::byte> out) const {
   text = without_blanks(text);
   std::optional<T> result;
-  if (is_missing(text)) {
+  if (is_marker(text)) {
     if (field_->can_be_missing()) result = missing_as<T>(*field_);
   } else if (rules_.above) {
     if (const auto number = value<double>(text)) result = static_cast<T>(*number > *rules_.above ? 1 : 0);
@@ -207,9 +168,11 @@ CellParser::CellParser(const Field& field, CellRules rules)
                : visit(field.dtype, []<typename T>(T*) -> Parse { return &CellParser::parse_number<T>; });
 }
 
+bool CellParser::is_missing(std::string_view text) const { return is_marker(without_blanks(text)); }
+
 std::string CellParser::fault(std::string_view text) const {
   text = without_blanks(text);
-  if (is_missing(text)) return fmt::format("'{}' is missing, which the contract forbids", field_->name);
+  if (is_marker(text)) return fmt::format("'{}' is missing, which the contract forbids", field_->name);
   if (field_->is_text()) return fault_of_text(*field_, text);
   return fmt::format("{} is no {} for '{}'", readable_text(text), to_string(field_->dtype), field_->name);
 }

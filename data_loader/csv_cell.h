@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "data_loader/contract.h"
+#include "data_loader/number_style.h"
 
 namespace muster {
 
@@ -18,12 +19,11 @@ namespace muster {
 struct CellRules {
   std::vector<std::string> missing = {"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"};
   std::map<std::string, double, std::less<>> values;  ///< texts that stand for numbers: {"yes": 1, "no": 0}
-  char decimal = '.';
+  NumberStyle number;
+  std::string time_format;      ///< of dates and times (read_time), beside ISO 8601; "": none
   std::optional<double> above;  ///< the value is 1 where the number is greater than this, else 0
 };
 
-/// A finite number, written with `decimal`; a sign + counts. Nothing if `text` is no such number.
-std::optional<double> read_number(std::string_view text, char decimal);
 /// 1 of yes, true, t, y, 0 of no, false, f, n, in any case; nothing of other texts.
 std::optional<double> read_truth(std::string_view text);
 
@@ -40,11 +40,13 @@ class CellParser {
   bool parse(std::string_view text, std::span<std::byte> out) const { return (this->*parse_)(text, out); }
   /// What is wrong with a text that `parse` took for no value.
   std::string fault(std::string_view text) const;
+  /// Whether it is a missing marker.
+  bool is_missing(std::string_view text) const;
 
  private:
   using Parse = bool (CellParser::*)(std::string_view text, std::span<std::byte> out) const;
 
-  bool is_missing(std::string_view text) const;
+  bool is_marker(std::string_view text) const;
   const double* named(std::string_view text) const;
   bool parse_text(std::string_view text, std::span<std::byte> out) const;
   template <typename T>

@@ -16,6 +16,12 @@
 
 namespace muster {
 
+/// Why a row is wrong.
+struct RowFault {
+  std::string cause;  ///< the same for faults of one kind
+  std::string message;
+};
+
 /// One thread.
 class CsvRowParser {
  public:
@@ -23,8 +29,9 @@ class CsvRowParser {
   explicit CsvRowParser(const CsvTable& table);
 
   /// Puts the record's values at `row` of `columns`, which have the room: one per field of the table. Returns
-  /// what is wrong, or "".
-  std::string parse(std::string_view record, std::span<std::vector<std::byte>> columns, std::uint64_t row);
+  /// what is wrong, if anything is.
+  std::optional<RowFault> parse(std::string_view record, std::span<std::vector<std::byte>> columns,
+                                std::uint64_t row);
 
  private:
   struct Target {
@@ -34,7 +41,7 @@ class CsvRowParser {
     bool convert;  ///< a text of the file's own encoding
     const std::string* name;
   };
-  std::string parse_converted(const Target& target, std::string_view cell, std::span<std::byte> out);
+  std::optional<RowFault> parse_cell(const Target& target, std::string_view cell, std::span<std::byte> out);
 
   std::size_t width_;
   CsvFields fields_;

@@ -33,8 +33,16 @@ std::optional<std::size_t> numbered_column(const CsvSpec& spec, const Header& he
   return number - 1;
 }
 
-/// 0-based.
-std::size_t find_column(const CsvSpec& spec, const Header& header, const std::string& field) {
+Header read_header(const CsvSpec& spec, CsvReader& reader) {
+  if (!reader.next()) throw Error(ErrorCode::kData, "is empty: it has no header", spec.file.string());
+  if (!reader.fault().empty())
+    throw Error(ErrorCode::kData, reader.fault(), fmt::format("{}:{}", spec.file.string(), reader.line()));
+  return csv_header(spec, reader.fields());
+}
+
+}  // namespace
+
+std::size_t csv_column(const CsvSpec& spec, const Header& header, const std::string& field) {
   const auto given = spec.columns.find(field);
   const std::string name = given != spec.columns.end() ? given->second : field;
   const auto found = std::ranges::find(header, name);
@@ -49,19 +57,15 @@ std::size_t find_column(const CsvSpec& spec, const Header& header, const std::st
     refuse_column(spec,
                   fmt::format("has no header: `columns: {{{}: 1}}` says which column a field is", field));
   }
-  refuse_column(
-      spec,
-      fmt::format("has no column '{}' for the field '{}'{}; it has: {} (`columns: {{{}: …}}` names another)",
-                  name, field, did_you_mean(name, header), join(header, ", "), field));
+  refuse_column(spec, fmt::format("has no column '{}' for the field '{}'{}; it has: {} (`columns: {{{}: …}}` "
+                                  "of an ingest spec names another)",
+                                  name, field, did_you_mean(name, header), join(header, ", "), field));
 }
 
-Header read_header(const CsvSpec& spec, CsvReader& reader) {
-  if (!reader.next()) throw Error(ErrorCode::kData, "is empty: it has no header", spec.file.string());
-  if (!reader.fault().empty())
-    throw Error(ErrorCode::kData, reader.fault(), fmt::format("{}:{}", spec.file.string(), reader.line()));
+std::vector<std::string> csv_header(const CsvSpec& spec, std::span<const std::string_view> cells) {
   std::optional<TextEncoding> encoding;
   if (spec.encoding) encoding.emplace(*spec.encoding);
-  Header header(reader.fields().begin(), reader.fields().end());
+  Header header(cells.begin(), cells.end());
   for (std::string& name : header) {
     name = trim(name);
     if (encoding) name = encoding->to_utf8(name).value_or(name);
@@ -73,8 +77,6 @@ Header read_header(const CsvSpec& spec, CsvReader& reader) {
   return header;
 }
 
-}  // namespace
-
 CsvTable CsvTable::open(CsvSpec spec, std::vector<Field> fields) {
   CsvTable table{std::move(spec), std::move(fields), {}, 0};
   GzipFile file(table.spec.file);
@@ -85,7 +87,7 @@ CsvTable CsvTable::open(CsvSpec spec, std::vector<Field> fields) {
     table.width = header.size();
   }
   for (const Field& field : table.fields)
-    table.column_of_field.push_back(find_column(table.spec, header, field.name));
+    table.column_of_field.push_back(csv_column(table.spec, header, field.name));
   while (table.width == 0 && reader.next()) table.width = reader.fields().size();
   return table;
 }

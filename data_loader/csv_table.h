@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -22,6 +24,13 @@ struct CsvTable {
   /// that is none, Error{kStorage} if it cannot be read.
   static CsvTable open(CsvSpec spec, std::vector<Field> fields);
 };
+
+/// The column of a field, from 0, by its name in the header or as `columns` of the spec says; Error{kConfig}
+/// if there is none. Without a header it may be beyond the width.
+std::size_t csv_column(const CsvSpec& spec, const std::vector<std::string>& header, const std::string& field);
+
+/// Names as the file's encoding has them, without blanks around. Error{kData} if they are no texts.
+std::vector<std::string> csv_header(const CsvSpec& spec, std::span<const std::string_view> cells);
 
 /// Reads the records below the header, front to back. One thread.
 class CsvTableRecords {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <utility>
 
 #include "core/hash.h"
 #include "core/text.h"
@@ -59,11 +60,17 @@ CsvDialect find_dialect(const fs::path& path) {
   return best;
 }
 
-bool reads_as_value(const std::string& cell, char decimal) {
+/// A cell alone.
+ColumnEvidence evidence_of(const std::string& cell, char decimal) {
   CellRules rules;
-  rules.decimal = decimal;
+  rules.number.decimal = decimal;
   ColumnEvidence one("", 1, rules);
   one.add(cell);
+  return one;
+}
+
+bool reads_as_value(const std::string& cell, char decimal) {
+  const ColumnEvidence one = evidence_of(cell, decimal);
   return one.numbers() + one.times() > 0;
 }
 
@@ -85,23 +92,28 @@ bool has_header(const std::vector<Record>& records, char decimal) {
   return false;
 }
 
-/// ',' where that makes numbers of more cells of the sample than '.'.
-char find_decimal(const std::vector<Record>& records) {
-  std::array<std::size_t, 2> numbers{};
-  for (const Record& record : records) {
-    for (const std::string& cell : record) {
-      numbers[0] += reads_as_value(cell, '.') ? 1 : 0;
-      numbers[1] += reads_as_value(cell, ',') ? 1 : 0;
+/// ',' where that makes numbers of more cells of the sample than '.'. Where commas do not cut records those
+/// count first that need no separator of thousands: "1,234" is taken for less than two there.
+char find_decimal(const std::vector<Record>& records, char delimiter) {
+  const auto count = [&](char decimal) {
+    std::pair<std::size_t, std::size_t> numbers;
+    for (const Record& record : records) {
+      for (const std::string& cell : record) {
+        const ColumnEvidence one = evidence_of(cell, decimal);
+        numbers.first += delimiter == ',' ? 0 : one.numbers() - one.styled();
+        numbers.second += one.numbers();
+      }
     }
-  }
-  return numbers[1] > numbers[0] ? ',' : '.';
+    return numbers;
+  };
+  return count(',') > count('.') ? ',' : '.';
 }
 
 CsvLayout find_layout(const fs::path& path) {
   CsvLayout layout;
   layout.dialect = find_dialect(path);
   const auto records = first_records(path, layout.dialect);
-  layout.decimal = layout.dialect.delimiter == ',' ? '.' : find_decimal(records);
+  layout.decimal = find_decimal(records, layout.dialect.delimiter);
   layout.header = has_header(records, layout.decimal);
   return layout;
 }
@@ -122,6 +134,7 @@ class CsvDraft {
       layout_.utf8 =
           layout_.utf8 && column.valid_utf8() && utf8_prefix(column.name()) == column.name().size();
       draft.fields.push_back(draft_field(column, field_name(column.name(), draft.fields), std::nullopt, 0));
+      note_thousands(draft.fields.back());
       if (draft.fields.back().field.role != Role::kTime || draft.time) continue;
       draft.time = draft.fields.size() - 1;
       draft.in_time_order = column.ascends();
@@ -133,6 +146,16 @@ class CsvDraft {
   }
 
  private:
+  /// The first column that has a separator gives it to the file.
+  void note_thousands(DraftField& drafted) {
+    const std::string& its = drafted.number_style.thousands;
+    if (layout_.thousands.empty()) layout_.thousands = its;
+    if (its.empty() || its == layout_.thousands) return;
+    drafted.notes.push_back(
+        fmt::format("DECIDE its separator of thousands is {}, that of others {}, and a source has one",
+                    readable_text(its), readable_text(layout_.thousands)));
+  }
+
   /// A contract has one time; the others are inputs by their dates.
   static void keep_one_time(ContractDraft& draft) {
     for (std::size_t i = 0; i < draft.fields.size(); ++i) {
@@ -170,7 +193,7 @@ class CsvDraft {
         throw Error(ErrorCode::kData, "its first line is no text: is it a CSV file?", path.string());
     }
     CellRules rules;
-    rules.decimal = layout_.decimal;
+    rules.number.decimal = layout_.decimal;
     const std::uint64_t each = options_.memory / 16 / (cells.size() + 1);
     repeated_ = DistinctHashes(each);
     for (std::size_t i = 0; i < cells.size(); ++i)
@@ -300,6 +323,7 @@ std::string ingest_text(const Drafted& drafted, const std::vector<fs::path>& fil
                                                    ? "tab"
                                                    : Json(std::string(1, layout.dialect.delimiter)).dump());
   if (layout.decimal != '.') text += "    decimal: \",\"\n";
+  if (!layout.thousands.empty()) text += fmt::format("    thousands: {}\n", Json(layout.thousands).dump());
   if (!layout.header) text += "    header: false\n";
   if (!layout.utf8)
     text += fmt::format("    encoding: {}   # DECIDE no UTF-8; this one is the most usual other\n",
@@ -309,6 +333,16 @@ std::string ingest_text(const Drafted& drafted, const std::vector<fs::path>& fil
       "no value\n";
   text += "    bad_rows: refuse   # or skip\n";
   if (!columns.empty()) text += "    columns:\n" + columns;
+  const auto by_field = [&](const char* key, auto&& value_of) {
+    std::vector<std::string> entries;
+    for (const DraftField& drawn : drafted.draft.fields) {
+      if (const std::string value = value_of(drawn); !value.empty())
+        entries.push_back(fmt::format("{}: {}", drawn.field.name, Json(value).dump()));
+    }
+    if (!entries.empty()) text += fmt::format("    {}: {{{}}}\n", key, join(entries, ", "));
+  };
+  by_field("units", [](const DraftField& drawn) { return drawn.number_style.unit; });
+  by_field("time_format", [](const DraftField& drawn) { return drawn.time_format; });
   const std::uint64_t partitions = std::clamp<std::uint64_t>(drafted.draft.rows / 100'000, 4, 64);
   return text + fmt::format("partitions: {}\ncontract: {}\n", partitions, Json(contract).dump());
 }

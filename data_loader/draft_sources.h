@@ -25,6 +25,7 @@ struct CsvLayout {
   CsvDialect dialect;
   bool header = true;
   char decimal = '.';
+  std::string thousands;  ///< NumberStyle::thousands
   bool utf8 = true;
   std::uint64_t wrong_records = 0;  ///< another number of fields, or broken quotes
 };

@@ -190,10 +190,7 @@ struct Ingest::State {
   IngestReport report;
 
   State(IngestOptions given, std::size_t my_rank, std::size_t ranks)
-      : options(std::move(given)),
-        rank(my_rank),
-        world(ranks),
-        spec(options.spec, options.probe, options.log, options.threads) {}
+      : options(std::move(given)), rank(my_rank), world(ranks), spec(options) {}
 
   /// Of all sources, from what the ranks that have each have counted.
   std::vector<std::uint64_t> rows_of_source(std::span<const std::vector<std::uint64_t>> by_rank) {

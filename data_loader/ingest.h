@@ -41,6 +41,8 @@ struct IngestContext {
   std::filesystem::path file;  ///< of a format by_file: the one to read
   /// The contract's fields that the source shall give, for formats whose files do not tell types.
   std::vector<Field> fields;
+  /// Fields that the spec may speak of all the same, as its contract has them: see IngestOptions::without.
+  std::vector<std::string> left_out;
   std::filesystem::path probe;  ///< the program muster-probe; "" = open HDF5 files in this process
   LogSink log = silent_log();
   unsigned threads = 1;                     ///< that may parse, beside the one that reads and writes
@@ -62,6 +64,9 @@ struct IngestOptions {
   std::filesystem::path spec;
   std::filesystem::path out;
   std::filesystem::path probe;  ///< the program muster-probe, for HDF5 files that nobody vouched for
+  std::vector<std::filesystem::path> files;  ///< instead of those of the spec's one source
+  bool unlabelled = false;                   ///< rows to be scored: without labels and weights
+  std::vector<std::string> without;          ///< fields of the spec's contract that the files do not have
   Codec codec = Codec::kNone;
   std::optional<std::uint64_t> shuffle_seed;  ///< --shuffle: rows in random order
   bool append = false;                        ///< add partitions to the dataset in `out`, if there is one

@@ -9,7 +9,7 @@
 #include "data_loader/csv_batches.h"
 #include "data_loader/csv_spec.h"
 #include "data_loader/csv_table.h"
-#include "data_loader/fault_list.h"
+#include "data_loader/fault_groups.h"
 #include "data_loader/ingest.h"
 
 namespace muster {
@@ -70,7 +70,7 @@ class CsvSource : public RowSource {
   std::uint64_t count_good_rows() const {
     CsvBatches batches(table_, threads_);
     std::uint64_t rows = 0;
-    FaultList faults(CsvBatch::kShownFaults);
+    FaultGroups faults;
     while (const CsvBatch* const batch = batches.next()) {
       rows += batch->rows;
       faults.append(batch->faults);
@@ -81,9 +81,18 @@ class CsvSource : public RowSource {
     return rows;
   }
 
-  /// Logs the first faults; how many there are.
-  std::string tell(const FaultList& faults, std::uint64_t good_rows) const {
-    for (const Error& fault : faults.kept()) log_(LogLevel::kWarning, fault.what());
+  /// Logs the first faults of each cause; how many there are.
+  std::string tell(const FaultGroups& faults, std::uint64_t good_rows) const {
+    constexpr std::size_t kMostCauses = 20;
+    const auto& groups = faults.groups();
+    for (const FaultGroups::Group& group : std::span(groups).first(std::min(kMostCauses, groups.size()))) {
+      for (std::size_t i = 0; i < group.shown.size(); ++i) {
+        const bool more = i + 1 == group.shown.size() && group.count > group.shown.size();
+        const std::string others =
+            more ? fmt::format(" (and {} more like it)", human_count(group.count - group.shown.size())) : "";
+        log_(LogLevel::kWarning, group.shown[i].what() + others);
+      }
+    }
     return fmt::format("{} of {} rows {} wrong", human_count(faults.count()),
                        human_count(good_rows + faults.count()), faults.count() == 1 ? "is" : "are");
   }
@@ -115,7 +124,7 @@ class CsvSource : public RowSource {
 
   /// Looks through the rest of the file, so that all wrong rows are counted.
   [[noreturn]] void refuse_wrong_rows() {
-    FaultList faults = batch_->faults;
+    FaultGroups faults = batch_->faults;
     while ((batch_ = batches_->next()) != nullptr) {
       rows_seen_ += batch_->rows;
       faults.append(batch_->faults);

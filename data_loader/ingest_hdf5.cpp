@@ -52,6 +52,10 @@ Hdf5Spec parse_spec(const YamlNode& node, const IngestContext& context) {
       const std::string& name = entry.first;  // clang 14 captures no structured binding
       const YamlNode& place = entry.second;
       const auto named = [&](const Field& field) { return field.name == name; };
+      if (std::ranges::find(context.left_out, name) != context.left_out.end()) {
+        static_cast<void>(parse_place(place));
+        continue;
+      }
       if (std::ranges::none_of(context.fields, named)) {
         std::vector<std::string> names;
         for (const Field& field : context.fields) names.push_back(field.name);

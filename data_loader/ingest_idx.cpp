@@ -74,10 +74,12 @@ class IdxColumn {
 
 class IdxSource : public RowSource {
  public:
-  IdxSource(const YamlNode& source, const std::filesystem::path& base) {
+  IdxSource(const YamlNode& source, const IngestContext& context) {
     const YamlNode& files = source.require("files");
     for (const auto& [name, path] : files.entries()) {
-      columns_.emplace_back(name, base / path.as_string());
+      const std::string file = path.as_string();
+      if (std::ranges::find(context.left_out, name) != context.left_out.end()) continue;
+      columns_.emplace_back(name, context.base / file);
       fields_.push_back(columns_.back().field());
       const auto& first = columns_.front();
       if (columns_.back().rows() != first.rows()) {
@@ -108,7 +110,7 @@ class IdxSource : public RowSource {
 
 const bool kRegistered =
     ingest_formats().add("idx", {[](const YamlNode& source, const IngestContext& context) {
-                                   return std::make_unique<IdxSource>(source, context.base);
+                                   return std::make_unique<IdxSource>(source, context);
                                  },
                                  "IDX files (MNIST and its kin), one per field, gzip-compressed or not"});
 

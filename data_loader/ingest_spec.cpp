@@ -95,21 +95,6 @@ IngestFormat format_of(const YamlNode& entry) {
   return format.value();
 }
 
-/// Of an entry whose format reads one file: `file`, or what the patterns of `files` match.
-std::vector<std::filesystem::path> files_of(const YamlNode& entry, const std::filesystem::path& base) {
-  const YamlNode* several = entry.find("files");
-  if (several == nullptr) return {base / entry.require("file").as_string()};
-  if (const YamlNode* one = entry.find("file")) one->fail_here("give `file` or `files`, not both");
-  std::vector<std::string> patterns;
-  if (several->is_list()) {
-    for (const YamlNode& item : several->items()) patterns.push_back(item.as_string());
-  } else {
-    patterns.push_back(several->as_string());
-  }
-  if (patterns.empty()) several->fail_here("names no file");
-  return matching_files(patterns, base);
-}
-
 std::uint32_t count_partitions(const YamlNode& document, std::uint64_t rows) {
   const YamlNode* partitions = document.find("partitions");
   const YamlNode* rows_each = document.find("rows_per_partition");
@@ -128,15 +113,48 @@ std::uint32_t count_partitions(const YamlNode& document, std::uint64_t rows) {
 
 }  // namespace
 
-IngestSpec::IngestSpec(const std::filesystem::path& file, const std::filesystem::path& probe,
-                       const LogSink& log, unsigned threads)
-    : document_(YamlNode::load(file)), context_{file.parent_path(), {}, {}, probe, log, threads} {
+/// The fields that the files shall not have go out of the contract.
+void IngestSpec::leave_out(const IngestOptions& options) {
+  for (const std::string& name : options.without) static_cast<void>(contract_.field(name));
+  std::vector<std::string> names = options.without;
+  for (const Field& field : contract_.fields()) {
+    if (options.unlabelled && (field.role == Role::kLabel || field.role == Role::kWeight))
+      names.push_back(field.name);
+  }
+  if (names.empty()) return;
+  contract_ = contract_.without(names);
+  contract_yaml_ = contract_.to_yaml();
+  context_.left_out = std::move(names);
+}
+
+/// Of an entry whose format reads one file: `file`, or what the patterns of `files` match.
+std::vector<std::filesystem::path> IngestSpec::files_of(const YamlNode& entry,
+                                                        const IngestOptions& options) const {
+  const YamlNode* several = entry.find("files");
+  const YamlNode* one = several == nullptr ? &entry.require("file") : entry.find("file");
+  if (several != nullptr && one != nullptr) one->fail_here("give `file` or `files`, not both");
+  if (!options.files.empty()) return options.files;
+  if (several == nullptr) return {context_.base / one->as_string()};
+  std::vector<std::string> patterns;
+  if (several->is_list()) {
+    for (const YamlNode& item : several->items()) patterns.push_back(item.as_string());
+  } else {
+    patterns.push_back(several->as_string());
+  }
+  if (patterns.empty()) several->fail_here("names no file");
+  return matching_files(patterns, context_.base);
+}
+
+IngestSpec::IngestSpec(const IngestOptions& options)
+    : document_(YamlNode::load(options.spec)),
+      context_{options.spec.parent_path(), {}, {}, {}, options.probe, options.log, options.threads, {}} {
   const YamlNode& version = document_.require("version");
   if (version.as_integer() != 1) version.fail_here("is unknown; this program reads version 1");
   const YamlNode& contract = document_.require("contract");
   auto [parsed, yaml] = read_contract(contract, context_.base);
   contract_ = std::move(parsed);
   contract_yaml_ = std::move(yaml);
+  leave_out(options);
   const auto stored = attempt([&] { return contract_.stored_fields(); });
   if (!stored) contract.fail_here(stored.error().message());
   stored_ = stored.value();
@@ -147,12 +165,15 @@ IngestSpec::IngestSpec(const std::filesystem::path& file, const std::filesystem:
   for (std::size_t i = 0; i < stored_.size(); ++i) {
     if (i != row_number_) context_.fields.push_back(stored_[i]);
   }
+  if (!options.files.empty() && (sources.items().size() != 1 || !format_of(entry(0)).by_file))
+    throw Error(ErrorCode::kUsage, "--files needs a spec of one source whose format reads one file",
+                options.spec.string());
   for (std::size_t i = 0; i < sources.items().size(); ++i) {
     if (!format_of(entry(i)).by_file) {
       sources_.emplace_back().entry = i;
       continue;
     }
-    for (std::filesystem::path& one : files_of(entry(i), context_.base)) {
+    for (std::filesystem::path& one : files_of(entry(i), options)) {
       sources_.emplace_back();
       sources_.back().entry = i;
       sources_.back().file = std::move(one);

@@ -23,9 +23,9 @@ class IngestSpec {
     std::vector<std::optional<std::size_t>> column_of_field;
   };
 
-  /// Opens no source. Error{kConfig} with file:line:column for the spec's faults.
-  IngestSpec(const std::filesystem::path& file, const std::filesystem::path& probe, const LogSink& log,
-             unsigned threads);
+  /// Opens no source. Error{kConfig} with file:line:column for the spec's faults, Error{kUsage} for options
+  /// that it does not suit.
+  explicit IngestSpec(const IngestOptions& options);
 
   const Contract& contract() const { return contract_; }
   /// As the user wrote it, if it is a file of its own.
@@ -43,6 +43,8 @@ class IngestSpec {
   std::vector<std::uint64_t> partition_rows(std::span<const std::uint64_t> rows_of_source) const;
 
  private:
+  void leave_out(const IngestOptions& options);
+  std::vector<std::filesystem::path> files_of(const YamlNode& entry, const IngestOptions& options) const;
   const YamlNode& entry(std::size_t i) const { return document_.require("sources").items()[i]; }
 
   YamlNode document_;

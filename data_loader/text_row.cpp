@@ -10,21 +10,12 @@
 
 namespace muster {
 
-std::optional<std::size_t> find_column(std::span<const std::string> header, std::string_view name) {
-  std::optional<std::size_t> found;
-  for (std::size_t i = 0; i < header.size(); ++i) {
-    if (trim(header[i]) != name) continue;
-    if (found) fail(ErrorCode::kData, "the header has two columns '{}'", name);
-    found = i;
-  }
-  return found;
-}
-
-TextRow::TextRow(std::vector<Field> fields) : fields_(std::move(fields)), bytes_(fields_.size()) {
+TextRow::TextRow(std::vector<Field> fields, const std::function<CellRules(const Field&)>& rules)
+    : fields_(std::move(fields)), bytes_(fields_.size()) {
   for (std::size_t i = 0; i < fields_.size(); ++i) {
     bytes_[i].resize(fields_[i].bytes_per_row());
     columns_.emplace_back(bytes_[i]);
-    parsers_.emplace_back(fields_[i], CellRules{});
+    parsers_.emplace_back(fields_[i], rules(fields_[i]));
   }
 }
 

@@ -2,7 +2,7 @@
 // One row of a contract's fields from a line of text, checked by the contract.
 
 #include <cstddef>
-#include <optional>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,14 +14,13 @@
 
 namespace muster {
 
-/// The place of a name in a CSV header, blanks around names not counted; nothing if it is not there.
-/// Error{kData} if it is there twice.
-std::optional<std::size_t> find_column(std::span<const std::string> header, std::string_view name);
-
 /// Holds the columns of one row. Used by one thread.
 class TextRow {
  public:
-  explicit TextRow(std::vector<Field> fields);
+  /// `rules`: how cells stand for the values of a field.
+  explicit TextRow(
+      std::vector<Field> fields,
+      const std::function<CellRules(const Field&)>& rules = [](const Field&) { return CellRules{}; });
   TextRow(const TextRow&) = delete;
   TextRow& operator=(const TextRow&) = delete;
   TextRow(TextRow&&) = default;

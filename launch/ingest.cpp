@@ -92,6 +92,12 @@ void add_ingest(CLI::App& app, Invocation& invocation) {
   auto flags = std::make_shared<Flags>();
   command->add_option("SPEC", flags->options.spec, "the spec (YAML, see docs/ingest.md)")->required();
   command->add_option("--out", flags->options.out, "directory to make")->required();
+  command->add_option("--files", flags->options.files,
+                      "files to read instead of those of the spec's one source");
+  command->add_flag("--unlabelled", flags->options.unlabelled,
+                    "rows to be scored: the files have no labels and weights, nor has the contract of --out");
+  command->add_option("--without", flags->options.without,
+                      "fields that the files do not have, nor the contract of --out");
   command->add_option("--codec", flags->codec, "none or gzip")->capture_default_str();
   command->add_flag("--append", flags->options.append,
                     "add partitions to the dataset in --out, whose contract must be the same");

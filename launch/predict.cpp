@@ -19,6 +19,7 @@ namespace {
 struct Flags {
   std::string path;
   bool from_stdin = false;
+  std::string spec;
   PredictOptions options;
 };
 
@@ -53,9 +54,11 @@ class Pipe {
   std::string pending_;
 };
 
-void answer_csv(LineScorer& scorer, Pipe& pipe, const CsvReader::Read& read, Console& console) {
-  CsvReader reader(read);
-  bool header = true;
+void answer_csv(LineScorer& scorer, const CsvSpec& csv, Pipe& pipe, const CsvReader::Read& read,
+                Console& console) {
+  CsvReader reader(read, csv.dialect);
+  bool header = csv.header;
+  if (!header) pipe.line(scorer.begin_csv({}));
   while (reader.next()) {
     if (header && !reader.fault().empty()) throw Error(ErrorCode::kData, reader.fault(), "stdin:1");
     const std::uint64_t before = scorer.refused();
@@ -80,8 +83,8 @@ void answer_json(LineScorer& scorer, Pipe& pipe, const LineReader::Read& read, C
   }
 }
 
-/// Looks at the first byte that is no blank: '{' starts JSON lines.
-int answer_lines(LineScorer& scorer, Console& console) {
+/// Without a spec, which speaks of CSV, the first byte that is no blank tells: '{' starts JSON lines.
+int answer_lines(LineScorer& scorer, const CsvSpec& csv, bool with_spec, Console& console) {
   Pipe pipe;
   std::string start;
   while (trim(start).empty()) {
@@ -97,10 +100,10 @@ int answer_lines(LineScorer& scorer, Console& console) {
     start.erase(0, some);
     return some;
   };
-  if (trim(start).starts_with('{')) {
+  if (!with_spec && trim(start).starts_with('{')) {
     answer_json(scorer, pipe, read, console);
   } else {
-    answer_csv(scorer, pipe, read, console);
+    answer_csv(scorer, csv, pipe, read, console);
   }
   pipe.flush();
   const std::string counts = fmt::format("{} lines scored, {} left out for missing values, {} refused",
@@ -117,8 +120,11 @@ int predict_stdin(Ranks& ranks, FileSystem& files, const Flags& flags) {
   if (const std::string stale = stale_warning(trained.decision, trained.step); !stale.empty())
     console.warning(stale);
   Scorer scorer(ranks.comm(), trained, trained.contract);
-  LineScorer lines(scorer, trained.contract);
-  return answer_lines(lines, console);
+  CsvSpec csv;
+  csv.file = "stdin";
+  if (!flags.spec.empty()) csv = CsvSpec::of_ingest_spec(flags.spec, trained.contract);
+  LineScorer lines(scorer, trained.contract, csv);
+  return answer_lines(lines, csv, !flags.spec.empty(), console);
 }
 
 std::string describe(const Json& result) {
@@ -157,6 +163,10 @@ void check_usage(const Flags& flags) {
   if (flags.from_stdin && with_data)
     throw Error(ErrorCode::kUsage,
                 "--stdin reads rows and writes answers: no --data, --split, --root or --out");
+  if (!flags.from_stdin && !flags.spec.empty())
+    throw Error(
+        ErrorCode::kUsage,
+        "--spec says how --stdin reads CSV; files become a dataset by `muster ingest SPEC --unlabelled`");
   if (!flags.from_stdin && (options.dataset.empty() || options.out.empty()))
     throw Error(ErrorCode::kUsage, "predict needs --data DIR and --out FILE, or --stdin");
 }
@@ -180,6 +190,8 @@ void add_predict(CLI::App& app, Invocation& invocation) {
   command->add_flag("--overwrite", flags->options.overwrite, "replace FILE if it is there");
   command->add_flag("--stdin", flags->from_stdin,
                     "read CSV with a header, or JSON lines, from stdin and answer each line on stdout");
+  command->add_option("--spec", flags->spec,
+                      "an ingest spec: stdin is CSV as its source says (delimiter, columns, values, …)");
   command->callback([&invocation, flags] {
     invocation.collective = true;
     invocation.action = [&invocation, flags] {

@@ -31,6 +31,7 @@ Json summarize(FileSystem& files, const fs::path& directory) {
     }
     if (kind == "evaluated") {
       run["metric"] = {{"split", event_text(event, "split")}, {"values", event.value("metrics", Json())}};
+      run["best"] = event.value("best", Json());
     }
     if (kind == "checkpoint_committed") run["checkpoint"] = event_text(event, "checkpoint");
     if (kind == "stopped") run["state"] = "stopped";
@@ -47,22 +48,25 @@ Json summarize(FileSystem& files, const fs::path& directory) {
   return run;
 }
 
-std::string metric_text(const Json& metric) {
-  if (metric.is_null()) return "-";
-  for (const char* name : {"auc", "accuracy", "rmse", "loss"}) {
-    const Json& values = metric.at("values");
-    if (!values.contains(name) || !values.at(name).is_number()) continue;
-    return fmt::format("{} {} {:.4f}", metric.at("split").get<std::string>(), name,
-                       values.at(name).get<double>());
-  }
-  return "-";
+/// The last one of the kind that chooses the best checkpoint, and the best one.
+std::string metric_text(const Json& metric, const Json& best) {
+  if (!best.is_object() || !metric.is_object()) return "-";
+  const std::string name = event_text(best, "metric");
+  const Json last = metric.at("values").value(name, Json());
+  const std::string split = metric.at("split").get<std::string>();
+  if (!last.is_number() || !best.value("value", Json()).is_number()) return "-";
+  std::string text = fmt::format("{} {} {:.4f}", split, name, last.get<double>());
+  if (last != best.at("value"))
+    text +=
+        fmt::format(", best {:.4f} at step {}", best.at("value").get<double>(), event_number(best, "step"));
+  return text;
 }
 
 std::string describe(const Json& run) {
   const std::string total = run.at("total_steps").is_null() ? "?" : run.at("total_steps").dump();
   std::string text = fmt::format("{:32} {:18} step {}/{}  {}", run.at("run").get<std::string>(),
                                  run.at("state").get<std::string>(), run.at("step").dump(), total,
-                                 metric_text(run.at("metric")));
+                                 metric_text(run.at("metric"), run.value("best", Json())));
   if (run.contains("failure")) text += "\n    " + run.at("failure").get<std::string>();
   if (run.contains("resume")) text += "\n    resume: " + run.at("resume").get<std::string>();
   return text;

@@ -1,8 +1,11 @@
 #include "trainer/line_scorer.h"
 
+#include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "core/text.h"
+#include "data_loader/csv_table.h"
 #include "data_loader/json_row.h"
 #include "data_loader/table_writer.h"
 #include "trainer/prediction.h"
@@ -35,13 +38,15 @@ double short_double(float value) {
 
 }  // namespace
 
-LineScorer::LineScorer(Scorer& scorer, const Contract& contract)
+LineScorer::LineScorer(Scorer& scorer, const Contract& contract, CsvSpec csv)
     : scorer_(scorer),
-      row_(source_fields(scorer, contract)),
+      csv_(std::move(csv)),
+      row_(source_fields(scorer, contract), [this](const Field& field) { return csv_.rules_of(field); }),
       batch_(scorer.pipeline().tensors(), 1, aligned_allocator()),
       keys_(key_fields(contract)),
       scores_(score_fields(scorer)) {
   batch_.set_rows(1);
+  if (csv_.encoding) encoding_.emplace(*csv_.encoding);
 }
 
 /// Of the row at hand, unless it was `wrong` already; counts it.
@@ -75,19 +80,19 @@ std::string LineScorer::begin_csv(std::span<const std::string_view> header) {
       fail(ErrorCode::kConfig, "'{}' is an array: a cell of CSV holds one value, JSON lines hold arrays",
            field.name);
   }
-  const std::vector<std::string> names(header.begin(), header.end());
-  header_cells_ = names.size();
-  for (const Field& field : row_.fields()) {
-    const auto cell = find_column(names, field.name);
-    if (!cell)
-      fail(ErrorCode::kData, "the header has no column '{}'{}", field.name, did_you_mean(field.name, names));
-    cell_of_field_.push_back(*cell);
-  }
+  const std::vector<std::string> names = csv_header(csv_, header);
+  if (csv_.header) width_ = names.size();
+  const auto column_of = [&](const Field& field) {
+    const Result<std::size_t> column = attempt([&] { return csv_column(csv_, names, field.name); });
+    if (!column) throw Error(ErrorCode::kData, column.error().message(), csv_.file.string());
+    return column.value();
+  };
+  for (const Field& field : row_.fields()) cell_of_field_.push_back(column_of(field));
   std::vector<std::string> answers;
   for (const Field& key : keys_) {
-    const auto cell = find_column(names, key.name);
-    if (!cell) continue;
-    cells_of_keys_.push_back(*cell);
+    const bool there = csv_.columns.contains(key.name) || std::ranges::find(names, key.name) != names.end();
+    if (!there) continue;
+    cells_of_keys_.push_back(column_of(key));
     answers.push_back(csv_cell(name_beside_scores(key.name)));
   }
   for (const Field& field : scores_) {
@@ -114,9 +119,25 @@ std::string LineScorer::csv_answer(std::span<const std::string_view> cells, std:
 }
 
 std::string LineScorer::answer_csv(std::span<const std::string_view> cells, const std::string& fault) {
+  if (!encoding_) return answer_cells(cells, fault);
+  std::vector<std::string> texts;
   std::string wrong = fault;
-  if (wrong.empty() && cells.size() != header_cells_)
-    wrong = fmt::format("{} fields where the header has {}", cells.size(), header_cells_);
+  for (const std::string_view cell : cells) {
+    const auto text = encoding_->to_utf8(cell);
+    if (!text && wrong.empty()) wrong = fmt::format("{} is no text of the encoding", readable_text(cell));
+    texts.push_back(text.value_or(""));
+  }
+  return answer_cells(std::vector<std::string_view>(texts.begin(), texts.end()), wrong);
+}
+
+std::string LineScorer::answer_cells(std::span<const std::string_view> cells, const std::string& fault) {
+  std::string wrong = fault;
+  if (wrong.empty() && !width_) width_ = cells.size();  // nothing but the first record tells
+  if (wrong.empty() && cells.size() != *width_)
+    wrong = fmt::format("{} fields, not {}", cells.size(), *width_);
+  for (const std::size_t cell : cell_of_field_) {
+    if (wrong.empty() && cell >= cells.size()) wrong = fmt::format("there is no column {}", cell + 1);
+  }
   if (wrong.empty()) wrong = row_.take(cells, cell_of_field_);
   const Result<std::vector<float>> scores = score(wrong);
   return scores.ok() ? csv_answer(cells, scores.value(), "")

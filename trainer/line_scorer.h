@@ -2,12 +2,15 @@
 // Rows as lines of text, each answered by a line.
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "data_loader/contract.h"
+#include "data_loader/csv_spec.h"
+#include "data_loader/text_encoding.h"
 #include "data_loader/text_row.h"
 #include "trainer/scorer.h"
 
@@ -17,11 +20,11 @@ namespace muster {
 /// answered with what is wrong. Used by one thread; `scorer` and `contract` outlive it.
 class LineScorer {
  public:
-  /// `contract`: the one that `scorer` was made for.
-  LineScorer(Scorer& scorer, const Contract& contract);
+  /// `contract`: the one that `scorer` was made for. `csv`: how cells of CSV are read.
+  LineScorer(Scorer& scorer, const Contract& contract, CsvSpec csv = {});
 
-  /// Of CSV, first: which columns the input has. Returns the answers' header. Error{kData} names a column
-  /// that is not there, or is there twice.
+  /// Of CSV, first: which columns the input has; none where it has no header. Returns the answers' header.
+  /// Error{kData} names a column that is not there, or is there twice.
   std::string begin_csv(std::span<const std::string_view> header);
   /// The cells of a record, or `fault`: why it could not be split.
   std::string answer_csv(std::span<const std::string_view> cells, const std::string& fault);
@@ -35,17 +38,20 @@ class LineScorer {
 
  private:
   Result<std::vector<float>> score(const std::string& wrong);
+  std::string answer_cells(std::span<const std::string_view> cells, const std::string& fault);
   std::string csv_answer(std::span<const std::string_view> cells, std::span<const float> scores,
                          const std::string& error) const;
 
   Scorer& scorer_;
+  CsvSpec csv_;
+  std::optional<TextEncoding> encoding_;
   TextRow row_;
   Batch batch_;
   std::vector<Field> keys_;
   std::vector<Field> scores_;
   std::vector<std::size_t> cell_of_field_;
   std::vector<std::size_t> cells_of_keys_;  ///< of the keys that the header has
-  std::size_t header_cells_ = 0;
+  std::optional<std::size_t> width_;        ///< cells of a record
   std::uint64_t scored_ = 0;
   std::uint64_t refused_ = 0;
   std::uint64_t dropped_ = 0;

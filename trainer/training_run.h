@@ -71,6 +71,8 @@ class TrainingRun {
   bool evaluation_due() const;
   bool evaluate_now();
   void take_metrics(const Json& metrics);
+  bool improves(double value) const;
+  Json best_metric_yet() const;
   void take_decision(Decision decision);
   void begin_checkpoint(bool finished = false);
   void compare_weights();

@@ -21,31 +21,34 @@ void TrainingRun::take_metrics(const Json& metrics) {
   const std::string split = run_.config.text_at("evaluate", "split");
   evaluated_step_ = step_;
   metrics_[split] = metrics;
-  if (comm_.rank() == 0) {
-    event("evaluated", {{"split", split}, {"metrics", metrics}});
-    options_.log(LogLevel::kInfo, fmt::format("step {}: {} {}", step_, split, metrics_line(metrics)));
-  }
   const auto value = metrics.find(best_by_);
-  if (value == metrics.end()) {
+  if (value == metrics.end())
     fail(ErrorCode::kConfig, "evaluate.best_by is '{}', which this loss has not", best_by_);
+  improved_ = value->is_number() && improves(value->get<double>());
+  if (improved_) {
+    best_before_ = best_;
+    best_ = {{"metric", best_by_}, {"value", *value}, {"step", step_}, {"checkpoint", ""}};
   }
-  improved_ = false;
-  if (!value->is_number()) {  // says nothing of the model: neither better nor worse
-    if (comm_.rank() == 0)
-      options_.log(
-          LogLevel::kWarning,
-          fmt::format("step {}: '{}' has no {}, as its rows are of one class: no checkpoint is chosen "
-                      "by it, and stop_early does not count it",
-                      step_, split, best_by_));
-    return;
-  }
-  const bool larger = larger_is_better(best_by_);
-  const bool better = best_.is_null() || (larger ? *value > best_.at("value") : *value < best_.at("value"));
-  evaluations_without_better_ = better ? 0 : evaluations_without_better_ + 1;
-  improved_ = better;
-  if (!better) return;
-  best_before_ = best_;
-  best_ = {{"metric", best_by_}, {"value", *value}, {"step", step_}, {"checkpoint", ""}};
+  if (value->is_number()) evaluations_without_better_ = improved_ ? 0 : evaluations_without_better_ + 1;
+  if (comm_.rank() != 0) return;
+  event("evaluated", {{"split", split}, {"metrics", metrics}, {"best", best_metric_yet()}});
+  options_.log(LogLevel::kInfo, fmt::format("step {}: {} {}", step_, split, metrics_line(metrics)));
+  if (value->is_number()) return;
+  options_.log(LogLevel::kWarning,
+               fmt::format("step {}: '{}' has no {}, as its rows are of one class: no checkpoint is chosen "
+                           "by it, and stop_early does not count it",
+                           step_, split, best_by_));
+}
+
+bool TrainingRun::improves(double value) const {
+  if (best_.is_null()) return true;
+  const double before = best_.at("value").get<double>();
+  return larger_is_better(best_by_) ? value > before : value < before;
+}
+
+Json TrainingRun::best_metric_yet() const {
+  if (best_.is_null()) return nullptr;
+  return {{"metric", best_.at("metric")}, {"value", best_.at("value")}, {"step", best_.at("step")}};
 }
 
 void TrainingRun::take_decision(Decision decision) {

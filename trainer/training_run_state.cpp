@@ -144,7 +144,9 @@ void TrainingRun::begin_checkpoint(bool finished) {
     best_["checkpoint"] = checkpoint_name(run_.start.at("generation").get<std::uint64_t>(), step_);
   improved_ = false;
   const std::string best = best_.is_null() ? "" : best_.at("checkpoint").get<std::string>();
-  guarded([&] { checkpoints_->begin(step_, state(finished), best, metrics_); });
+  Json metrics = metrics_;
+  if (!best_.is_null()) metrics["best"] = best_metric_yet();
+  guarded([&] { checkpoints_->begin(step_, state(finished), best, metrics); });
   // A launcher gives a signal to all ranks, some of which saw it a step later: this checkpoint answers them
   // too.
   if (options_.requests != nullptr) options_.requests->save.store(false);

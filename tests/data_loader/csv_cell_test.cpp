@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "core/text.h"
+#include "data_loader/time_format.h"
 #include "tests/data_loader/order_cases.h"
 
 namespace muster {
@@ -102,14 +103,14 @@ TEST(CsvCell, NumbersAreRoundedAsFromCharsDoes) {
     edges.hit("nothing before the point", point == 0);
     edges.hit("nothing behind it", point == digits);
     edges.hit("no point", point > digits);
-    const auto number = read_number(text, '.');
+    const auto number = read_number(text, NumberStyle{});
     ASSERT_TRUE(number) << text;
     ASSERT_EQ(std::bit_cast<std::uint64_t>(*number), std::bit_cast<std::uint64_t>(expected)) << text;
   }
   edges.expect_all_hit();
   for (const char* const bad : {"", "-", ".", "-.", "1.2.3", "1-", "--1", "1,5", "1 ", "0x1", "1e", "e1"})
-    EXPECT_FALSE(read_number(bad, '.')) << bad;
-  EXPECT_TRUE(std::signbit(*read_number("-0", '.')));
+    EXPECT_FALSE(read_number(bad, NumberStyle{})) << bad;
+  EXPECT_TRUE(std::signbit(*read_number("-0", NumberStyle{})));
 }
 
 TEST(CsvCell, MissingMarkers) {
@@ -149,9 +150,85 @@ TEST(CsvCell, DatesAreTimes) {
 
 TEST(CsvCell, DecimalCommas) {
   CellRules rules;
-  rules.decimal = ',';
+  rules.number.decimal = ',';
   EXPECT_EQ(value_of(field_of(DType::kFloat64), "-1,25", rules), "-1.25");
   EXPECT_NE(value_of(field_of(DType::kFloat64), "1.000,25", rules).find("is no"), std::string::npos);
+  // It may have been meant for 1000, or for 1.
+  EXPECT_NE(value_of(field_of(DType::kFloat64), "1.000", rules).find("is no"), std::string::npos);
+}
+
+TEST(CsvCell, NumbersAsPeopleWriteThem) {
+  struct Case {
+    const char* thousands;
+    char decimal;
+    const char* unit;
+    const char* text;
+    const char* value;  ///< "": it is no number
+  };
+  for (const Case& one :
+       std::initializer_list<Case>{{".", ',', "", "1.234.567,5", "1234567.5"},
+                                   {".", ',', "", "-1.234", "-1234"},
+                                   {".", ',', "", "12,75", "12.75"},
+                                   {".", ',', "", "1234,5", "1234.5"},
+                                   {".", ',', "", "12.34,5", ""},
+                                   {".", ',', "", "1.2345", ""},
+                                   {".", ',', "", "1,234.5", ""},
+                                   {".", ',', "", ".234", ""},
+                                   {".", ',', "", "1..234", ""},
+                                   {"'", '.', "", "1'234.25", "1234.25"},
+                                   {" ", ',', "", "1 234,5", "1234.5"},
+                                   {"\u202f", ',', "\u20ac", "1\u202f234,5\u00a0\u20ac", "1234.5"},
+                                   {",", '.', "$", "$1,234.5", "1234.5"},
+                                   {",", '.', "$", "-$1,234.5", "-1234.5"},
+                                   {",", '.', "$", "$-5", "-5"},
+                                   {",", '.', "$", "$", ""},
+                                   {"", '.', "%", "5 %", "5"},
+                                   {"", '.', "%", "5", "5"},
+                                   {"", '.', "%", "% 5", "5"},
+                                   {"", '.', "%", "5 %%", ""},
+                                   {"", '.', "kg", "1.5e3 kg", "1500"},
+                                   {"", '.', "kg", "1.5 g", ""}}) {
+    CellRules rules;
+    rules.number = {one.decimal, one.thousands, one.unit};
+    const std::string value = value_of(field_of(DType::kFloat64), one.text, rules);
+    if (*one.value != 0) {
+      EXPECT_EQ(value, one.value) << one.text;
+      continue;
+    }
+    EXPECT_NE(value.find("is no float64"), std::string::npos) << one.text << " " << value;
+  }
+  CellRules rules;
+  rules.number = {',', ".", "km"};
+  EXPECT_EQ(value_of(field_of(DType::kInt32), "12.345 km", rules), "12345");
+  EXPECT_EQ(value_of(field_of(DType::kInt64), "9.007.199.254.740.993", rules), "9007199254740993");
+  EXPECT_NE(value_of(field_of(DType::kInt32), "12,5 km", rules).find("is no int32"), std::string::npos);
+}
+
+TEST(CsvCell, TimesInAFormatOfTheirOwn) {
+  const Field time = field_of(DType::kInt64, Missing::kForbid, Role::kTime);
+  CellRules rules;
+  rules.time_format = "%d.%m.%Y %H:%M";
+  EXPECT_EQ(value_of(time, "01.01.2013 05:00", rules), "1357016400");
+  EXPECT_EQ(value_of(time, "1.1.2013 5:00", rules), "1357016400");
+  EXPECT_EQ(value_of(time, "2013-01-01T05:00:00Z", rules), "1357016400") << "ISO all the same";
+  EXPECT_EQ(value_of(field_of(DType::kInt64), "01.01.2013 05:00", rules), "1357016400")
+      << "any field that says so";
+  for (const char* none : {"30.02.2013 05:00", "01.13.2013 05:00", "01.01.2013", "01.01.2013 05:00 Uhr",
+                           "01.01.13 05:00", "01.01.2013 25:00"})
+    EXPECT_NE(value_of(time, none, rules).find("is no int64"), std::string::npos) << none;
+  rules.time_format = "%m/%d/%y";
+  EXPECT_EQ(value_of(time, "12/31/99", rules), "946598400");
+  rules.time_format = "%d-%b-%Y";
+  EXPECT_EQ(value_of(time, "31-Dec-1999", rules), "946598400");
+  EXPECT_EQ(time_format_fault("%d.%m.%Y"), "");
+  EXPECT_EQ(time_format_fault("%F %T"), "");
+  for (const auto& [format, why] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"%d.%m", "a day, a month and a year"},
+                                                                  {"%H:%M", "a day"},
+                                                                  {"%A %d.%m.%Y", "%A is not read"},
+                                                                  {"%d.%m.%Y%", "single %"}})
+    EXPECT_NE(time_format_fault(format).find(why), std::string::npos)
+        << format << ": " << time_format_fault(format);
 }
 
 TEST(CsvCell, ComplaintsShowTheTextHarmlessly) {

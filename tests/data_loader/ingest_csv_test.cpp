@@ -150,11 +150,53 @@ TEST_F(IngestCsv, WrongRowsAreNamedByLineAndCounted) {
   EXPECT_EQ(column("rooms"), (std::vector<double>{1, 2, 3}));
 }
 
+TEST_F(IngestCsv, WrongRowsAreToldAFewOfEachKind) {
+  std::string table = kTable;
+  for (int i = 0; i < 50; ++i) table += "e,1,x,5,yes\n";
+  for (int i = 0; i < 2; ++i) table += "f,1\n";
+  table += "g,,1,5,yes\n\"h\"i,1,1,1,no\n";
+  expect_has(refusal(ErrorCode::kData, table, spec()), {"t.csv: "});
+  EXPECT_TRUE(logged("t.csv:7: 'x' is no int16 for 'rooms' (and 47 more like it)")) << log_;
+  EXPECT_FALSE(logged("t.csv:8:")) << log_;
+  EXPECT_TRUE(logged("t.csv:56: 2 fields, not 5\n")) << log_;
+  EXPECT_TRUE(logged("t.csv:58: field 1 goes on after its closing quote")) << log_;
+}
+
+TEST_F(IngestCsv, RowsOutsideTheContractAreWrongOnesWhereTheSpecSaysSo) {
+  const std::string contract =
+      "contract:\n  version: 1\n  fields:\n    id: {dtype: int64}\n    size: {dtype: float32, range: [0, "
+      "10], missing: "
+      "indicator}\n    town: {dtype: string, length: 8, allowed: [Rome, Oslo]}\n  splits: {by: fraction, "
+      "train: 1}\n";
+  std::string table = "id,size,town\n";
+  std::vector<double> good;
+  for (int i = 0; i < 300'000; ++i) {
+    const bool wrong = i % 1000 == 500 || i % 1000 == 501;
+    table += fmt::format("{},{},{}\n", i,
+                         i % 1000 == 500 ? "-1"
+                         : i % 7 == 0    ? ""
+                                         : "5",
+                         i % 1000 == 501 ? "Bonn" : "Oslo");
+    if (!wrong) good.push_back(i);
+  }
+  EXPECT_EQ(run(table, spec("bad_rows: skip", contract)).rows, 300'000U) << "that is for validate to say";
+  for (const unsigned threads : {1U, 3U}) {
+    EXPECT_EQ(run(table, spec("bad_rows: skip, outside: bad", contract), threads).rows, good.size());
+    EXPECT_EQ(column("id"), good);
+    EXPECT_TRUE(logged("t.csv:502: -1 is below the least 'size', 0\n")) << log_;
+    EXPECT_TRUE(logged("t.csv:2502: -1 is below the least 'size', 0 (and 297 more like it)")) << log_;
+    EXPECT_TRUE(logged("t.csv:503: 'Bonn' is no allowed 'town'")) << log_;
+    EXPECT_TRUE(logged("600 of 300,000 rows are wrong and left out")) << log_;
+  }
+  expect_has(refusal(ErrorCode::kData, table, spec("outside: bad", contract)),
+             {"600 of 300,000 rows are wrong; mend them"});
+}
+
 /// A table of several batches, with what is right and wrong in it.
 struct LongTable {
   std::string text = "id,note,value\n";
   std::vector<double> ids;         ///< of the good rows
-  std::vector<std::string> lines;  ///< what is to be said of the first ten wrong ones
+  std::vector<std::string> lines;  ///< what is to be said of the first wrong ones
   std::uint64_t wrong = 0;
 
   explicit LongTable(Edges& edges) {
@@ -168,14 +210,15 @@ struct LongTable {
       edges.hit("a wrong row after one of two lines", bad && line > static_cast<std::uint64_t>(i) + 2);
       text += fmt::format("{},{},{}{}", i, note, i % 100, bad ? "x" : "") + (kind % 2 == 0 ? "\n" : "\r\n");
       if (!bad) ids.push_back(i);
-      if (bad && ++wrong <= 10)
+      if (bad && ++wrong <= 3)
         lines.push_back(fmt::format("t.csv:{}: '{}x' is no int8 for 'value'", line, i % 100));
       line += kind < 3 ? 2 : 1;
       edges.hit("blank lines between", kind == 7);
       if (kind == 7) text += "\n\r\n";
       line += kind == 7 ? 2 : 0;
     }
-    edges.hit("more wrong rows than are shown", wrong > 10);
+    edges.hit("more wrong rows than are shown", wrong > 3);
+    lines.back() += fmt::format(" (and {} more like it)", wrong - 3);
   }
 };
 
@@ -207,7 +250,7 @@ TEST_F(IngestCsv, TheSameForAnyNumberOfThreads) {
         at = log_.find(line + "\n", at);
         EXPECT_NE(at, std::string::npos) << threads << ": no '" << line << "', or not in order, in: " << log_;
       }
-      EXPECT_EQ(std::count(log_.begin(), log_.end(), '\n'), refuse ? 10 : 12);
+      EXPECT_EQ(std::count(log_.begin(), log_.end(), '\n'), refuse ? 3 : 5);
     }
   }
 }
@@ -264,7 +307,8 @@ TEST_F(IngestCsv, ManyWrongRowsAreCountedAndTheFirstOnesShown) {
   std::string table = "area,rooms,when,sold\n";
   for (int i = 0; i < 500; ++i) table += "1,x,1,1\n";
   expect_has(refusal(ErrorCode::kData, table, spec("")), {"500 of 500 rows are wrong"});
-  EXPECT_EQ(std::count(log_.begin(), log_.end(), '\n'), 10);
+  EXPECT_EQ(std::count(log_.begin(), log_.end(), '\n'), 3);
+  EXPECT_TRUE(logged("t.csv:4: 'x' is no int16 for 'rooms' (and 497 more like it)")) << log_;
 }
 
 TEST_F(IngestCsv, AForbiddenMissingValueIsAWrongRow) {
@@ -294,6 +338,12 @@ TEST_F(IngestCsv, FaultsOfTheSpecHaveAPlace) {
   expect_has(place("columns: {aera: x}"), {"spec.yaml:3:", "no field 'aera'", "did you mean 'area'"});
   expect_has(place("values: {solt: {a: 1}}"), {"no field 'solt'"});
   expect_has(place("bad_rows: drop"), {"`refuse` or `skip`"});
+  expect_has(place("outside: drop"), {"`keep` or `bad`"});
+  expect_has(place("thousands: ''"), {"one character that is no digit"});
+  expect_has(place("thousands: '.,'"), {"one character that is no digit"});
+  expect_has(place("decimal: ',', thousands: ','"), {"is the decimal sign too"});
+  expect_has(place("units: {sizes: EUR}"), {"the contract has no field 'sizes'"});
+  expect_has(place("time_format: {when: '%d.%m'}"), {"a day, a month and a year"});
   expect_has(place("heder: true"), {"heder", "header"});
   expect_has(refusal(ErrorCode::kConfig, kTable,
                      spec("",

@@ -133,14 +133,6 @@ TEST(TextRow, TakesCellsByTheirColumns) {
   EXPECT_NE(row.take(wrong, cell_of_field).find("'a'"), std::string::npos);
 }
 
-TEST(FindColumn, ByNameOnce) {
-  const std::vector<std::string> header{"a", " b ", "c", "c"};
-  EXPECT_EQ(find_column(header, "b"), 1U);
-  EXPECT_EQ(find_column(header, "d"), std::nullopt);
-  EXPECT_NE(std::string(error_of([&] { (void)find_column(header, "c"); }).what()).find("two columns 'c'"),
-            std::string::npos);
-}
-
 /// Gives a text in pieces, and counts how often it was asked.
 struct Pieces {
   std::string text;

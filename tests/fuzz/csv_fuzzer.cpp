@@ -10,6 +10,8 @@
 
 #include "data_loader/csv_cell.h"
 #include "data_loader/csv_reader.h"
+#include "data_loader/style_guess.h"
+#include "data_loader/time_format.h"
 #include "tests/data_loader/csv_reference.h"
 
 namespace {
@@ -33,6 +35,24 @@ std::vector<muster::testing::CsvSeen> read(std::span<const std::byte> bytes, std
   return seen;
 }
 
+/// What people write: a number in a guessed style is one in that style, a time in a format that is left is
+/// one.
+void guess(const std::vector<muster::testing::CsvSeen>& records, char decimal) {
+  muster::NumberStyleGuess style(decimal);
+  muster::TimeFormatGuess format;
+  for (const auto& record : records) {
+    for (const std::string& cell : record.fields) {
+      const auto plain = style.read(cell);
+      if (plain.has_value() != muster::read_number(cell, style.style()).has_value()) std::abort();
+      if (plain && muster::read_number(*plain, {}) != muster::read_number(cell, style.style())) std::abort();
+      format.add(cell);
+      for (const auto& candidate : format.candidates()) {
+        if (!muster::read_time(cell, candidate.format)) std::abort();
+      }
+    }
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -41,6 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (read(bytes, 1) != whole) std::abort();
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   if (muster::testing::CsvReference(text, {}).read() != whole) std::abort();
+  for (const char decimal : {'.', ','}) guess(whole, decimal);
   for (int type = 0; type < 10; ++type) {
     muster::Field field;
     field.dtype = static_cast<muster::DType>(type);

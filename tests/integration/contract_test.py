@@ -138,6 +138,42 @@ def awkward_columns(scratch):
         m.check(found == missing, f"{field}: {found} missing, {missing} in the file")
 
 
+def as_people_write(scratch):
+    """Separators of thousands, units, dates of other formats: asked about, and read."""
+    dice = random.Random(5)
+    table = []
+    for row in range(1500):
+        amount = dice.lognormvariate(6, 2)
+        day = (dice.randint(1, 28), dice.randint(1, 12))
+        table.append((amount, f"{amount:,.2f}", f"{dice.randint(0, 40)} %", f"{day[0]:02}.{day[1]:02}.2025 0{row % 10}:30",
+                      f"{1 + day[0] % 12:02}/{day[1]:02}/2025", f"A{row % 50}", f"12 {dice.choice(['kg', 'lb'])}"))
+    english, german = scratch / "english.csv", scratch / "german.csv"
+    names = ["amount", "share", "when", "day", "code", "two units"]
+    write_csv(english, names, [row[1:] for row in table])
+    swapped = str.maketrans(",.", ".,")
+    write_csv(german, names, [(row[1].translate(swapped) + "\u00a0\u20ac", *row[2:]) for row in table], delimiter=";")
+    for path, decimal, thousands, unit in ((english, ".", ",", ""), (german, ",", ".", "\u20ac")):
+        made, data = scratch / f"people-{path.stem}", scratch / f"people-data-{path.stem}"
+        m.run("contract", "init", path, "--out", made)
+        text, spec = (made / "contract.yaml").read_text(), (made / "ingest.yaml").read_text()
+        for field, words in {"amount": ["are written like", "`thousands`", "dtype: float"], "share": ["`units`", 'unit: "%"', "int32"],
+                             "when": ["written as %d.%m.%Y %H:%M", "role: time"],
+                             "day": ["DECIDE day or month first? Read as %d/%m/%Y, %m/%d/%Y fits too"],
+                             "code": ["dtype: string"], "two_units": ["dtype: string"]}.items():
+            for word in words:
+                m.check(word in line_of(text, field), f"'{word}' of {field}:\n{line_of(text, field)}")
+        m.check(f'thousands: "{thousands}"' in spec and 'share: "%"' in spec and 'when: "%d.%m.%Y %H:%M"' in spec, spec)
+        m.check(unit == "" or f'amount: "{unit}"' in spec, spec)
+        m.check(("decimal" in spec) == (decimal == ","), spec)
+        m.run("ingest", made / "ingest.yaml", "--out", data)
+        m.run("validate", data)
+        fields = m.run_json("profile", data)["fields"]
+        mean = sum(row[0] for row in table) / len(table)
+        amounts = next(field for field in fields if field["name"] == "amount")
+        got = sum(split["mean"] * split["count"] for split in amounts["splits"].values() if split["count"]) / len(table)
+        m.check(abs(got / mean - 1) < 1e-4, f"the mean is {got}, not {mean}")
+
+
 def monthly_files(scratch):
     """Files of one kind, in another encoding, with two dates: the draft goes through as it is; later ones may have their columns in another order."""
     names = ["Pr\xe4mie", "gemeldet", "entschieden", "Betrug", "Gr\xf6\xdfe"]
@@ -251,6 +287,7 @@ def main():
         names_what_is_odd(scratch)
         carries_through(scratch)
         awkward_columns(scratch)
+        as_people_write(scratch)
         monthly_files(scratch)
         from_hdf5(scratch)
         refuses(scratch)

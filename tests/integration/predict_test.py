@@ -197,6 +197,71 @@ def line_by_line(run, table, by_key):
     m.check(service.wait(timeout=60) == 0, "ends with its input")
 
 
+def in_its_own_dialect(scratch, run, by_key):
+    """Next month's file as the system that makes it writes it: other delimiters, names, numbers, words, encoding, and no
+    labels. Line by line by the ingest spec, and as a dataset made by the spec without labels."""
+    table = read_csv(scratch / "table.csv")[:300]
+    words = {"basic": "Gr\xfcn", "gold": "gold"}
+    names = ["Kunde", "Nr", "Gr\xf6\xdfe", "Laden", "Tarif", "Gewicht", "Besuche"]
+    export = scratch / "export.csv"
+    with open(export, "w", newline="", encoding="latin-1") as file:
+        writer = csv.writer(file, delimiter=";")
+        writer.writerow(names)
+        for row in table:
+            writer.writerow([row["customer"], row["predicted"], row["size"].replace(".", ",") + " %" if row["size"] else "-", row["shop"],
+                             words[row["plan"]], row["weight"].replace(".", ","), row["visits"] or "-"])
+    source = {"format": "csv", "file": "last-month.csv", "delimiter": ";", "decimal": ",", "encoding": "latin1", "missing": ["-"],
+              "units": {"size": "%"}, "columns": dict(zip(("customer", "predicted", "size", "shop", "plan", "weight", "visits", "churn"),
+                                                          ["Kunde", "Nr", "Gr\xf6\xdfe", "Laden", "Tarif", "Gewicht", "Besuche", "Churn"])),
+              "values": {"churn": {"ja": 1, "nein": 0}}}
+    contract = "version: 1\nfields:\n" + KEY.rstrip() + INPUTS.replace("allowed: [basic, gold]", "allowed: [Gr\xfcn, gold]") + LABEL + SPLITS
+    (scratch / "export-contract.yaml").write_text(contract)
+    spec = scratch / "export.yaml"
+    spec.write_text(json.dumps({"version": 1, "sources": [source], "partitions": 2, "contract": "export-contract.yaml"}, ensure_ascii=False))
+
+    # The checkpoint's contract knows `basic`: the export's own word for it is refused, by line; all else is the same.
+    def scored(spec_file, text):
+        done = subprocess.run(m.command("predict", run, "--stdin", "--spec", spec_file), input=text, env=m.ENVIRONMENT,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=120)
+        return done.returncode, list(csv.DictReader(io.StringIO(done.stdout.decode()))), done.stderr.decode()
+
+    code, answers, said = scored(spec, export.read_bytes())
+    m.check(code == 65 and len(answers) == 300, f"exit {code}: {said}")
+    compared = 0
+    for row, answer_row in zip(table, answers):
+        m.check(answer_row["customer"] == row["customer"], answer_row)
+        if row["plan"] == "basic":
+            m.check("'Gr\xfcn' is no allowed 'plan'" in answer_row["error"] or "'visits' is missing" in answer_row["error"], answer_row)
+        elif row["customer"] in by_key and row["visits"]:
+            m.check(abs(float(answer_row["probability"]) - by_key[row["customer"]]) < 1e-6, answer_row)
+            compared += 1
+    m.check(compared > 10, f"{compared} compared with the scores of the training table")
+    # Without a header columns have numbers.
+    bare = {**source, "header": False, "columns": dict(zip(("customer", "predicted", "size", "shop", "plan", "weight", "visits"), range(1, 8)))}
+    (scratch / "bare.yaml").write_text(json.dumps({"version": 1, "sources": [bare], "contract": "none.yaml"}, ensure_ascii=False))
+    m.check(scored(scratch / "bare.yaml", b"\n".join(export.read_bytes().split(b"\n")[1:]))[1] == answers, "the same without a header")
+    code, _, said = scored(spec, export.read_bytes().replace(b"Laden", b"Filiale"))
+    m.check(code == 65 and said.count("\n") == 1 and "no column 'Laden' for the field 'shop'" in said, said)
+    wrong = m.run("predict", run, "--spec", spec, "--data", scratch / "data", "--out", scratch / "x.csv", expect=64).stderr
+    m.check("--spec says how --stdin" in wrong and "--unlabelled" in wrong, wrong)
+    (scratch / "two.yaml").write_text(json.dumps({"version": 1, "sources": [source, source], "contract": "none.yaml"}))
+    code, _, said = scored(scratch / "two.yaml", b"")
+    m.check(code == 78 and "two.yaml:1:" in said and "one source of format csv" in said, said)
+
+    # The same file as a dataset: no label in it, none in its contract.
+    made = scratch / "export-data"
+    m.check("no column 'Churn'" in m.run("ingest", spec, "--files", export, "--out", made, expect=78).stderr, "a label is wanted")
+    m.run("ingest", spec, "--files", export, "--unlabelled", "--out", made)
+    m.check("churn" not in (made / "contract.yaml").read_text(), "the contract has no label")
+    m.run("validate", made)
+    (made / "contract.yaml").write_text((made / "contract.yaml").read_text().replace("Gr\xfcn", "basic"))
+    m.check("'plan'" in m.run("validate", made, expect=65).stderr, "the export's own word")
+    less = scratch / "less-data"
+    m.run("ingest", spec, "--files", export, "--unlabelled", "--without", "predicted", "--out", less)
+    m.check("predicted" not in (less / "contract.yaml").read_text(), "nor that key")
+    m.check("no field 'predict'" in m.run("ingest", spec, "--without", "predict", "--out", scratch / "none", expect=78).stderr, "a name")
+
+
 def main():
     with m.Scratch() as scratch:
         make_table(scratch / "table.csv", 4000, 1)
@@ -211,6 +276,7 @@ def main():
         by_key = whole_datasets(scratch, run, data, table)
         other_data(scratch, run, table)
         line_by_line(run, table, by_key)
+        in_its_own_dialect(scratch, run, by_key)
 
 
 main()

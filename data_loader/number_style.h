@@ -1,0 +1,26 @@
+#pragma once
+// How people write numbers: 1.234,50 EUR.
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace muster {
+
+struct NumberStyle {
+  char decimal = '.';
+  std::string thousands;  ///< between groups of three digits, one character of UTF-8; "": none
+  std::string unit;       ///< before or after the number, where it is there at all; "": none
+
+  /// As programs write numbers.
+  bool plain() const { return decimal == '.' && thousands.empty() && unit.empty(); }
+};
+
+/// "1234.50" of "1.234,50 EUR". Nothing if separators are not where they belong; what is left need not be a
+/// number.
+std::optional<std::string> plain_number_text(std::string_view text, const NumberStyle& style);
+
+/// A finite number; a sign + counts. Nothing if `text` is no such number.
+std::optional<double> read_number(std::string_view text, const NumberStyle& style);
+
+}  // namespace muster
