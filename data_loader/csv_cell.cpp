@@ -107,25 +107,17 @@ template <typename T>
 std::optional<T> CellParser::value(std::string_view text) const {
   std::optional<double> number;
   if (const double* const meant = named(text)) number = *meant;
-  if (!number && !rules_.time_format.empty()) {
-    if (const auto time = read_time(text, rules_.time_format)) return whole<T>(static_cast<double>(*time));
-  }
   if (takes_times_ && !number) {  // no such text is a number too
     if (const auto time = parse_iso_time(text)) return static_cast<T>(*time);
   }
-  std::optional<std::string> plain;
-  if (!number && !rules_.number.plain()) {
-    plain = plain_number_text(text, rules_.number);
-    text = plain ? std::string_view(*plain) : std::string_view("?");
-  }
   if constexpr (std::is_floating_point_v<T>) {
-    if (!number) number = read_number(text, NumberStyle{});
+    if (!number) number = read_plain_number(text);
     if (number && std::abs(*number) <= static_cast<double>(std::numeric_limits<T>::max()))
       return static_cast<T>(*number);
   } else {
     if (!number) {
       if (const auto integer = parse_integer<T>(text)) return integer;
-      number = read_number(text, NumberStyle{});  // 3.0, as programs write integers among missing values
+      number = read_plain_number(text);  // 3.0, as programs write integers among missing values
     }
     if (number) return whole<T>(*number);
   }
@@ -135,6 +127,17 @@ std::optional<T> CellParser::value(std::string_view text) const {
   return std::nullopt;
 }
 
+/// Of a cell that people wrote: times in the spec's format, numbers in its style.
+template <typename T>
+std::optional<T> CellParser::styled_value(std::string_view text) const {
+  if (named(text) != nullptr) return value<T>(text);
+  if (!rules_.time_format.empty()) {
+    if (const auto time = read_time(text, rules_.time_format)) return whole<T>(static_cast<double>(*time));
+  }
+  const auto plain = plain_number_text(text, rules_.number);
+  return plain ? value<T>(*plain) : std::nullopt;
+}
+
 template <typename T>
 bool CellParser::parse_number(std::string_view text, std::span<std::byte> out) const {
   text = without_blanks(text);
@@ -142,9 +145,10 @@ bool CellParser::parse_number(std::string_view text, std::span<std::byte> out) c
   if (is_marker(text)) {
     if (field_->can_be_missing()) result = missing_as<T>(*field_);
   } else if (rules_.above) {
-    if (const auto number = value<double>(text)) result = static_cast<T>(*number > *rules_.above ? 1 : 0);
+    if (const auto number = styled_ ? styled_value<double>(text) : value<double>(text))
+      result = static_cast<T>(*number > *rules_.above ? 1 : 0);
   } else {
-    result = value<T>(text);
+    result = styled_ ? styled_value<T>(text) : value<T>(text);
   }
   if (!result) return false;
   std::memcpy(out.data(), &*result, sizeof(T));
@@ -154,6 +158,7 @@ bool CellParser::parse_number(std::string_view text, std::span<std::byte> out) c
 CellParser::CellParser(const Field& field, CellRules rules)
     : field_(&field),
       rules_(std::move(rules)),
+      styled_(!rules_.number.plain() || !rules_.time_format.empty()),
       takes_times_(field.takes_times()),
       takes_truths_(field.allowed == std::vector<double>{0, 1}) {
   for (const std::string& marker : rules_.missing) {

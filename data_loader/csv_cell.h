@@ -53,9 +53,12 @@ class CellParser {
   bool parse_number(std::string_view text, std::span<std::byte> out) const;
   template <typename T>
   std::optional<T> value(std::string_view text) const;
+  template <typename T>
+  std::optional<T> styled_value(std::string_view text) const;
 
   const Field* field_;
   CellRules rules_;
+  bool styled_;  ///< people wrote its numbers or times
   std::array<bool, 256> marker_starts_{};  ///< bytes that a missing marker starts with
   bool empty_is_missing_ = false;
   bool takes_times_;

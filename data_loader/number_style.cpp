@@ -71,8 +71,9 @@ std::optional<std::string> without_separators(std::string_view whole, const std:
   }
 }
 
-/// Finite, with a point.
-std::optional<double> read_plain(std::string_view text) {
+}  // namespace
+
+std::optional<double> read_plain_number(std::string_view text) {
   if (text.starts_with('+')) text.remove_prefix(1);
   if (const auto value = plain_number(text)) return value;
   double value = 0;
@@ -80,8 +81,6 @@ std::optional<double> read_plain(std::string_view text) {
   if (status != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
   return value;
 }
-
-}  // namespace
 
 std::optional<std::string> plain_number_text(std::string_view text, const NumberStyle& style) {
   text = without_any_blanks(text);
@@ -116,9 +115,9 @@ std::optional<std::string> plain_number_text(std::string_view text, const Number
 }
 
 std::optional<double> read_number(std::string_view text, const NumberStyle& style) {
-  if (style.plain()) return read_plain(text);
+  if (style.plain()) return read_plain_number(text);
   const auto plain = plain_number_text(text, style);
-  return plain ? read_plain(*plain) : std::nullopt;
+  return plain ? read_plain_number(*plain) : std::nullopt;
 }
 
 }  // namespace muster

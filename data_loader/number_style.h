@@ -20,7 +20,10 @@ struct NumberStyle {
 /// number.
 std::optional<std::string> plain_number_text(std::string_view text, const NumberStyle& style);
 
-/// A finite number; a sign + counts. Nothing if `text` is no such number.
+/// A finite number as programs write it; a sign + counts. Nothing if `text` is no such number.
+std::optional<double> read_plain_number(std::string_view text);
+
+/// The same in a style.
 std::optional<double> read_number(std::string_view text, const NumberStyle& style);
 
 }  // namespace muster
