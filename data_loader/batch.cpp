@@ -41,6 +41,7 @@ Batch::Batch(std::vector<TensorSpec> specs, std::size_t capacity, const BufferAl
       capacity_(capacity),
       buffer_(allocator(buffer_bytes(specs_, capacity))),
       weights_(capacity),
+      bad_(capacity),
       ids_(capacity),
       positions_(capacity) {
   ensure(reinterpret_cast<std::uintptr_t>(buffer_.get()) % kAlignment == 0,
@@ -54,18 +55,43 @@ Batch::Batch(std::vector<TensorSpec> specs, std::size_t capacity, const BufferAl
 
 std::size_t Batch::bytes(std::span<const TensorSpec> specs, std::size_t capacity) {
   constexpr std::size_t kHeap = 32;  // what an allocation costs beside its bytes
-  std::size_t bookkeeping = sizeof(Batch) + 6 * kHeap + kAlignment;
+  std::size_t bookkeeping = sizeof(Batch) + 7 * kHeap + kAlignment;
   for (const TensorSpec& spec : specs) {
     bookkeeping += sizeof(TensorSpec) + spec.name.size() + spec.shape.size() * sizeof(std::int64_t) +
                    sizeof(std::byte*) + 2 * kHeap;
   }
-  const std::size_t row = sizeof(float) + sizeof(RowId) + sizeof(std::uint32_t);
+  const std::size_t row = sizeof(float) + sizeof(std::uint8_t) + sizeof(RowId) + sizeof(std::uint32_t);
   return buffer_bytes(specs, capacity) + capacity * row + bookkeeping;
 }
 
 void Batch::set_rows(std::size_t rows) {
   ensure(rows <= capacity_, "a batch of {} rows does not fit into a capacity of {}", rows, capacity_);
   rows_ = rows;
+}
+
+void Batch::clear_row(std::size_t row) {
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    const std::size_t bytes = specs_[i].bytes_per_row();
+    std::fill_n(data_[i] + row * bytes, bytes, std::byte{0});
+  }
+  weights_[row] = 0;
+  bad_[row] = 1;
+}
+
+void Batch::drop_bad_rows() {
+  std::size_t kept = 0;
+  for (std::size_t row = 0; row < rows_; ++row) {
+    if (bad_[row] != 0) continue;
+    for (std::size_t i = 0; kept < row && i < specs_.size(); ++i) {
+      const std::size_t bytes = specs_[i].bytes_per_row();
+      std::copy_n(data_[i] + row * bytes, bytes, data_[i] + kept * bytes);
+    }
+    weights_[kept] = weights_[row];
+    ids_[kept] = ids_[row];
+    positions_[kept] = positions_[row];
+    bad_[kept++] = 0;
+  }
+  rows_ = kept;
 }
 
 int Batch::find(std::string_view name) const {

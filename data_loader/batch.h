@@ -64,6 +64,13 @@ class Batch {
   std::span<const float> weights() const { return {weights_.data(), rows_}; }
   std::span<RowId> ids() { return {ids_.data(), rows_}; }
   std::span<const RowId> ids() const { return {ids_.data(), rows_}; }
+  /// 1 for a row that is passed over: all zeros, with weight 0. Whoever fills a row says it.
+  std::span<std::uint8_t> bad() { return {bad_.data(), rows_}; }
+  std::span<const std::uint8_t> bad() const { return {bad_.data(), rows_}; }
+  /// Makes a bad row of it.
+  void clear_row(std::size_t row);
+  /// Takes the bad rows out; the others keep their order.
+  void drop_bad_rows();
   /// Position of each row in the global batch (in an evaluation: in the micro-batch).
   std::span<std::uint32_t> positions() { return {positions_.data(), rows_}; }
   std::span<const std::uint32_t> positions() const { return {positions_.data(), rows_}; }
@@ -75,6 +82,7 @@ class Batch {
   std::shared_ptr<std::byte> buffer_;
   std::vector<std::byte*> data_;
   std::vector<float> weights_;
+  std::vector<std::uint8_t> bad_;
   std::vector<RowId> ids_;
   std::vector<std::uint32_t> positions_;
 };

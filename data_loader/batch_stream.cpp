@@ -103,9 +103,17 @@ struct BatchStream::State {
     std::vector<std::uint32_t> arrived;  ///< rows of the task at hand, per slot
   };
 
+  /// Bad rows, and the first batch that has some of them.
+  struct Fault {
+    std::uint64_t batch;
+    BadRows rows;
+  };
+
   State(std::unique_ptr<BatchPlan> the_plan, BlockReader& the_reader, const Contract& the_contract,
-        const FeaturePipeline& the_pipeline, const StreamMemory& the_memory)
-      : plan(std::move(the_plan)),
+        const FeaturePipeline& the_pipeline, const StreamMemory& the_memory, const StreamOptions& options)
+      : policy(options.on_bad_rows),
+        quarantine(options.quarantine),
+        plan(std::move(the_plan)),
         reader(the_reader),
         contract(the_contract),
         pipeline(the_pipeline),
@@ -119,17 +127,27 @@ struct BatchStream::State {
   std::optional<BlockTask> take_task();
   std::optional<std::uint64_t> wait_for_room(const BlockTask& task);
   void read(const BlockTask& task, Worker& worker);
-  void place(const BlockTask& task, std::uint64_t first, Worker& worker);
+  bool read_or_note(const BlockTask& task, Worker& worker);
+  void place(const BlockTask& task, std::uint64_t first, bool readable, Worker& worker);
+  void scatter(const BlockTask& task, std::span<const RowPlace> places,
+               std::span<const FeaturePipeline::Target> targets, const Worker& worker);
+  void note(const BlockTask& task, std::span<const RowPlace> places, BadRows rows);
+  void pass_over(Batch& batch);
   void arrive(Worker& worker);
-  [[noreturn]] void tell_where(const BlockTask& task, const BadValue& bad) const;
+  Error located(const BlockTask& task, const BadValue& bad) const;
   void stop(std::exception_ptr why) noexcept;
 
+  const BadRowPolicy policy;
+  const Quarantine* const quarantine;
   const std::unique_ptr<BatchPlan> plan;
   BlockReader& reader;
   const Contract& contract;
   const FeaturePipeline& pipeline;
   const StreamMemory memory;
-  double waited = 0;  // of the consumer's thread
+  // Of the consumer's thread.
+  double waited = 0;
+  std::vector<BadRows> found;
+  std::uint64_t dropped = 0;
 
   std::mutex plan_mutex;  // guards plan->next_task(); never held together with `mutex`
   std::mutex mutex;       // guards all that follows, but for rows of batches
@@ -141,6 +159,7 @@ struct BatchStream::State {
   bool stopping = false;
   unsigned working = 0;
   std::exception_ptr error;
+  std::vector<Fault> faults;          // that no batch given so far has
   std::vector<std::jthread> threads;  // last: joined before anything else goes
 };
 
@@ -178,7 +197,31 @@ const Batch* BatchStream::State::next() {
   if (error) std::rethrow_exception(error);
   ensure(slot.pending == 0, "the plan ended with {} rows of batch {} still to come", slot.pending, released);
   given = true;
+  if (policy != BadRowPolicy::kRefuse) pass_over(slot.batch);
   return &slot.batch;
+}
+
+/// What follows for the batch from its own bad rows, and from those that the ranks have agreed on.
+void BatchStream::State::pass_over(Batch& batch) {
+  found.clear();
+  dropped = 0;
+  std::erase_if(faults, [&](Fault& fault) {
+    const bool now = fault.batch <= released;
+    if (now) found.push_back(std::move(fault.rows));
+    return now;
+  });
+  // Threads note them as they come.
+  std::ranges::sort(found, {}, [](const BadRows& bad) { return std::pair(bad.partition, bad.first_row); });
+  if (!quarantine->empty()) {
+    for (std::size_t row = 0; row < batch.rows(); ++row) {
+      const RowId id = batch.ids()[row];
+      if (batch.bad()[row] == 0 && quarantine->contains(id.partition, id.row)) batch.clear_row(row);
+    }
+  }
+  if (policy != BadRowPolicy::kDrop) return;
+  const std::size_t before = batch.rows();
+  batch.drop_bad_rows();
+  dropped = before - batch.rows();
 }
 
 void BatchStream::State::stop(std::exception_ptr why) noexcept {
@@ -199,8 +242,8 @@ void BatchStream::State::work() {
     while (const auto task = take_task()) {
       const auto first = wait_for_room(*task);
       if (!first) break;
-      read(*task, worker);
-      place(*task, *first, worker);
+      const bool readable = read_or_note(*task, worker);
+      place(*task, *first, readable, worker);
       arrive(worker);
     }
   } catch (...) {
@@ -236,7 +279,34 @@ void BatchStream::State::read(const BlockTask& task, Worker& worker) {
   }
 }
 
-void BatchStream::State::place(const BlockTask& task, std::uint64_t first, Worker& worker) {
+/// False if the block cannot be read: what was wrong with it is noted.
+bool BatchStream::State::read_or_note(const BlockTask& task, Worker& worker) {
+  if (policy == BadRowPolicy::kRefuse) {
+    read(task, worker);
+    return true;
+  }
+  const Block& block = reader.blocks().at(task.block);
+  if (quarantine->covers(block.partition, block.first_row, block.rows)) return false;
+  for (bool again : {true, false}) {
+    try {
+      read(task, worker);
+      return true;
+    } catch (const Error& why) {
+      if (why.code() != ErrorCode::kData && why.code() != ErrorCode::kStorage) throw;
+      if (!again) note(task, task.places, {block.partition, block.first_row, block.rows, why.what()});
+    }
+  }
+  return false;
+}
+
+void BatchStream::State::note(const BlockTask& task, std::span<const RowPlace> places, BadRows rows) {
+  std::uint64_t batch = task.last_batch;
+  for (const RowPlace& place : places) batch = std::min(batch, place.batch);
+  const std::lock_guard lock(mutex);
+  faults.push_back({batch, std::move(rows)});
+}
+
+void BatchStream::State::place(const BlockTask& task, std::uint64_t first, bool readable, Worker& worker) {
   const Block& block = reader.blocks()[task.block];
   const std::uint64_t first_slot = first % slots.size();
   std::array<FeaturePipeline::Target, kTile> targets;
@@ -253,15 +323,34 @@ void BatchStream::State::place(const BlockTask& task, std::uint64_t first, Worke
              place.row_in_batch, batch.rows());
       batch.ids()[place.row_in_batch] = {block.partition, block.first_row + place.row_in_block};
       batch.positions()[place.row_in_batch] = place.position;
+      batch.bad()[place.row_in_batch] = 0;
+      if (!readable) batch.clear_row(place.row_in_batch);
       targets[i] = {place.row_in_block, place.row_in_batch, &batch};
       ++worker.arrived[number];
     }
-    try {
-      pipeline.scatter(worker.columns, {targets.data(), count});
-    } catch (const BadValue& bad) {
-      tell_where(task, bad);
-    }
+    if (readable) scatter(task, std::span(task.places).subspan(done, count), {targets.data(), count}, worker);
     done += count;
+  }
+}
+
+/// Of readable rows. One that the pipeline cannot take is found by taking them one by one.
+void BatchStream::State::scatter(const BlockTask& task, std::span<const RowPlace> places,
+                                 std::span<const FeaturePipeline::Target> targets, const Worker& worker) {
+  try {
+    pipeline.scatter(worker.columns, targets);
+    return;
+  } catch (const BadValue& bad) {
+    if (policy == BadRowPolicy::kRefuse || bad.code() != ErrorCode::kData) throw Error(located(task, bad));
+  }
+  const Block& block = reader.blocks()[task.block];
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    try {
+      pipeline.scatter(worker.columns, targets.subspan(i, 1));
+    } catch (const BadValue& bad) {
+      note(task, places.subspan(i, 1),
+           {block.partition, block.first_row + places[i].row_in_block, 1, located(task, bad).what()});
+      targets[i].batch->clear_row(targets[i].row_in_batch);
+    }
   }
 }
 
@@ -275,19 +364,21 @@ void BatchStream::State::arrive(Worker& worker) {
   if (slots[released % slots.size()].pending == 0) ready.notify_one();
 }
 
-void BatchStream::State::tell_where(const BlockTask& task, const BadValue& bad) const {
+Error BatchStream::State::located(const BlockTask& task, const BadValue& bad) const {
   const Block& block = reader.blocks()[task.block];
-  throw Error(bad.code(), bad.message(),
-              fmt::format("{}:{}[{}]", reader.partition_name(block.partition),
-                          contract.fields()[bad.field].path, block.first_row + bad.row_in_block));
+  return {bad.code(), bad.message(),
+          fmt::format("{}:{}[{}]", reader.partition_name(block.partition), contract.fields()[bad.field].path,
+                      block.first_row + bad.row_in_block)};
 }
 
 BatchStream::BatchStream(std::unique_ptr<BatchPlan> plan, BlockReader& reader, const Contract& contract,
                          const FeaturePipeline& pipeline, const StreamOptions& options,
                          const BufferAllocator& allocator) {
+  ensure(options.on_bad_rows == BadRowPolicy::kRefuse || options.quarantine != nullptr,
+         "bad rows that are not refused need a quarantine");
   const StreamMemory memory = plan_memory(*plan, pipeline, contract, reader.blocks(), options);
   const std::size_t capacity = plan->max_rows();
-  state_ = std::make_unique<State>(std::move(plan), reader, contract, pipeline, memory);
+  state_ = std::make_unique<State>(std::move(plan), reader, contract, pipeline, memory, options);
   State& state = *state_;
   state.slots.reserve(memory.ring_batches);
   for (std::uint64_t i = 0; i < memory.ring_batches; ++i) {
@@ -304,6 +395,8 @@ BatchStream::BatchStream(std::unique_ptr<BatchPlan> plan, BlockReader& reader, c
 BatchStream::~BatchStream() = default;
 
 const Batch* BatchStream::next() { return state_->next(); }
+const std::vector<BadRows>& BatchStream::found() const { return state_->found; }
+std::uint64_t BatchStream::dropped() const { return state_->dropped; }
 double BatchStream::wait_seconds() const { return state_->waited; }
 const StreamMemory& BatchStream::memory() const { return state_->memory; }
 

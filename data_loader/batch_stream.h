@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "data_loader/batch.h"
 #include "data_loader/batch_plan.h"
 #include "data_loader/block_reader.h"
 #include "data_loader/feature_pipeline.h"
+#include "data_loader/quarantine.h"
 
 namespace muster {
 
@@ -30,6 +32,10 @@ struct StreamOptions {
   // no rows off this one (evaluation).
   std::uint32_t world = 1;
   std::uint32_t lanes = 0;
+  BadRowPolicy on_bad_rows = BadRowPolicy::kRefuse;
+  /// Rows to pass over; outlives the stream. Needed unless bad rows are refused. What is added to it counts
+  /// from the next batch on.
+  const Quarantine* quarantine = nullptr;
 };
 
 /// Chooses the ring within the bound: twice min_ring plus 2 where it fits (never more batches than the plan
@@ -53,6 +59,11 @@ class BatchStream {
   /// first prefetching thread to fail threw (Error with file:dataset[row]); all have then stopped reading,
   /// and every later call throws the same.
   const Batch* next();
+  /// Where bad rows are not refused: those found in reading that the batch given last is the first to have. A
+  /// read that fails is made twice; then all rows of its block are bad.
+  const std::vector<BadRows>& found() const;
+  /// Rows of the batch given last that were taken out of it, by BadRowPolicy::kDrop.
+  std::uint64_t dropped() const;
   /// Seconds that next() has waited for data so far.
   double wait_seconds() const;
   const StreamMemory& memory() const;

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <map>
+#include <mutex>
+
 #include "core/error.h"
 #include "data_loader/partition_scan.h"
 
@@ -10,8 +13,9 @@ namespace {
 
 class CheckedBlockReader : public BlockReader {
  public:
-  CheckedBlockReader(std::unique_ptr<BlockReader> reader, const Contract& contract, BlockHashes expected)
-      : reader_(std::move(reader)), expected_(std::move(expected)), place_(contract.fields().size()) {
+  CheckedBlockReader(std::unique_ptr<BlockReader> reader, const Contract& contract,
+                     ValidatedPartitions validated)
+      : reader_(std::move(reader)), validated_(std::move(validated)), place_(contract.fields().size()) {
     for (const Field& field : contract.fields()) paths_.push_back(field.location());
     const std::vector<std::size_t> by_name = fields_by_name(contract);
     for (std::size_t place = 0; place < by_name.size(); ++place) place_[by_name[place]] = place;
@@ -24,10 +28,10 @@ class CheckedBlockReader : public BlockReader {
   void read(std::uint32_t block, std::size_t field, std::span<std::byte> out) override {
     reader_->read(block, field, out);
     const Block& rows = reader_->blocks().at(block);
-    const auto hashes = expected_.find(rows.partition);
-    if (hashes == expected_.end()) return;
+    // Looked at after the read: who wrote meanwhile has changed the time.
+    if (validated_.stamps.at(rows.partition).vouches_for(validated_.files.at(rows.partition))) return;
     const std::uint64_t in_partition = block - first_block_.at(rows.partition);
-    if (hashes->second.at(in_partition * place_.size() + place_.at(field)) == sha256(out)) return;
+    if (hashes_of(rows.partition).at(in_partition * place_.size() + place_.at(field)) == sha256(out)) return;
     throw Error(ErrorCode::kData,
                 "other values than those that were validated: restore the file, or run `muster validate`",
                 fmt::format("{}:{}[{}..{}]", reader_->partition_name(rows.partition), paths_[field],
@@ -40,8 +44,18 @@ class CheckedBlockReader : public BlockReader {
   }
 
  private:
+  const std::vector<Sha256>& hashes_of(std::uint32_t partition) {
+    const std::lock_guard lock(mutex_);
+    const auto known = hashes_.find(partition);
+    if (known != hashes_.end()) return known->second;
+    return hashes_.emplace(partition, validated_.hashes(partition)).first->second;
+  }
+
   std::unique_ptr<BlockReader> reader_;
-  const BlockHashes expected_;
+  const ValidatedPartitions validated_;
+  std::mutex mutex_;
+  std::map<std::uint32_t, std::vector<Sha256>>
+      hashes_;                      ///< of those whose files have changed; none ever goes
   std::vector<std::size_t> place_;  ///< of a field among the names
   std::vector<std::string> paths_;
   std::map<std::uint32_t, std::uint32_t> first_block_;  ///< of a partition
@@ -50,8 +64,9 @@ class CheckedBlockReader : public BlockReader {
 }  // namespace
 
 std::unique_ptr<BlockReader> make_checked_block_reader(std::unique_ptr<BlockReader> reader,
-                                                       const Contract& contract, BlockHashes expected) {
-  return std::make_unique<CheckedBlockReader>(std::move(reader), contract, std::move(expected));
+                                                       const Contract& contract,
+                                                       ValidatedPartitions validated) {
+  return std::make_unique<CheckedBlockReader>(std::move(reader), contract, std::move(validated));
 }
 
 }  // namespace muster

@@ -2,21 +2,30 @@
 // Compares what is read with what was validated, block by block.
 
 #include <cstdint>
-#include <map>
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "core/hash.h"
 #include "data_loader/block_reader.h"
+#include "data_loader/index_sidecar.h"
 
 namespace muster {
 
-/// Hashes of validated partitions, by number in the manifest: as IndexSidecar::Entry::blocks.
-using BlockHashes = std::map<std::uint32_t, std::vector<Sha256>>;
+/// What was validated.
+struct ValidatedPartitions {
+  std::vector<std::filesystem::path> files;  ///< by number in the manifest
+  std::vector<PartitionStamp> stamps;
+  /// IndexSidecar::Entry::blocks of a partition. Thread-safe; throws if nobody knows.
+  std::function<std::vector<Sha256>(std::uint32_t partition)> hashes;
+};
 
-/// Reads through `reader` and hashes every block of the partitions in `expected`: Error{kData} names file,
-/// field and rows of one whose values are others than those that were validated. Thread-safe as `reader`.
+/// Reads through `reader`. What is read of a file whose size or time are not (or no longer) those that were
+/// validated is hashed: Error{kData} names file, field and rows of a block whose values are others.
+/// Thread-safe as `reader`.
 std::unique_ptr<BlockReader> make_checked_block_reader(std::unique_ptr<BlockReader> reader,
-                                                       const Contract& contract, BlockHashes expected);
+                                                       const Contract& contract,
+                                                       ValidatedPartitions validated);
 
 }  // namespace muster

@@ -58,7 +58,7 @@ class CellParser {
 
   const Field* field_;
   CellRules rules_;
-  bool styled_;  ///< people wrote its numbers or times
+  bool styled_;                            ///< people wrote its numbers or times
   std::array<bool, 256> marker_starts_{};  ///< bytes that a missing marker starts with
   bool empty_is_missing_ = false;
   bool takes_times_;

@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 #include "core/file_system.h"
-#include "data_loader/index_sidecar.h"
+#include "data_loader/checked_block_reader.h"
 
 namespace muster {
 
@@ -32,28 +32,48 @@ auto parse_written(const std::filesystem::path& directory, const Parse& parse) -
               parsed.error().where());
 }
 
-/// The hashes of those whose time alone is another.
-BlockHashes check_partitions(const Manifest& manifest, const IndexSidecar& sidecar,
-                             const std::filesystem::path& root, const std::filesystem::path& directory) {
-  BlockHashes unvouched;
+struct PartitionCheck {
+  std::vector<std::uint32_t> unvouched;  ///< whose time alone is another
+  std::vector<Error> damage;
+};
+
+PartitionCheck check_partitions(const Manifest& manifest, const std::vector<PartitionStamp>& stamps,
+                                const std::filesystem::path& root, const std::filesystem::path& directory) {
+  PartitionCheck check;
   for (std::size_t i = 0; i < manifest.partitions.size(); ++i) {
     const std::filesystem::path file = root / manifest.partitions[i].path;
-    const auto match = attempt([&] { return sidecar.partitions[i].stamp.match(file); });
+    const auto match = attempt([&] { return stamps[i].match(file); });
     if (match.ok() && match.value() == PartitionStamp::Match::kNewTime)
-      unvouched.emplace(static_cast<std::uint32_t>(i), sidecar.partitions[i].blocks);
+      check.unvouched.push_back(static_cast<std::uint32_t>(i));
     if (match.ok() && match.value() != PartitionStamp::Match::kOther) continue;
     const std::string what = match.ok() ? "changed since the dataset was validated" : match.error().message();
-    throw Error(match.ok() ? ErrorCode::kData : match.error().code(),
-                fmt::format("{}; restore it, give its folder (data.root), or run `muster validate {}`", what,
-                            directory.string()),
-                file.string());
+    check.damage.emplace_back(
+        match.ok() ? ErrorCode::kData : match.error().code(),
+        fmt::format("{}; restore it, give its folder (data.root), or run `muster validate {}`", what,
+                    directory.string()),
+        file.string());
   }
-  return unvouched;
+  return check;
+}
+
+IndexSidecar read_sidecar(FileSystem& files, const std::filesystem::path& directory,
+                          const Sha256& fingerprint, std::size_t partitions) {
+  const std::vector<std::byte> bytes = read_written(files, directory, "index.bin");
+  IndexSidecar sidecar = parse_written(
+      directory, [&] { return IndexSidecar::deserialize(bytes, (directory / "index.bin").string()); });
+  if (sidecar.fingerprint != fingerprint || sidecar.partitions.size() != partitions) {
+    throw Error(
+        ErrorCode::kData,
+        fmt::format("index.bin belongs to another manifest: run `muster validate {}`", directory.string()),
+        directory.string());
+  }
+  return sidecar;
 }
 
 }  // namespace
 
-Dataset Dataset::open(const std::filesystem::path& directory, const std::filesystem::path& root) {
+Dataset Dataset::open(const std::filesystem::path& directory, const std::filesystem::path& root,
+                      Damaged damaged) {
   const auto files = make_posix_file_system();
   const std::string where = directory.string();
   const auto refuse = [&](ErrorCode code, const std::string& message) { throw Error(code, message, where); };
@@ -89,16 +109,13 @@ Dataset Dataset::open(const std::filesystem::path& directory, const std::filesys
            fmt::format("rows.bin belongs to another manifest: run `muster validate {}`", where));
   }
   dataset.row_index_ = std::make_shared<const RowIndex>(std::move(rows));
-  const std::vector<std::byte> sidecar_bytes = read_written(*files, directory, "index.bin");
-  const IndexSidecar sidecar = parse_written(directory, [&] {
-    return IndexSidecar::deserialize(sidecar_bytes, (directory / "index.bin").string());
-  });
-  if (sidecar.fingerprint != manifest.fingerprint() ||
-      sidecar.partitions.size() != manifest.partitions.size()) {
-    refuse(ErrorCode::kData,
-           fmt::format("index.bin belongs to another manifest: run `muster validate {}`", where));
-  }
-  dataset.unvouched_ = check_partitions(manifest, sidecar, dataset.root_, directory);
+  for (const IndexSidecar::Entry& entry :
+       read_sidecar(*files, directory, manifest.fingerprint(), manifest.partitions.size()).partitions)
+    dataset.stamps_.push_back(entry.stamp);
+  PartitionCheck check = check_partitions(manifest, dataset.stamps_, dataset.root_, directory);
+  if (damaged == Damaged::kRefuse && !check.damage.empty()) throw Error(check.damage.front());
+  dataset.unvouched_ = std::move(check.unvouched);
+  dataset.damage_ = std::move(check.damage);
   return dataset;
 }
 
@@ -115,8 +132,15 @@ std::string Dataset::warning() const {
 
 std::unique_ptr<BlockReader> Dataset::make_reader() const {
   auto reader = make_hdf5_block_reader(contract_, manifest_, root_);
-  if (unvouched_.empty()) return reader;
-  return make_checked_block_reader(std::move(reader), contract_, unvouched_);
+  ValidatedPartitions validated;
+  validated.stamps = stamps_;
+  for (const Partition& partition : manifest_.partitions) validated.files.push_back(root_ / partition.path);
+  validated.hashes = [directory = directory_, fingerprint = manifest_.fingerprint(),
+                      partitions = stamps_.size()](std::uint32_t partition) {
+    IndexSidecar sidecar = read_sidecar(*make_posix_file_system(), directory, fingerprint, partitions);
+    return std::move(sidecar.partitions.at(partition).blocks);
+  };
+  return make_checked_block_reader(std::move(reader), contract_, std::move(validated));
 }
 
 }  // namespace muster

@@ -7,9 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "data_loader/block_reader.h"
-#include "data_loader/checked_block_reader.h"
 #include "data_loader/contract.h"
+#include "data_loader/index_sidecar.h"
 #include "data_loader/manifest.h"
 #include "data_loader/row_index.h"
 
@@ -17,21 +18,31 @@ namespace muster {
 
 class Dataset {
  public:
+  /// What is done with partitions that are gone, or are not what was validated.
+  enum class Damaged {
+    kRefuse,
+    kTolerate  ///< `damage` lists them; reading from them fails
+  };
+
   /// Opens a validated dataset; `root` relocates the partitions ("" = the directory itself). Checks the
   /// manifest, the row index's hash, the contract's hash, and each partition's stamp. Error{kData} or
   /// Error{kConfig} says what changed and that `muster validate` mends it; a directory never validated says
   /// so too.
-  static Dataset open(const std::filesystem::path& directory, const std::filesystem::path& root = {});
+  static Dataset open(const std::filesystem::path& directory, const std::filesystem::path& root = {},
+                      Damaged damaged = Damaged::kRefuse);
 
   const std::filesystem::path& directory() const { return directory_; }
   const std::filesystem::path& root() const { return root_; }
   const Contract& contract() const { return contract_; }
   const Manifest& manifest() const { return manifest_; }
   const RowIndex& row_index() const { return *row_index_; }
-  /// Checks what it reads of `unvouched` partitions against their block hashes.
+  /// Checks what it reads of files that have another size or time than when they were validated, now or
+  /// later, against their block hashes. Outlives the dataset.
   std::unique_ptr<BlockReader> make_reader() const;
-  /// Numbers of partitions whose files have another time than when they were validated, with their hashes.
-  const BlockHashes& unvouched() const { return unvouched_; }
+  /// Partitions whose files have another time than when they were validated.
+  const std::vector<std::uint32_t>& unvouched() const { return unvouched_; }
+  /// What was tolerated.
+  const std::vector<Error>& damage() const { return damage_; }
   /// One line for people about the unvouched partitions; "" if there are none.
   std::string warning() const;
 
@@ -41,7 +52,9 @@ class Dataset {
   Contract contract_;
   Manifest manifest_;
   std::shared_ptr<const RowIndex> row_index_;
-  BlockHashes unvouched_;
+  std::vector<PartitionStamp> stamps_;
+  std::vector<std::uint32_t> unvouched_;
+  std::vector<Error> damage_;
 };
 
 }  // namespace muster

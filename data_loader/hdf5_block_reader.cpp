@@ -30,10 +30,15 @@ class Hdf5BlockReader : public BlockReader {
     const Block& rows = blocks_[block];
     const std::lock_guard lock(mutex_);
     OpenPartition& open = opened(rows.partition);
-    if (!open.checked[field]) check(open, rows.partition, field);
-    const std::uint64_t cached = open.file.cache_bytes();
-    open.file.read_rows(fields_[field], rows.first_row, rows.rows, out);
-    if (open.file.cache_bytes() > cached) keep_to_cache_bound();
+    try {
+      if (!open.checked[field]) check(open, rows.partition, field);
+      const std::uint64_t cached = open.file.cache_bytes();
+      open.file.read_rows(fields_[field], rows.first_row, rows.rows, out);
+      if (open.file.cache_bytes() > cached) keep_to_cache_bound();
+    } catch (...) {
+      close(rows.partition);  // who tries again opens it again: it may have been replaced
+      throw;
+    }
   }
 
   const std::vector<Block>& blocks() const override { return blocks_; }
@@ -66,6 +71,13 @@ class Hdf5BlockReader : public BlockReader {
         {partition, PartitionFile(partitions_[partition].path), std::vector<bool>(fields_.size(), false)});
     by_number_.emplace(partition, latest_first_.begin());
     return latest_first_.front();
+  }
+
+  void close(std::uint32_t partition) {
+    const auto found = by_number_.find(partition);
+    if (found == by_number_.end()) return;
+    latest_first_.erase(found->second);
+    by_number_.erase(found);
   }
 
   /// Closes files unused for longest, but for the latest, while the library may keep too many of their

@@ -24,6 +24,11 @@ struct FileFacts {
   std::int64_t modified_ns = 0;
 };
 
+FileFacts facts_in(const struct stat& status) {
+  return {static_cast<std::uint64_t>(status.st_size),
+          std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
+}
+
 FileFacts facts_of(const std::filesystem::path& file) {
   struct stat status {};
   if (::stat(file.c_str(), &status) != 0) {
@@ -34,8 +39,7 @@ FileFacts facts_of(const std::filesystem::path& file) {
         file.string());
   }
   if (!S_ISREG(status.st_mode)) throw Error(ErrorCode::kData, "is no regular file", file.string());
-  return {static_cast<std::uint64_t>(status.st_size),
-          std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
+  return facts_in(status);
 }
 
 Sha256 ends_of(const std::filesystem::path& file, std::uint64_t size) {
@@ -62,6 +66,13 @@ PartitionStamp::Match PartitionStamp::match(const std::filesystem::path& file) c
   if (facts.size != size) return Match::kOther;
   if (facts.modified_ns == modified_ns) return Match::kSame;
   return ends_of(file, size) == ends ? Match::kNewTime : Match::kOther;
+}
+
+bool PartitionStamp::vouches_for(const std::filesystem::path& file) const {
+  struct stat status {};
+  if (::stat(file.c_str(), &status) != 0) return false;
+  const FileFacts facts = facts_in(status);
+  return facts.size == size && facts.modified_ns == modified_ns;
 }
 
 std::vector<std::byte> IndexSidecar::serialize() const {

@@ -29,6 +29,8 @@ struct PartitionStamp {
   };
   /// Compares with the file now. Throws as `of`.
   Match match(const std::filesystem::path& file) const;
+  /// Whether the file has this size and time; false also where there is none.
+  bool vouches_for(const std::filesystem::path& file) const;
 };
 
 struct IndexSidecar {

@@ -71,6 +71,7 @@ Json explain(FileSystem& files, const CheckpointInfo& info) {
           {"metrics", state.at("metrics")},
           {"best", state.at("best")},
           {"decision", state.value("decision", Json(nullptr))},
+          {"passed_over", state.value("quarantine", Json::array())},
           {"environment", state.at("environment")},
           {"config", state.at("config")},
           {"parents", parents_of(files, info)}};
@@ -112,6 +113,14 @@ std::string describe(const Json& e) {
                                 e.at("best").at("value").dump(), e.at("best").at("step").dump(),
                                 text(e.at("best").at("checkpoint"))));
   }
+  constexpr std::size_t kShown = 5;
+  const Json& passed_over = e.at("passed_over");
+  for (std::size_t i = 0; i < passed_over.size() && i < kShown; ++i) {
+    const Json& bad = passed_over[i];
+    lines.push_back(fmt::format("passed over {} rows: {}", bad.at("rows").dump(), text(bad.at("reason"))));
+  }
+  if (passed_over.size() > kShown)
+    lines.push_back(fmt::format("            and {} more (--json lists all)", passed_over.size() - kShown));
   if (!e.at("decision").is_null())
     lines.push_back("decision    " + describe(Decision::from_json(e.at("decision"), "manifest.json")));
   lines.push_back(fmt::format(

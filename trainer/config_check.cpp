@@ -36,6 +36,7 @@ constexpr Range kRanges[] = {
     {"batch", "lanes", 1, kMost32},
     {"batch", "window", 1, kMost32},
     {"loader", "threads", 1, 1024},
+    {"data", "most_bad_rows", 0, 1},
     {"loss", "pos_weight", kAbove0, kAny},
     {"loss", "label_smoothing", 0, kBelow1},
     {"optimizer", "learning_rate", 0, kAny},

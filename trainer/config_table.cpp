@@ -36,6 +36,23 @@ std::vector<ConfigKey> make_config_table() {
         {"refuse", "warn"}},
        kTrajectory},
 
+      {"data",
+       {"on_bad_rows",
+        kText,
+        "refuse",
+        "rows that turn out bad while training (a partition truncated, changed, unreadable; a value no "
+        "transform takes): end "
+        "the run, or keep their places with weight 0",
+        {"refuse", "quarantine"}},
+       kTrajectory},
+      {"data",
+       {"most_bad_rows",
+        kNumber,
+        0.01,
+        "quarantine: with more than this share of the dataset's rows the run ends",
+        {}},
+       kFree},
+
       {"loader",
        {"memory", kBytes, std::uint64_t{1} << 30, "bound for the loader's memory on each rank", {}},
        kFree},

@@ -4,7 +4,9 @@
 #include <torch/torch.h>
 
 #include "trainer/agreement.h"
+#include "trainer/bad_rows.h"
 #include "trainer/batch_scores.h"
+#include "trainer/gather.h"
 #include "trainer/metrics.h"
 #include "trainer/score_stage.h"
 #include "trainer/target_metrics.h"
@@ -129,11 +131,16 @@ std::optional<Evaluation> evaluate_split(Communicator& comm, Model& model, const
   const std::uint64_t micro_batches = (rows + settings.micro_batch - 1) / settings.micro_batch;
   const auto world = static_cast<std::uint64_t>(comm.size());
   const std::uint64_t most = (micro_batches + world - 1) / world;
+  std::uint64_t passed_over = 0;
+  std::vector<BadRows> found;
   for (std::uint64_t done = 0; done < most; done += kMicroBatchesPerRound) {
     if (any(comm, "evaluation stop", stop())) return std::nullopt;
     for (std::uint64_t i = 0; i < kMicroBatchesPerRound; ++i) {
       const Batch* batch = stream->next();
       if (batch == nullptr) break;
+      passed_over += stream->dropped();
+      found.insert(found.end(), stream->found().begin(), stream->found().end());
+      if (batch->rows() == 0) continue;
       if (of_targets) {
         score_targets(model, *batch, settings, *of_targets);
       } else {
@@ -141,12 +148,23 @@ std::optional<Evaluation> evaluate_split(Communicator& comm, Model& model, const
       }
     }
   }
+  std::vector<BadRows> bad_rows;
+  if (settings.stream.on_bad_rows != BadRowPolicy::kRefuse) {
+    bad_rows = bad_rows_of(gather_texts(comm, "bad rows", bad_rows_text(found)));
+    comm.all_reduce_sum("bad rows", std::span(&passed_over, 1));
+    if (passed_over == rows)
+      throw AgreedError(
+          Error(ErrorCode::kData, fmt::format("all {} rows of split '{}' are bad", rows, settings.split)),
+          comm.rank() == 0);
+  }
   Decision decision = stage.decide(comm);
   Json metrics = of_targets ? of_targets->finish(comm) : collector.finish(comm);
   if (!of_targets) metrics.update(stage.more_metrics(comm));
-  ensure(metrics.at("rows").get<std::uint64_t>() == rows, "evaluated {} rows of {}",
-         metrics.at("rows").get<std::uint64_t>(), rows);
-  return Evaluation{std::move(metrics), std::move(decision)};
+  ensure(metrics.at("rows").get<std::uint64_t>() + passed_over == rows,
+         "evaluated {} rows of {}, {} passed over", metrics.at("rows").get<std::uint64_t>(), rows,
+         passed_over);
+  if (passed_over > 0) metrics["passed_over"] = passed_over;
+  return Evaluation{std::move(metrics), std::move(decision), std::move(bad_rows)};
 }
 
 }  // namespace muster

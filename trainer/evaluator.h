@@ -33,13 +33,16 @@ struct EvaluateSettings {
 
 /// What an evaluation gives.
 struct Evaluation {
-  Json metrics;       ///< of MetricCollector and ScoreStage
-  Decision decision;  ///< by what; its step is not set
+  Json metrics;                   ///< of MetricCollector and ScoreStage
+  Decision decision;              ///< by what; its step is not set
+  std::vector<BadRows> bad_rows;  ///< that any rank found, where EvaluateSettings::stream passes over them
 };
 
 /// Collective. Scores the split's rows in dataset order in fixed micro-batches dealt to the ranks. `stop`,
 /// asked now and then on every rank, ends it early on all ranks when true on any: then nothing is returned.
-/// Error{kData} if a score or the loss is not finite. Dropout is off; nothing of the model changes.
+/// Bad rows, where they are not refused, are no part of it: metrics then have `passed_over`, how many.
+/// Error{kData} if a score or the loss is not finite, or if no row is left. Dropout is off; nothing of the
+/// model changes.
 std::optional<Evaluation> evaluate_split(Communicator& comm, Model& model, const Dataset& dataset,
                                          const FeaturePipeline& pipeline, const EvaluateSettings& settings,
                                          const std::function<bool()>& stop);

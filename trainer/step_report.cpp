@@ -3,22 +3,56 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <span>
+#include <string_view>
 #include <type_traits>
+#include <utility>
+
+#include "core/error.h"
 
 namespace muster {
 
-StepTotals exchange_reports(Communicator& comm, const StepReport& mine, const std::string& news) {
+namespace {
+
+/// A report, the length of the first text, and both texts.
+std::vector<std::byte> pack(const StepReport& report, const StepNews& news) {
   static_assert(std::is_trivially_copyable_v<StepReport>);
+  const std::uint64_t length = news.checkpoint.size();
+  std::vector<std::byte> bytes(sizeof report + sizeof length + length + news.bad_rows.size());
+  std::byte* at = bytes.data();
+  const auto put = [&at](const void* from, std::size_t size) {
+    if (size > 0) std::memcpy(at, from, size);
+    at += size;
+  };
+  put(&report, sizeof report);
+  put(&length, sizeof length);
+  put(news.checkpoint.data(), news.checkpoint.size());
+  put(news.bad_rows.data(), news.bad_rows.size());
+  return bytes;
+}
+
+std::pair<StepReport, StepNews> unpack(std::span<const std::byte> bytes) {
+  StepReport report;
+  std::uint64_t length = 0;
+  ensure(bytes.size() >= sizeof report + sizeof length, "a step report of {} bytes", bytes.size());
+  std::memcpy(&report, bytes.data(), sizeof report);
+  std::memcpy(&length, bytes.data() + sizeof report, sizeof length);
+  const std::string_view texts(reinterpret_cast<const char*>(bytes.data()) + sizeof report + sizeof length,
+                               bytes.size() - sizeof report - sizeof length);
+  ensure(length <= texts.size(), "a step report whose text of {} bytes is cut off", length);
+  return {report, {std::string(texts.substr(0, length)), std::string(texts.substr(length))}};
+}
+
+}  // namespace
+
+StepTotals exchange_reports(Communicator& comm, const StepReport& mine, const StepNews& news) {
   StepTotals totals;
-  std::vector<std::byte> bytes(sizeof mine + news.size());
-  std::memcpy(bytes.data(), &mine, sizeof mine);
-  std::memcpy(bytes.data() + sizeof mine, news.data(), news.size());
-  const auto all = comm.all_gather("step report", bytes);
+  const auto all = comm.all_gather("step report", pack(mine, news));
   for (std::size_t rank = 0; rank < all.size(); ++rank) {
-    StepReport report;
-    std::memcpy(&report, all[rank].data(), sizeof report);
-    totals.news.emplace_back(reinterpret_cast<const char*>(all[rank].data()) + sizeof report,
-                             all[rank].size() - sizeof report);
+    auto [report, texts] = unpack(all[rank]);
+    totals.checkpoint.push_back(std::move(texts.checkpoint));
+    totals.bad_rows.push_back(std::move(texts.bad_rows));
+    totals.passed_over += report.passed_over;
     totals.loss += report.loss;
     totals.weight += report.weight;
     totals.rows += report.rows;

@@ -18,6 +18,7 @@ struct StepReport {
   Digest digest;
   std::uint8_t stop = 0;  ///< a StopReason
   bool save = false;
+  std::uint64_t passed_over = 0;  ///< of the rows: bad ones, with weight 0
 };
 
 /// The sum over the ranks, made in rank order, hence the same on all of them.
@@ -25,14 +26,22 @@ struct StepTotals {
   double loss = 0;
   double weight = 0;
   std::uint64_t rows = 0;
+  std::uint64_t passed_over = 0;
   Digest digest;
   std::uint8_t stop = 0;  ///< the greatest of the ranks'
   bool save = false;
-  int first_not_finite = -1;      ///< lowest rank whose loss is not finite, or -1
-  std::vector<std::string> news;  ///< [rank]
+  int first_not_finite = -1;            ///< lowest rank whose loss is not finite, or -1
+  std::vector<std::string> checkpoint;  ///< [rank] news of the checkpoint under way
+  std::vector<std::string> bad_rows;    ///< [rank] bad_rows_text
 };
 
-/// Collective. `news`: what else this rank has to tell, by all ranks in StepTotals::news.
-StepTotals exchange_reports(Communicator& comm, const StepReport& mine, const std::string& news = "");
+/// What else a rank may have to tell.
+struct StepNews {
+  std::string checkpoint;
+  std::string bad_rows;
+};
+
+/// Collective.
+StepTotals exchange_reports(Communicator& comm, const StepReport& mine, const StepNews& news = {});
 
 }  // namespace muster

@@ -5,6 +5,7 @@
 
 #include "core/text.h"
 #include "trainer/agreement.h"
+#include "trainer/bad_rows.h"
 #include "trainer/decision.h"
 #include "trainer/environment.h"
 #include "trainer/evaluator.h"
@@ -108,6 +109,18 @@ void guard_against_leaks(Communicator& comm, const Config& config, const Dataset
   apply_leak_policy(comm, report, config.text_at("data", "leaks"), log);
 }
 
+/// A run that is under way goes on without what is gone; none begins so.
+void take_damage(Communicator& comm, const Dataset& dataset, bool resumed, const LogSink& log) {
+  together(comm, "damaged partitions", [&] {
+    if (!resumed && !dataset.damage().empty()) throw Error(dataset.damage().front());
+    return 0;
+  });
+  if (comm.rank() != 0) return;
+  for (const Error& damage : dataset.damage())
+    log(LogLevel::kWarning,
+        fmt::format("{} (data.on_bad_rows: quarantine goes on without its rows)", damage.what()));
+}
+
 /// What the loss cannot learn is refused before data are read.
 int check_targets(const Config& config, const Contract& contract, const FeaturePipeline& pipeline) {
   const std::vector<TargetLabel>& targets = pipeline.targets();
@@ -149,8 +162,10 @@ TrainResult dry_run(Communicator& comm, const Config& config, const Dataset& dat
 
 TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& options) {
   Config config = options.config;
+  const bool tolerant = bad_row_rule(config).quarantine;
   Dataset dataset = together(comm, "open dataset", [&] {
-    return Dataset::open(config.text_at("data", "dataset"), config.text_at("data", "root"));
+    return Dataset::open(config.text_at("data", "dataset"), config.text_at("data", "root"),
+                         tolerant ? Dataset::Damaged::kTolerate : Dataset::Damaged::kRefuse);
   });
   if (const std::string warning = dataset.warning(); !warning.empty() && comm.rank() == 0)
     options.log(LogLevel::kWarning, warning);
@@ -170,6 +185,7 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   config = config.with("run", "dir", directory.parent_path().string())
                .with("run", "name", directory.filename().string());  // NAME-2, or where --resume points
   const bool resumed = decision.at("resumed").get<bool>();
+  take_damage(comm, dataset, resumed, options.log);
   if (resumed) config = inherit_resolved(config, Config(decision.at("state").at("config")));
   if (options.dry_run) return dry_run(comm, config, dataset);
   config = resolve_threads(comm, config, options.ranks_on_host > 0 ? options.ranks_on_host : comm.size());

@@ -27,7 +27,8 @@ TrainingRun::TrainingRun(Communicator& comm, FileSystem& files, const TrainOptio
       loss_(loss_settings(run_.config, run_.pipeline)),
       schedule_(schedule_settings(run_.config)),
       seed_(run_.config.unsigned_at("run", "seed")),
-      bad_steps_(bad_step_rule(run_.config)) {
+      bad_steps_(bad_step_rule(run_.config)),
+      bad_row_rule_(bad_row_rule(run_.config)) {
   best_by_ = best_metric(run_.config, run_.pipeline.targets().size());
   broadcast_module(run_.model->module(), comm_);
   optimizer_ = std::make_unique<Optimizer>(run_.model->module(), optimizer_settings(run_.config));

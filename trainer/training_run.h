@@ -12,6 +12,7 @@
 #include "data_loader/batch_stream.h"
 #include "data_loader/dataset.h"
 #include "models/model.h"
+#include "trainer/bad_rows.h"
 #include "trainer/bad_steps.h"
 #include "trainer/decision.h"
 #include "trainer/gradient_reducer.h"
@@ -59,6 +60,7 @@ class TrainingRun {
   void phase(RankPhase now);
   void note_step(double seconds);
   bool update();
+  void take_bad_rows(const std::vector<BadRows>& bad);
   bool take_bad_step(const std::string& why);
   void roll_back();
   double mean_loss() const;
@@ -92,11 +94,14 @@ class TrainingRun {
   std::uint64_t seed_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<GradientReducer> reducer_;
+  Quarantine quarantine_;
+  std::uint64_t bad_ranges_ = 0;  ///< that this start has found
   std::unique_ptr<BlockReader> reader_;
   std::unique_ptr<BatchStream> stream_;
   std::unique_ptr<TrainingCheckpoints> checkpoints_;
   std::unique_ptr<StopWatch> stop_watch_;
   BadSteps bad_steps_;
+  BadRowRule bad_row_rule_;
 
   std::uint64_t step_ = 0;  ///< global: steps done
   Digest running_;

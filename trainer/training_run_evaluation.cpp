@@ -70,13 +70,15 @@ bool TrainingRun::evaluate_now() {
   settings.loss = loss_;
   settings.outputs = model_outputs(run_.dataset.contract(), loss_.kind, run_.pipeline.targets());
   settings.targets = target_names(run_.pipeline);
-  settings.stream = evaluation_stream(run_.config, run_.plan);
+  settings.stream = with_quarantine(evaluation_stream(run_.config, run_.plan), bad_row_rule_,
+                                    BadRowPolicy::kDrop, quarantine_);
   settings.fit = decision_settings(run_.config);
   const auto stop = [&] { return stop_wanted() != StopReason::kNone; };
   phase(RankPhase::kEvaluate);
   std::optional<Evaluation> done;
   guarded([&] { done = evaluate_split(comm_, *run_.model, run_.dataset, run_.pipeline, settings, stop); });
   if (!done) return false;
+  take_bad_rows(done->bad_rows);
   take_metrics(done->metrics);
   take_decision(std::move(done->decision));
   return true;

@@ -30,6 +30,7 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
     if (!state.at("evaluated_step").is_null())
       evaluated_step_ = state.at("evaluated_step").get<std::uint64_t>();
     bad_steps_.restore(state.value("bad_steps", Json(nullptr)));
+    if (bad_row_rule_.quarantine) quarantine_.restore(state.value("quarantine", Json(nullptr)));
     metrics_ = state.at("metrics");
     plan = BucketPlan::from_json(state.at("bucket_plan"), gradient_bytes(run_.model->module()).size(),
                                  "checkpoint");
@@ -42,8 +43,10 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
   auto batches = make_training_plan(
       run_.dataset.row_index(), run_.plan.split_number, run_.plan.order, run_.plan.cursor(step_),
       run_.plan.epochs(), static_cast<std::uint32_t>(comm_.rank()), static_cast<std::uint32_t>(comm_.size()));
-  stream_ = std::make_unique<BatchStream>(std::move(batches), *reader_, run_.dataset.contract(),
-                                          run_.pipeline, training_stream(run_.config, run_.plan));
+  stream_ =
+      std::make_unique<BatchStream>(std::move(batches), *reader_, run_.dataset.contract(), run_.pipeline,
+                                    with_quarantine(training_stream(run_.config, run_.plan), bad_row_rule_,
+                                                    BadRowPolicy::kKeepSlot, quarantine_));
   meter_ =
       std::make_unique<ProgressMeter>(run_.plan.total_steps, run_.plan.steps_per_epoch, run_.plan.epochs());
 }
@@ -75,6 +78,7 @@ Json TrainingRun::state(bool finished) const {
           {"evaluated_step", evaluated_step_ ? Json(*evaluated_step_) : Json(nullptr)},
           {"metrics", metrics_},
           {"bad_steps", bad_steps_.state()},
+          {"quarantine", quarantine_.to_json()},
           {"finished", finished},
           {"fingerprint", run_.dataset.manifest().fingerprint().hex()},
           {"contract", run_.dataset.manifest().contract.hex()},

@@ -33,6 +33,7 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
   for (std::size_t row = 0; row < batch.rows(); ++row) {
     const RowId id = batch.ids()[row];
     report.digest += sample_hash(id.partition, id.row, batch.positions()[row]);
+    report.passed_over += batch.bad()[row];
   }
   return report;
 }
@@ -51,8 +52,9 @@ bool TrainingRun::one_step() {
   report.stop = static_cast<std::uint8_t>(stop_wanted());
   if (options_.requests != nullptr) report.save = options_.requests->save.exchange(false);
   if (comm_.rank() == 0 && checkpoints_->due_by_clock()) report.save = true;
-  last_ = exchange_reports(comm_, report, checkpoints_->news());
-  checkpoints_->take(last_.news);
+  last_ = exchange_reports(comm_, report, {checkpoints_->news(), bad_rows_text(stream_->found())});
+  checkpoints_->take(last_.checkpoint);
+  take_bad_rows(bad_rows_of(last_.bad_rows));
   reducer_->finish(last_.weight);
   phase(RankPhase::kUpdate);
   if (!update()) return false;
@@ -83,6 +85,7 @@ bool TrainingRun::update() {
   gradient_norm_ = optimizer_->clip(run_.config.number_at("train", "clip_norm"));
   rate_ = learning_rate(schedule_, run_.config.number_at("optimizer", "learning_rate"), step_);
   if (bad_steps_.left_out(step_)) return true;
+  if (last_.rows > 0 && last_.passed_over == last_.rows) return true;  // nothing was learnt: no decay either
   std::optional<std::string> bad = bad_steps_.judge(mean_loss());
   if (bad && last_.first_not_finite >= 0)
     bad = fmt::format("the loss is not finite on rank {} of {}", last_.first_not_finite, comm_.size());
@@ -92,6 +95,38 @@ bool TrainingRun::update() {
   optimizer_->step(rate_);
   if (histograms) record_->sinks().histograms(step_ + 1, weight_histograms(run_.model->module()));
   return true;
+}
+
+/// From the next step on all ranks pass over these rows; what the finder's batch has of them counted for
+/// nothing already.
+void TrainingRun::take_bad_rows(const std::vector<BadRows>& bad) {
+  bool more = false;
+  for (const BadRows& rows : bad) {
+    if (!quarantine_.add(rows)) continue;
+    more = true;
+    event("rows_passed_over", {{"partition", rows.partition},
+                               {"first_row", rows.first_row},
+                               {"rows", rows.rows},
+                               {"reason", rows.reason}});
+    constexpr std::uint64_t kWarnings = 10;
+    if (comm_.rank() != 0 || ++bad_ranges_ > kWarnings) continue;
+    options_.log(
+        LogLevel::kWarning,
+        fmt::format("step {}: {} rows are passed over from here on: {}{}", step_, human_count(rows.rows),
+                    rows.reason, bad_ranges_ == kWarnings ? " (others that follow: events.jsonl)" : ""));
+  }
+  if (!more) return;
+  std::uint64_t all = 0;
+  for (const Partition& partition : run_.dataset.manifest().partitions) all += partition.rows;
+  const std::uint64_t bad_rows = quarantine_.rows();
+  if (static_cast<double>(bad_rows) <= bad_row_rule_.most * static_cast<double>(all)) return;
+  throw AgreedError(
+      Error(
+          ErrorCode::kData,
+          fmt::format("step {}: {} of {} rows are bad, more than data.most_bad_rows ({}) lets: restore "
+                      "the files; the last ones: {}",
+                      step_, human_count(bad_rows), human_count(all), bad_row_rule_.most, bad.back().reason)),
+      comm_.rank() == 0);
 }
 
 /// False: the run goes back for it.
@@ -141,6 +176,7 @@ void TrainingRun::log_step(const StepTotals& totals) {
   event("step", {{"epoch", (step_ - 1) / run_.plan.steps_per_epoch},
                  {"epoch_rows", epoch_rows_},
                  {"rows", totals.rows},
+                 {"passed_over", totals.passed_over},
                  {"loss", json_number(loss)},
                  {"learning_rate", rate_},
                  {"gradient_norm", json_number(gradient_norm_)},

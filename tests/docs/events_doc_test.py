@@ -77,7 +77,7 @@ def written(sources):
     found["environment"] = returned_by(text["trainer/environment.cpp"], "Json describe_environment")
     metrics = text["trainer/metrics.cpp"]
     start = metrics.index("{", metrics.index("Json metrics = "))
-    beside = metrics + "".join(text[f"trainer/{name}.cpp"] for name in ("score_stage", "bootstrap", "target_metrics"))
+    beside = metrics + "".join(text[f"trainer/{name}.cpp"] for name in ("score_stage", "bootstrap", "target_metrics", "evaluator"))
     found["metrics"] = keys(balanced(metrics, start)) | set(re.findall(r'metrics\["(\w+)"\]', beside))
     return found
 
