@@ -69,10 +69,14 @@ TEST_F(BadPartition, IsPassedOverAndTheRestIsUsedOnceOnAnyNumberOfRanks) {
   for (const std::string run_name : {"once", "twice"}) {
     make_data("tabular");
     ASSERT_EQ(run(2, with({"run.name=" + run_name}), each / 2).outcome, TrainOutcome::kStopped);
+    const std::filesystem::path kept = scratch_ / "kept.h5";
+    std::filesystem::copy_file(partition(1), kept, std::filesystem::copy_options::overwrite_existing);
     truncate(1);
     if (run_name == "twice") {
       ASSERT_EQ(run(3, with({"run.name=" + run_name}), each + 7).outcome, TrainOutcome::kStopped);
       EXPECT_GT(newest_state(run_name).at("quarantine").size(), 0U);
+      // Whole again: what was passed over is passed over all the same.
+      std::filesystem::copy_file(kept, partition(1), std::filesystem::copy_options::overwrite_existing);
     }
     const TrainResult result = run(run_name == "twice" ? 1 : 3, with({"run.name=" + run_name}));
     EXPECT_EQ(result.outcome, TrainOutcome::kFinished);
@@ -88,7 +92,7 @@ TEST_F(BadPartition, IsPassedOverAndTheRestIsUsedOnceOnAnyNumberOfRanks) {
     Quarantine bad;
     bad.restore(newest_state(run_name).at("quarantine"));
     const Dataset dataset = Dataset::open(data(), {}, Dataset::Damaged::kTolerate);
-    EXPECT_EQ(dataset.damage().size(), 1U);
+    EXPECT_EQ(dataset.damage().size(), run_name == "once" ? 1U : 0U);
     const RowIndex& index = dataset.row_index();
     std::uint64_t expected = 0;
     for (std::uint32_t block = 0; block < index.blocks().size(); ++block) {
