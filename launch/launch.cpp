@@ -1,8 +1,6 @@
 // `muster launch`: starts the ranks of a training on this host, hands signals on when they can take them, and
 // starts again what failed.
 
-#include <unistd.h>
-
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -15,6 +13,7 @@
 #include "core/cores.h"
 #include "core/text.h"
 #include "launch/invocation.h"
+#include "launch/mpirun.h"
 #include "launch/programs.h"
 #include "launch/ranks.h"
 #include "launch/restarts.h"
@@ -63,10 +62,7 @@ class Launch {
   }
 
   std::vector<std::string> command() const {
-    std::vector<std::string> words = {flags_.mpirun, "-np", std::to_string(flags_.ranks), "--bind-to",
-                                      "none"};
-    if (flags_.ranks > usable_cores()) words.emplace_back("--oversubscribe");
-    words.insert(words.end(), flags_.mpirun_options.begin(), flags_.mpirun_options.end());
+    std::vector<std::string> words = mpirun_command(flags_.mpirun, flags_.ranks, flags_.mpirun_options);
     words.push_back(own_program().string());
     words.emplace_back("train");
     words.push_back(flags_.config);
@@ -139,12 +135,7 @@ class Launch {
   StartEnd start_once() {
     ChildOptions options;
     options.piped = true;
-    if (::geteuid() == 0) {  // mpirun asks for this where it is started by root, as in containers
-      for (const char* prefix : {"OMPI", "PRTE"}) {
-        options.environment.push_back(fmt::format("{}_ALLOW_RUN_AS_ROOT=1", prefix));
-        options.environment.push_back(fmt::format("{}_ALLOW_RUN_AS_ROOT_CONFIRM=1", prefix));
-      }
-    }
+    options.environment = mpirun_environment();
     const auto events_before = event_files();
     ChildProcess ranks(command(), options);
     std::atomic<bool> ready{false};

@@ -43,13 +43,18 @@ void add_test(CLI::App& selftest, Invocation& invocation, const std::string& nam
 }  // namespace
 
 void add_selftest(CLI::App& app, Invocation& invocation) {
-  CLI::App* selftest = add_command(app, invocation, "selftest", "try the promises on this machine: crash",
-                                   "muster selftest crash");
+  CLI::App* selftest =
+      add_command(app, invocation, "selftest", "try the promises on this machine: crash, elastic",
+                  "muster selftest crash");
   selftest->require_subcommand(1);
   add_test(*selftest, invocation, "crash",
            "kill, tear and fill up while checkpoints are written: what is loaded is never damaged, and never "
            "older than it must be",
            selftest_crash);
+  add_test(*selftest, invocation, "elastic",
+           "kill, stop and resume on other numbers of ranks: every row is used exactly once, in the same "
+           "global batches",
+           selftest_elastic);
 }
 
 }  // namespace muster

@@ -20,4 +20,7 @@ struct SelftestOptions {
 /// Checkpoints under faults of the file system and SIGKILL: {points, sites, kills, failures}.
 Json selftest_crash(Console& console, const SelftestOptions& options);
 
+/// Runs killed, stopped and resumed on other numbers of ranks: {threads, mpirun, edges, failures}.
+Json selftest_elastic(Console& console, const SelftestOptions& options);
+
 }  // namespace muster
