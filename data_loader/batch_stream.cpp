@@ -347,8 +347,9 @@ void BatchStream::State::scatter(const BlockTask& task, std::span<const RowPlace
     try {
       pipeline.scatter(worker.columns, targets.subspan(i, 1));
     } catch (const BadValue& bad) {
-      note(task, places.subspan(i, 1),
-           {block.partition, block.first_row + places[i].row_in_block, 1, located(task, bad).what()});
+      const std::uint64_t row = block.first_row + places[i].row_in_block;
+      if (!quarantine->contains(block.partition, row))
+        note(task, places.subspan(i, 1), {block.partition, row, 1, located(task, bad).what()});
       targets[i].batch->clear_row(targets[i].row_in_batch);
     }
   }

@@ -22,6 +22,8 @@ class BlockReader {
   /// values of the contract's dtype, row-major; `out` has exactly rows × bytes_per_row bytes. Throws
   /// Error{kData} or Error{kStorage} with `where` = "file:dataset[first..last row]".
   virtual void read(std::uint32_t block, std::size_t field, std::span<std::byte> out) = 0;
+  /// Closes what it keeps open of a partition: the next read opens the file anew.
+  virtual void forget(std::uint32_t partition) { static_cast<void>(partition); }
   virtual const std::vector<Block>& blocks() const = 0;
   /// What errors call a partition: its file, where it has one.
   virtual std::string partition_name(std::uint32_t partition) const {
@@ -29,10 +31,10 @@ class BlockReader {
   }
 };
 
-/// Reads HDF5 partitions below `root` with libhdf5, behind one mutex. Opens files when first needed and
-/// checks each field's type and shape against the contract then. `max_open_files` bounds the open
-/// descriptors. Where blocks cut chunks the library keeps decoded chunks: 32 MiB in all, or 1 MiB per field
-/// of the one file in use; this comes on top of a stream's memory.
+/// Reads HDF5 partitions below `root` with libhdf5, behind one mutex. Opens files when first needed, and
+/// again where another file has taken a path; checks each field's type and shape against the contract then.
+/// `max_open_files` bounds the open descriptors. Where blocks cut chunks the library keeps decoded chunks: 32
+/// MiB in all, or 1 MiB per field of the one file in use; this comes on top of a stream's memory.
 std::unique_ptr<BlockReader> make_hdf5_block_reader(const Contract& contract, const Manifest& manifest,
                                                     const std::filesystem::path& root,
                                                     std::size_t max_open_files = 64);

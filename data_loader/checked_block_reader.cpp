@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <map>
-#include <mutex>
 
 #include "core/error.h"
 #include "data_loader/partition_scan.h"
@@ -26,31 +25,30 @@ class CheckedBlockReader : public BlockReader {
   }
 
   void read(std::uint32_t block, std::size_t field, std::span<std::byte> out) override {
-    reader_->read(block, field, out);
     const Block& rows = reader_->blocks().at(block);
+    if (const auto unreadable = validated_.unreadable.find(rows.partition);
+        unreadable != validated_.unreadable.end())
+      throw Error(unreadable->second);
+    reader_->read(block, field, out);
     // Looked at after the read: who wrote meanwhile has changed the time.
     if (validated_.stamps.at(rows.partition).vouches_for(validated_.files.at(rows.partition))) return;
     const std::uint64_t in_partition = block - first_block_.at(rows.partition);
-    if (hashes_of(rows.partition).at(in_partition * place_.size() + place_.at(field)) == sha256(out)) return;
+    if (validated_.hashes(rows.partition).at(in_partition * place_.size() + place_.at(field)) == sha256(out))
+      return;
+    reader_->forget(rows.partition);  // with what it may have kept of it
     throw Error(ErrorCode::kData,
                 "other values than those that were validated: restore the file, or run `muster validate`",
                 fmt::format("{}:{}[{}..{}]", reader_->partition_name(rows.partition), paths_[field],
                             rows.first_row, rows.first_row + rows.rows - 1));
   }
 
+  void forget(std::uint32_t partition) override { reader_->forget(partition); }
   const std::vector<Block>& blocks() const override { return reader_->blocks(); }
   std::string partition_name(std::uint32_t partition) const override {
     return reader_->partition_name(partition);
   }
 
  private:
-  const std::vector<Sha256>& hashes_of(std::uint32_t partition) {
-    const std::lock_guard lock(mutex_);
-    const auto known = hashes_.find(partition);
-    if (known != hashes_.end()) return known->second;
-    return hashes_.emplace(partition, validated_.hashes(partition)).first->second;
-  }
-
   std::unique_ptr<BlockReader> reader_;
   const ValidatedPartitions validated_;
   std::mutex mutex_;

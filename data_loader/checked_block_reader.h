@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -17,8 +18,9 @@ namespace muster {
 struct ValidatedPartitions {
   std::vector<std::filesystem::path> files;  ///< by number in the manifest
   std::vector<PartitionStamp> stamps;
-  /// IndexSidecar::Entry::blocks of a partition. Thread-safe; throws if nobody knows.
-  std::function<std::vector<Sha256>(std::uint32_t partition)> hashes;
+  /// IndexSidecar::Entry::blocks of a partition. Thread-safe; Error{kData} if nobody knows them any more.
+  std::function<const std::vector<Sha256>&(std::uint32_t partition)> hashes;
+  std::map<std::uint32_t, Error> unreadable;  ///< partitions that are not opened at all
 };
 
 /// Reads through `reader`. What is read of a file whose size or time are not (or no longer) those that were

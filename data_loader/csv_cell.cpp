@@ -134,6 +134,8 @@ std::optional<T> CellParser::styled_value(std::string_view text) const {
   if (!rules_.time_format.empty()) {
     if (const auto time = read_time(text, rules_.time_format)) return whole<T>(static_cast<double>(*time));
   }
+  if (takes_times_ && parse_iso_time(text))
+    return value<T>(text);  // a blank may separate thousands elsewhere
   const auto plain = plain_number_text(text, rules_.number);
   return plain ? value<T>(*plain) : std::nullopt;
 }

@@ -2,9 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/text.h"
 
 namespace muster {
+namespace {
+
+bool is_ascii(const std::string& text) {
+  return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
+}  // namespace
 
 CsvRowParser::CsvRowParser(const CsvTable& table) : width_(table.width), fields_(table.spec.dialect) {
   if (table.spec.encoding) encoding_.emplace(*table.spec.encoding);
@@ -12,7 +21,8 @@ CsvRowParser::CsvRowParser(const CsvTable& table) : width_(table.width), fields_
     const Field& field = table.fields[i];
     const CellRules rules = table.spec.rules_of(field);
     // Numbers are ASCII in every encoding, what stands around or for them need not be.
-    const bool more_than_digits = !rules.values.empty() || !rules.number.plain();
+    const bool more_than_digits = !rules.values.empty() || !rules.number.plain() ||
+                                  !rules.time_format.empty() || !std::ranges::all_of(rules.missing, is_ascii);
     targets_.push_back({CellParser(field, rules), table.column_of_field[i], field.value_bytes(),
                         encoding_ && (field.is_text() || more_than_digits), &field.name});
   }

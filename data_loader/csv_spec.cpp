@@ -36,6 +36,13 @@ void refuse_unknown_field(const YamlNode& at, const std::string& name, const Ing
   at.fail_here(fmt::format("the contract has no field '{}'{}", name, did_you_mean(name, names)));
 }
 
+/// What is for numbers would be ignored there.
+void refuse_text(const YamlNode& at, const std::string& name, const IngestContext& context) {
+  const auto text = [&](const Field& field) { return field.name == name && field.is_text(); };
+  if (std::ranges::any_of(context.fields, text))
+    at.fail_here(fmt::format("'{}' is a text: it is kept as it is", name));
+}
+
 }  // namespace
 
 CsvSpec CsvSpec::parse(const YamlNode& node, const IngestContext& context) {
@@ -94,12 +101,14 @@ CsvSpec CsvSpec::parse(const YamlNode& node, const IngestContext& context) {
   if (const YamlNode* units = node.find("units")) {
     for (const auto& [field, unit] : units->entries()) {
       refuse_unknown_field(unit, field, context);
+      refuse_text(unit, field, context);
       spec.units[field] = unit.as_string();
     }
   }
   if (const YamlNode* formats = node.find("time_format")) {
     for (const auto& [field, format] : formats->entries()) {
       refuse_unknown_field(format, field, context);
+      refuse_text(format, field, context);
       spec.time_formats[field] = format.as_string();
       if (const std::string fault = time_format_fault(format.as_string()); !fault.empty())
         format.fail_here(fault);

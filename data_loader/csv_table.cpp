@@ -52,7 +52,9 @@ std::size_t csv_column(const CsvSpec& spec, const Header& header, const std::str
     }
     return static_cast<std::size_t>(found - header.begin());
   }
-  if (const auto number = numbered_column(spec, header, field, name)) return *number;
+  if (given != spec.columns.end()) {
+    if (const auto number = numbered_column(spec, header, field, name)) return *number;
+  }
   if (!spec.header) {
     refuse_column(spec,
                   fmt::format("has no header: `columns: {{{}: 1}}` says which column a field is", field));

@@ -2,6 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <mutex>
+#include <optional>
+#include <utility>
+
 #include "core/error.h"
 #include "core/file_system.h"
 #include "data_loader/checked_block_reader.h"
@@ -34,7 +39,7 @@ auto parse_written(const std::filesystem::path& directory, const Parse& parse) -
 
 struct PartitionCheck {
   std::vector<std::uint32_t> unvouched;  ///< whose time alone is another
-  std::vector<Error> damage;
+  std::vector<Dataset::Damage> damage;
 };
 
 PartitionCheck check_partitions(const Manifest& manifest, const std::vector<PartitionStamp>& stamps,
@@ -47,11 +52,12 @@ PartitionCheck check_partitions(const Manifest& manifest, const std::vector<Part
       check.unvouched.push_back(static_cast<std::uint32_t>(i));
     if (match.ok() && match.value() != PartitionStamp::Match::kOther) continue;
     const std::string what = match.ok() ? "changed since the dataset was validated" : match.error().message();
-    check.damage.emplace_back(
-        match.ok() ? ErrorCode::kData : match.error().code(),
-        fmt::format("{}; restore it, give its folder (data.root), or run `muster validate {}`", what,
-                    directory.string()),
-        file.string());
+    check.damage.push_back(
+        {static_cast<std::uint32_t>(i),
+         Error(match.ok() ? ErrorCode::kData : match.error().code(),
+               fmt::format("{}; restore it, give its folder (data.root), or run `muster validate {}`", what,
+                           directory.string()),
+               file.string())});
   }
   return check;
 }
@@ -71,6 +77,36 @@ IndexSidecar read_sidecar(FileSystem& files, const std::filesystem::path& direct
 }
 
 }  // namespace
+
+/// The hashes of all blocks: read from index.bin when they are needed first, then kept. Thread-safe.
+class BlockHashes {
+ public:
+  BlockHashes(std::filesystem::path directory, const Sha256& fingerprint, std::size_t partitions)
+      : directory_(std::move(directory)), fingerprint_(fingerprint), partitions_(partitions) {}
+
+  void keep(IndexSidecar sidecar) { sidecar_ = std::move(sidecar); }
+  const std::vector<Sha256>& of(std::uint32_t partition) {
+    const std::lock_guard lock(mutex_);
+    if (!sidecar_) {
+      auto read = attempt(
+          [&] { return read_sidecar(*make_posix_file_system(), directory_, fingerprint_, partitions_); });
+      if (!read)
+        throw Error(ErrorCode::kData,
+                    fmt::format("a partition has changed, and what was validated is not known any more: {}",
+                                read.error().message()),
+                    read.error().where());
+      sidecar_ = std::move(read).value();
+    }
+    return sidecar_->partitions.at(partition).blocks;
+  }
+
+ private:
+  std::filesystem::path directory_;
+  Sha256 fingerprint_;
+  std::size_t partitions_;
+  std::mutex mutex_;
+  std::optional<IndexSidecar> sidecar_;
+};
 
 Dataset Dataset::open(const std::filesystem::path& directory, const std::filesystem::path& root,
                       Damaged damaged) {
@@ -109,13 +145,15 @@ Dataset Dataset::open(const std::filesystem::path& directory, const std::filesys
            fmt::format("rows.bin belongs to another manifest: run `muster validate {}`", where));
   }
   dataset.row_index_ = std::make_shared<const RowIndex>(std::move(rows));
-  for (const IndexSidecar::Entry& entry :
-       read_sidecar(*files, directory, manifest.fingerprint(), manifest.partitions.size()).partitions)
-    dataset.stamps_.push_back(entry.stamp);
+  IndexSidecar sidecar = read_sidecar(*files, directory, manifest.fingerprint(), manifest.partitions.size());
+  for (const IndexSidecar::Entry& entry : sidecar.partitions) dataset.stamps_.push_back(entry.stamp);
   PartitionCheck check = check_partitions(manifest, dataset.stamps_, dataset.root_, directory);
-  if (damaged == Damaged::kRefuse && !check.damage.empty()) throw Error(check.damage.front());
+  if (damaged == Damaged::kRefuse && !check.damage.empty()) throw Error(check.damage.front().error);
   dataset.unvouched_ = std::move(check.unvouched);
   dataset.damage_ = std::move(check.damage);
+  dataset.hashes_ =
+      std::make_shared<BlockHashes>(directory, manifest.fingerprint(), manifest.partitions.size());
+  if (!dataset.unvouched_.empty() || !dataset.damage_.empty()) dataset.hashes_->keep(std::move(sidecar));
   return dataset;
 }
 
@@ -130,16 +168,21 @@ std::string Dataset::warning() const {
       directory_.string());
 }
 
+void Dataset::give_up(std::uint32_t partition) {
+  const auto damaged = std::ranges::find(damage_, partition, &Damage::partition);
+  ensure(damaged != damage_.end(), "partition {} is not damaged", partition);
+  unreadable_.emplace(partition, damaged->error);
+}
+
 std::unique_ptr<BlockReader> Dataset::make_reader() const {
   auto reader = make_hdf5_block_reader(contract_, manifest_, root_);
   ValidatedPartitions validated;
   validated.stamps = stamps_;
   for (const Partition& partition : manifest_.partitions) validated.files.push_back(root_ / partition.path);
-  validated.hashes = [directory = directory_, fingerprint = manifest_.fingerprint(),
-                      partitions = stamps_.size()](std::uint32_t partition) {
-    IndexSidecar sidecar = read_sidecar(*make_posix_file_system(), directory, fingerprint, partitions);
-    return std::move(sidecar.partitions.at(partition).blocks);
+  validated.hashes = [hashes = hashes_](std::uint32_t partition) -> const std::vector<Sha256>& {
+    return hashes->of(partition);
   };
+  validated.unreadable = unreadable_;
   return make_checked_block_reader(std::move(reader), contract_, std::move(validated));
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,8 @@
 #include "data_loader/row_index.h"
 
 namespace muster {
+
+class BlockHashes;
 
 class Dataset {
  public:
@@ -41,8 +44,14 @@ class Dataset {
   std::unique_ptr<BlockReader> make_reader() const;
   /// Partitions whose files have another time than when they were validated.
   const std::vector<std::uint32_t>& unvouched() const { return unvouched_; }
-  /// What was tolerated.
-  const std::vector<Error>& damage() const { return damage_; }
+  /// A partition that was tolerated, and why it would have been refused.
+  struct Damage {
+    std::uint32_t partition;
+    Error error;
+  };
+  const std::vector<Damage>& damage() const { return damage_; }
+  /// From now on readers refuse a damaged partition without opening it.
+  void give_up(std::uint32_t partition);
   /// One line for people about the unvouched partitions; "" if there are none.
   std::string warning() const;
 
@@ -54,7 +63,9 @@ class Dataset {
   std::shared_ptr<const RowIndex> row_index_;
   std::vector<PartitionStamp> stamps_;
   std::vector<std::uint32_t> unvouched_;
-  std::vector<Error> damage_;
+  std::vector<Damage> damage_;
+  std::map<std::uint32_t, Error> unreadable_;
+  std::shared_ptr<BlockHashes> hashes_;  ///< shared with the readers
 };
 
 }  // namespace muster

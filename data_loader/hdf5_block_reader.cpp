@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <list>
 #include <mutex>
@@ -36,9 +37,14 @@ class Hdf5BlockReader : public BlockReader {
       open.file.read_rows(fields_[field], rows.first_row, rows.rows, out);
       if (open.file.cache_bytes() > cached) keep_to_cache_bound();
     } catch (...) {
-      close(rows.partition);  // who tries again opens it again: it may have been replaced
+      close(rows.partition);  // who tries again opens it again: it may have been mended
       throw;
     }
+  }
+
+  void forget(std::uint32_t partition) override {
+    const std::lock_guard lock(mutex_);
+    close(partition);
   }
 
   const std::vector<Block>& blocks() const override { return blocks_; }
@@ -51,14 +57,29 @@ class Hdf5BlockReader : public BlockReader {
     std::filesystem::path path;
     std::uint64_t rows;
   };
+  /// Which file a path leads to; another one where somebody has replaced it.
+  struct Identity {
+    dev_t device = 0;
+    ino_t inode = 0;
+    bool operator==(const Identity&) const = default;
+  };
+  static Identity identity_of(const std::filesystem::path& path) {
+    struct stat status {};
+    return ::stat(path.c_str(), &status) == 0 ? Identity{status.st_dev, status.st_ino} : Identity{};
+  }
   struct OpenPartition {
     std::uint32_t number;
+    Identity identity;
     PartitionFile file;
     std::vector<bool> checked;  ///< per field
   };
 
   /// The open file of a partition, now the latest used; the one unused for longest makes room for it.
   OpenPartition& opened(std::uint32_t partition) {
+    const Identity identity = identity_of(partitions_[partition].path);
+    if (const auto found = by_number_.find(partition);
+        found != by_number_.end() && !(found->second->identity == identity))
+      close(partition);
     if (const auto found = by_number_.find(partition); found != by_number_.end()) {
       latest_first_.splice(latest_first_.begin(), latest_first_, found->second);
       return latest_first_.front();
@@ -67,8 +88,8 @@ class Hdf5BlockReader : public BlockReader {
       by_number_.erase(latest_first_.back().number);
       latest_first_.pop_back();
     }
-    latest_first_.push_front(
-        {partition, PartitionFile(partitions_[partition].path), std::vector<bool>(fields_.size(), false)});
+    latest_first_.push_front({partition, identity, PartitionFile(partitions_[partition].path),
+                              std::vector<bool>(fields_.size(), false)});
     by_number_.emplace(partition, latest_first_.begin());
     return latest_first_.front();
   }

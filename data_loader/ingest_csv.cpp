@@ -93,6 +93,8 @@ class CsvSource : public RowSource {
         log_(LogLevel::kWarning, group.shown[i].what() + others);
       }
     }
+    if (groups.size() > kMostCauses)
+      log_(LogLevel::kWarning, fmt::format("and {} more kinds of faults", groups.size() - kMostCauses));
     return fmt::format("{} of {} rows {} wrong", human_count(faults.count()),
                        human_count(good_rows + faults.count()), faults.count() == 1 ? "is" : "are");
   }

@@ -169,8 +169,7 @@ Error refusal(Child& child, Child::End end, const std::filesystem::path& file, c
                      : fmt::format("crashed libhdf5 ({})", describe_exit(code));
     }
   }
-  return {ErrorCode::kData, fmt::format("is damaged: opening it {}; copy or generate it again", reason),
-          file.string()};
+  return {ErrorCode::kData, fmt::format("{} {}; copy or generate it again", kHarmful, reason), file.string()};
 }
 
 }  // namespace

@@ -38,8 +38,12 @@ bool Quarantine::add(const BadRows& bad) {
     all.first_row = std::min(all.first_row, other.first_row);
     all.rows = end - all.first_row;
     all.reason = other.reason;
+    rows_ -= other.rows;
+    --ranges_;
     at = ranges.erase(at);
   }
+  rows_ += all.rows;
+  ++ranges_;
   ranges.emplace(all.first_row, std::move(all));
   return true;
 }
@@ -62,11 +66,12 @@ bool Quarantine::empty() const {
 
 std::uint64_t Quarantine::rows() const {
   const std::lock_guard lock(mutex_);
-  std::uint64_t rows = 0;
-  for (const auto& partition : by_first_) {
-    for (const auto& range : partition.second) rows += range.second.rows;
-  }
-  return rows;
+  return rows_;
+}
+
+std::uint64_t Quarantine::ranges() const {
+  const std::lock_guard lock(mutex_);
+  return ranges_;
 }
 
 Json Quarantine::to_json() const {

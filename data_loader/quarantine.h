@@ -37,8 +37,9 @@ class Quarantine {
   bool contains(std::uint32_t partition, std::uint64_t row) const { return covers(partition, row, 1); }
   bool covers(std::uint32_t partition, std::uint64_t first_row, std::uint64_t rows) const;
   bool empty() const;
-  /// How many rows.
+  /// How many rows, in how many ranges.
   std::uint64_t rows() const;
+  std::uint64_t ranges() const;
 
   /// A list of BadRows by partition and row: overlapping ones as one, by the reason that came first.
   Json to_json() const;
@@ -47,6 +48,8 @@ class Quarantine {
 
  private:
   mutable std::mutex mutex_;
+  std::uint64_t rows_ = 0;
+  std::uint64_t ranges_ = 0;
   std::map<std::uint32_t, std::map<std::uint64_t, BadRows>> by_first_;  ///< [partition][first row], disjoint
 };
 

@@ -34,7 +34,7 @@ std::optional<std::int64_t> read_time(std::string_view text, const std::string& 
   std::tm parts{};
   parts.tm_mday = 1;
   const char* const end = ::strptime(terminated.c_str(), format.c_str(), &parts);
-  if (end == nullptr || *end != '\0' || terminated.size() != text.size()) return std::nullopt;
+  if (end != terminated.c_str() + terminated.size()) return std::nullopt;
   const std::tm read = parts;
   const std::time_t seconds = ::timegm(&parts);  // makes 2 March of 30 February
   const bool same = parts.tm_mday == read.tm_mday && parts.tm_mon == read.tm_mon &&

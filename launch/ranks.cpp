@@ -44,6 +44,15 @@ Ranks::Ranks(const MpiOptions& options) {
   }
   mpi_ = true;
   comm_ = make_mpi_communicator(options);
+  const char* started = first_set({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"});
+  const int wanted = started != nullptr ? leading_integer(started).value_or(1) : 1;
+  if (comm_->size() == 1 && wanted > 1) {  // as many runs would write over each other
+    fail(ErrorCode::kConfig,
+         "the launcher started {} ranks, MPI sees one: it belongs to another MPI library than this program's "
+         "({}); use the "
+         "mpirun of that one",
+         wanted, mpi_version());
+  }
 }
 
 Ranks::~Ranks() {

@@ -50,16 +50,21 @@ Json summarize(FileSystem& files, const fs::path& directory) {
 
 /// The last one of the kind that chooses the best checkpoint, and the best one.
 std::string metric_text(const Json& metric, const Json& best) {
-  if (!best.is_object() || !metric.is_object()) return "-";
-  const std::string name = event_text(best, "metric");
-  const Json last = metric.at("values").value(name, Json());
-  const std::string split = metric.at("split").get<std::string>();
-  if (!last.is_number() || !best.value("value", Json()).is_number()) return "-";
-  std::string text = fmt::format("{} {} {:.4f}", split, name, last.get<double>());
-  if (last != best.at("value"))
-    text +=
-        fmt::format(", best {:.4f} at step {}", best.at("value").get<double>(), event_number(best, "step"));
-  return text;
+  if (!metric.is_object()) return "-";
+  std::vector<std::string> names = {"auc", "accuracy", "rmse", "loss"};  // of events that name no best one
+  if (best.is_object()) names.insert(names.begin(), event_text(best, "metric"));
+  for (const std::string& name : names) {
+    const Json last = metric.at("values").value(name, Json());
+    if (!last.is_number()) continue;
+    std::string text =
+        fmt::format("{} {} {:.4f}", metric.at("split").get<std::string>(), name, last.get<double>());
+    const bool other = best.is_object() && event_text(best, "metric") == name && last != best.at("value");
+    if (other && best.at("value").is_number())
+      text +=
+          fmt::format(", best {:.4f} at step {}", best.at("value").get<double>(), event_number(best, "step"));
+    return text;
+  }
+  return "-";
 }
 
 std::string describe(const Json& run) {

@@ -44,7 +44,7 @@ void add_test(CLI::App& selftest, Invocation& invocation, const std::string& nam
 
 void add_selftest(CLI::App& app, Invocation& invocation) {
   CLI::App* selftest =
-      add_command(app, invocation, "selftest", "try the promises on this machine: crash, elastic",
+      add_command(app, invocation, "selftest", "try the promises on this machine: crash, elastic, faults",
                   "muster selftest crash");
   selftest->require_subcommand(1);
   add_test(*selftest, invocation, "crash",
@@ -55,6 +55,11 @@ void add_selftest(CLI::App& app, Invocation& invocation) {
            "kill, stop and resume on other numbers of ranks: every row is used exactly once, in the same "
            "global batches",
            selftest_elastic);
+  add_test(*selftest, invocation, "faults",
+           "kill, hang, spoil, fill up and take away: each fault ends with its line and exit code, in time, "
+           "and the run goes on "
+           "afterwards; every third one, all with --full",
+           selftest_faults);
 }
 
 }  // namespace muster

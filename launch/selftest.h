@@ -23,4 +23,8 @@ Json selftest_crash(Console& console, const SelftestOptions& options);
 /// Runs killed, stopped and resumed on other numbers of ranks: {threads, mpirun, edges, failures}.
 Json selftest_elastic(Console& console, const SelftestOptions& options);
 
+/// Faults of processes, storage, data and numbers, each with its line, exit code and time: {faults, tried,
+/// seconds, failures}.
+Json selftest_faults(Console& console, const SelftestOptions& options);
+
 }  // namespace muster

@@ -5,14 +5,18 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 
+#include "core/hash.h"
 #include "core/text.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
+#include "launch/programs.h"
 #include "launch/signals.h"
 #include "launch/stack.h"
 #include "trainer/agreement.h"
 #include "trainer/events.h"
+#include "trainer/fault_drill.h"
 
 namespace muster {
 namespace {
@@ -23,6 +27,7 @@ struct TrainFlags {
   std::string resume = "auto";
   std::vector<std::string> allow;
   bool dry_run = false;
+  std::string drill;
 };
 
 /// Writes faults of this rank beside the run's events, once the run directory is known.
@@ -120,6 +125,17 @@ int finish(Console& console, const TrainResult& result) {
   return 0;
 }
 
+/// Ranks that are other programs, or have another MPI library, would train something else, or hang.
+void refuse_other_programs(Ranks& ranks) {
+  if (ranks.comm().size() == 1) return;
+  const Sha256 program = together(ranks.comm(), "program", [] {
+    const std::vector<std::byte> bytes = make_posix_file_system()->read("/proc/self/exe");
+    return sha256(std::span(bytes));
+  });
+  same_everywhere(ranks.comm(), "program (SHA-256 of the executable)", program.hex());
+  same_everywhere(ranks.comm(), "MPI library", ranks.mpi_version());
+}
+
 int run_train(const Invocation& invocation, const TrainFlags& flags) {
   const auto started = std::chrono::system_clock::now();
   const std::vector<ModelOptions> models = registered_model_options();
@@ -147,9 +163,11 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
   return with_ranks(guard, [&](Ranks& ranks) {
     Communicator& comm = ranks.comm();
     Console console(invocation.json, comm.rank() != 0);
+    refuse_other_programs(ranks);
     TrainOptions options(together(comm, "config", [&] { return early.value(); }));
     options.start = {flags.resume, flags.allow};
     options.dry_run = flags.dry_run;
+    if (auto probe = attempt([] { return probe_program(); })) options.probe = std::move(probe).value();
     options.ranks_on_host = ranks.on_this_host();
     options.mpi_version = ranks.mpi_version();
     options.requests = &signal_requests();
@@ -162,9 +180,17 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
     options.on_run = [&](const std::string& directory, const std::string& run_id, std::uint64_t generation) {
       faults.open(directory, run_id, generation);
     };
+    std::optional<FaultDrill> drill;
+    if (!flags.drill.empty()) drill = together(comm, "drill", [&] { return FaultDrill::parse(flags.drill); });
+    const auto drilled = drill ? drill->wrap(*files, comm.rank()) : nullptr;
+    if (drill) {
+      options.before_step = [&](std::uint64_t step, torch::nn::Module& model) {
+        drill->before_step(comm.rank(), step, model);
+      };
+    }
     comm.barrier("handlers");
     if (!flags.dry_run) console.line("ready");
-    return finish(console, train(comm, *files, options));
+    return finish(console, train(comm, drilled ? *drilled : *files, options));
   });
 }
 
@@ -190,6 +216,11 @@ void add_train(CLI::App& app, Invocation& invocation) {
   command->add_option("--allow", flags->allow, "a trajectory key that may differ from the run on disk")
       ->take_all()
       ->allow_extra_args(false);
+  std::vector<std::string> drills;
+  for (const auto& [name, help] : FaultDrill::kinds()) drills.push_back(fmt::format("{} ({})", name, help));
+  command->add_option("--drill", flags->drill,
+                      "KIND@STEP:RANK: a fault on purpose, before the step with this number of this start: " +
+                          join(drills, ", "));
   command->add_flag("--dry-run", flags->dry_run,
                     "print rows, steps, lanes, memory and parameters; write nothing");
   command->callback([&invocation, flags] {

@@ -1,12 +1,13 @@
 #include "trainer/elastic_trial.h"
 
 #include <algorithm>
+#include <atomic>
 #include <set>
 #include <stdexcept>
 #include <utility>
 
 #include "core/faulty_file_system.h"
-#include "core/mortal_file_system.h"
+#include "core/hooked_file_system.h"
 #include "core/random.h"
 #include "core/text.h"
 #include "data_loader/generator.h"
@@ -60,17 +61,39 @@ Config config_of(const ElasticSchedule& schedule, const std::filesystem::path& d
   return Config::parse(YamlNode::parse(text, "config.yaml"), {}, registered_model_options());
 }
 
+/// Whether a process lives that is played by threads; what it did stays, nothing more is done.
+class Life {
+ public:
+  void die() { dead_ = true; }
+  /// Before the change of a file with this number, from 0.
+  void die_at(std::uint64_t change) { last_ = change; }
+  bool dead() const { return dead_; }
+  void before(const std::filesystem::path& path, bool changes) {
+    if (changes && changes_++ >= last_) dead_ = true;
+    if (dead_) throw Error(ErrorCode::kStorage, "killed", path.string());
+  }
+
+ private:
+  std::atomic<bool> dead_{false};
+  std::atomic<std::uint64_t> changes_{0};
+  std::atomic<std::uint64_t> last_{~std::uint64_t{0}};
+};
+
 /// One start; true if it came to the run's end.
 class Start {
  public:
   Start(const ElasticStart& start, const Config& config, FileSystem& files)
-      : start_(start), config_(config), files_(files), requests_(static_cast<std::size_t>(start.ranks)) {
-    if (start.end == ElasticStart::End::kKillAtChange) files_.die_at(start.at);
+      : start_(start),
+        config_(config),
+        files_(files,
+               [this](const std::filesystem::path& path, bool changes) { life_.before(path, changes); }),
+        requests_(static_cast<std::size_t>(start.ranks)) {
+    if (start.end == ElasticStart::End::kKillAtChange) life_.die_at(start.at);
   }
 
   TrainResult result;
   std::uint64_t steps = 0;  ///< of the run, as far as this start saw
-  bool killed() const { return files_.dead(); }
+  bool killed() const { return life_.dead(); }
 
   /// What went wrong, if anything did that nobody had in mind.
   std::string run() {
@@ -98,13 +121,14 @@ class Start {
   void after(std::uint64_t step) {
     steps = step;
     if (start_.end == ElasticStart::End::kStop && step >= start_.at) requests_.back().stop = true;
-    if (start_.end == ElasticStart::End::kKillAtStep && step >= start_.at) files_.die();
-    if (files_.dead()) throw Killed();
+    if (start_.end == ElasticStart::End::kKillAtStep && step >= start_.at) life_.die();
+    if (life_.dead()) throw Killed();
   }
 
   ElasticStart start_;
   const Config& config_;
-  MortalFileSystem files_;
+  Life life_;
+  HookedFileSystem files_;
   std::vector<StopRequests> requests_;
 };
 

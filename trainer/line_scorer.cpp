@@ -90,8 +90,10 @@ std::string LineScorer::begin_csv(std::span<const std::string_view> header) {
   for (const Field& field : row_.fields()) cell_of_field_.push_back(column_of(field));
   std::vector<std::string> answers;
   for (const Field& key : keys_) {
-    const bool there = csv_.columns.contains(key.name) || std::ranges::find(names, key.name) != names.end();
-    if (!there) continue;
+    const auto given = csv_.columns.find(key.name);
+    const std::string& column = given != csv_.columns.end() ? given->second : key.name;
+    const bool there = std::ranges::find(names, column) != names.end();
+    if (!there && (csv_.header || given == csv_.columns.end())) continue;  // an answer can do without a key
     cells_of_keys_.push_back(column_of(key));
     answers.push_back(csv_cell(name_beside_scores(key.name)));
   }
@@ -122,9 +124,11 @@ std::string LineScorer::answer_csv(std::span<const std::string_view> cells, cons
   if (!encoding_) return answer_cells(cells, fault);
   std::vector<std::string> texts;
   std::string wrong = fault;
-  for (const std::string_view cell : cells) {
-    const auto text = encoding_->to_utf8(cell);
-    if (!text && wrong.empty()) wrong = fmt::format("{} is no text of the encoding", readable_text(cell));
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    const auto text = encoding_->to_utf8(cells[i]);
+    const bool wanted = std::ranges::find(cell_of_field_, i) != cell_of_field_.end();
+    if (!text && wanted && wrong.empty())
+      wrong = fmt::format("{} is no text of the encoding", readable_text(cells[i]));
     texts.push_back(text.value_or(""));
   }
   return answer_cells(std::vector<std::string_view>(texts.begin(), texts.end()), wrong);

@@ -53,6 +53,7 @@ StepTotals exchange_reports(Communicator& comm, const StepReport& mine, const St
     totals.checkpoint.push_back(std::move(texts.checkpoint));
     totals.bad_rows.push_back(std::move(texts.bad_rows));
     totals.passed_over += report.passed_over;
+    totals.seconds.push_back(report.seconds);
     totals.loss += report.loss;
     totals.weight += report.weight;
     totals.rows += report.rows;

@@ -7,6 +7,7 @@
 
 #include "core/hash.h"
 #include "trainer/communicator.h"
+#include "trainer/stragglers.h"
 
 namespace muster {
 
@@ -19,6 +20,7 @@ struct StepReport {
   std::uint8_t stop = 0;  ///< a StopReason
   bool save = false;
   std::uint64_t passed_over = 0;  ///< of the rows: bad ones, with weight 0
+  StepSeconds seconds;
 };
 
 /// The sum over the ranks, made in rank order, hence the same on all of them.
@@ -33,6 +35,7 @@ struct StepTotals {
   int first_not_finite = -1;            ///< lowest rank whose loss is not finite, or -1
   std::vector<std::string> checkpoint;  ///< [rank] news of the checkpoint under way
   std::vector<std::string> bad_rows;    ///< [rank] bad_rows_text
+  std::vector<StepSeconds> seconds;     ///< [rank]
 };
 
 /// What else a rank may have to tell.

@@ -1,9 +1,11 @@
 #include "trainer/trainer.h"
 
 #include <algorithm>
+#include <span>
 #include <thread>
 
 #include "core/text.h"
+#include "data_loader/probe.h"
 #include "trainer/agreement.h"
 #include "trainer/bad_rows.h"
 #include "trainer/decision.h"
@@ -109,16 +111,28 @@ void guard_against_leaks(Communicator& comm, const Config& config, const Dataset
   apply_leak_policy(comm, report, config.text_at("data", "leaks"), log);
 }
 
+/// Whether opening it kills or stops muster-probe: then this process had better not. What it refuses in order
+/// is left to the reader, who may still find good blocks.
+bool is_dangerous(const std::filesystem::path& probe, const std::filesystem::path& file) {
+  if (probe.empty()) return false;
+  const auto answers = probe_files(probe, std::span(&file, 1));
+  return !answers.front().ok() && answers.front().error().message().starts_with(kHarmful);
+}
+
 /// A run that is under way goes on without what is gone; none begins so.
-void take_damage(Communicator& comm, const Dataset& dataset, bool resumed, const LogSink& log) {
+void take_damage(Communicator& comm, Dataset& dataset, bool resumed, const TrainOptions& options) {
   together(comm, "damaged partitions", [&] {
-    if (!resumed && !dataset.damage().empty()) throw Error(dataset.damage().front());
+    if (!resumed && !dataset.damage().empty()) throw Error(dataset.damage().front().error);
+    for (const Dataset::Damage& damage : dataset.damage()) {
+      if (is_dangerous(options.probe, damage.error.where())) dataset.give_up(damage.partition);
+    }
     return 0;
   });
   if (comm.rank() != 0) return;
-  for (const Error& damage : dataset.damage())
-    log(LogLevel::kWarning,
-        fmt::format("{} (data.on_bad_rows: quarantine goes on without its rows)", damage.what()));
+  for (const Dataset::Damage& damage : dataset.damage())
+    options.log(LogLevel::kWarning,
+                fmt::format("{} (data.on_bad_rows: quarantine goes on without what cannot be read of it)",
+                            damage.error.what()));
 }
 
 /// What the loss cannot learn is refused before data are read.
@@ -185,7 +199,7 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   config = config.with("run", "dir", directory.parent_path().string())
                .with("run", "name", directory.filename().string());  // NAME-2, or where --resume points
   const bool resumed = decision.at("resumed").get<bool>();
-  take_damage(comm, dataset, resumed, options.log);
+  take_damage(comm, dataset, resumed, options);
   if (resumed) config = inherit_resolved(config, Config(decision.at("state").at("config")));
   if (options.dry_run) return dry_run(comm, config, dataset);
   config = resolve_threads(comm, config, options.ranks_on_host > 0 ? options.ranks_on_host : comm.size());

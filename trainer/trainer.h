@@ -17,6 +17,10 @@
 #include "trainer/rank_status.h"
 #include "trainer/run_start.h"
 
+namespace torch::nn {
+class Module;
+}
+
 namespace muster {
 
 /// What somebody outside asks of a running loop; set from signal handlers or other threads on any rank.
@@ -43,8 +47,10 @@ struct TrainOptions {
   Config config;
   StartOptions start;
   bool dry_run = false;
-  std::string mpi_version;           ///< for the record; "" without MPI
-  int ranks_on_host = 0;             ///< to share the cores; 0: all ranks are on this host
+  std::filesystem::path
+      probe;                ///< the program muster-probe, for damaged partitions; "": opened by this process
+  std::string mpi_version;  ///< for the record; "" without MPI
+  int ranks_on_host = 0;    ///< to share the cores; 0: all ranks are on this host
   StopRequests* requests = nullptr;  ///< not owned; may be null
   LogSink log = silent_log();
   std::chrono::system_clock::time_point started =
@@ -57,6 +63,8 @@ struct TrainOptions {
   /// Called on every rank when the run directory is known, so that faults can be written there; may be empty.
   std::function<void(const std::string& directory, const std::string& run_id, std::uint64_t generation)>
       on_run;
+  /// Called on every rank before each step, with the number of steps that this start has done; may be empty.
+  std::function<void(std::uint64_t step, torch::nn::Module& model)> before_step;
   /// Kept up to date on every rank, for whoever reports a fault; not owned, may be null.
   RankStatus* status = nullptr;
 };

@@ -61,6 +61,8 @@ class TrainingRun {
   void note_step(double seconds);
   bool update();
   void take_bad_rows(const std::vector<BadRows>& bad);
+  void refuse_too_many_bad_rows(const std::string& reason) const;
+  void tell_stragglers();
   bool take_bad_step(const std::string& why);
   void roll_back();
   double mean_loss() const;
@@ -102,6 +104,7 @@ class TrainingRun {
   std::unique_ptr<StopWatch> stop_watch_;
   BadSteps bad_steps_;
   BadRowRule bad_row_rule_;
+  Stragglers stragglers_;
 
   std::uint64_t step_ = 0;  ///< global: steps done
   Digest running_;

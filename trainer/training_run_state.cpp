@@ -30,7 +30,10 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
     if (!state.at("evaluated_step").is_null())
       evaluated_step_ = state.at("evaluated_step").get<std::uint64_t>();
     bad_steps_.restore(state.value("bad_steps", Json(nullptr)));
-    if (bad_row_rule_.quarantine) quarantine_.restore(state.value("quarantine", Json(nullptr)));
+    if (bad_row_rule_.quarantine) {
+      quarantine_.restore(state.value("quarantine", Json(nullptr)));
+      refuse_too_many_bad_rows("");
+    }
     metrics_ = state.at("metrics");
     plan = BucketPlan::from_json(state.at("bucket_plan"), gradient_bytes(run_.model->module()).size(),
                                  "checkpoint");

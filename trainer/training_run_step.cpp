@@ -38,6 +38,30 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
   return report;
 }
 
+namespace {
+
+float seconds_between(std::chrono::steady_clock::time_point from,
+                      std::chrono::steady_clock::time_point until) {
+  return std::chrono::duration<float>(until - from).count();
+}
+
+}  // namespace
+
+void TrainingRun::tell_stragglers() {
+  const std::optional<Straggler> slow = stragglers_.note(last_.seconds);
+  if (!slow) return;
+  event("straggler", {{"rank", slow->rank},
+                      {"phase", slow->phase},
+                      {"seconds", slow->seconds},
+                      {"usual_seconds", slow->usual}});
+  if (comm_.rank() == 0)
+    options_.log(
+        LogLevel::kWarning,
+        fmt::format(
+            "step {}: rank {} is slow: {} a step in phase '{}', where ranks usually take {}; all wait for it",
+            step_, slow->rank, human_seconds(slow->seconds), slow->phase, human_seconds(slow->usual)));
+}
+
 /// False if the step was bad and the run goes back for it.
 bool TrainingRun::one_step() {
   const auto began = Clock::now();
@@ -46,7 +70,10 @@ bool TrainingRun::one_step() {
   const Batch* batch = stream_->next();
   ensure(batch != nullptr && batch->step == step_, "the stream is at another step than the loop ({})", step_);
   phase(RankPhase::kCompute);
+  const auto has_data = Clock::now();
+  if (options_.before_step) options_.before_step(steps_here_, run_.model->module());
   StepReport report = forward_backward(*batch);
+  report.seconds = {seconds_between(began, has_data), seconds_between(has_data, Clock::now())};
   phase(RankPhase::kCommunicate);
   reducer_->start_rest();
   report.stop = static_cast<std::uint8_t>(stop_wanted());
@@ -55,6 +82,7 @@ bool TrainingRun::one_step() {
   last_ = exchange_reports(comm_, report, {checkpoints_->news(), bad_rows_text(stream_->found())});
   checkpoints_->take(last_.checkpoint);
   take_bad_rows(bad_rows_of(last_.bad_rows));
+  tell_stragglers();
   reducer_->finish(last_.weight);
   phase(RankPhase::kUpdate);
   if (!update()) return false;
@@ -73,7 +101,8 @@ bool TrainingRun::one_step() {
 }
 
 double TrainingRun::mean_loss() const {
-  if (last_.first_not_finite >= 0) return std::numeric_limits<double>::quiet_NaN();
+  const bool nothing = last_.rows > 0 && last_.passed_over == last_.rows;
+  if (last_.first_not_finite >= 0 || nothing) return std::numeric_limits<double>::quiet_NaN();
   return last_.weight > 0 ? last_.loss / last_.weight : 0;
 }
 
@@ -115,17 +144,25 @@ void TrainingRun::take_bad_rows(const std::vector<BadRows>& bad) {
         fmt::format("step {}: {} rows are passed over from here on: {}{}", step_, human_count(rows.rows),
                     rows.reason, bad_ranges_ == kWarnings ? " (others that follow: events.jsonl)" : ""));
   }
-  if (!more) return;
+  if (more) refuse_too_many_bad_rows(bad.back().reason);
+}
+
+/// The same on all ranks. `reason`: of the last ones, or "".
+void TrainingRun::refuse_too_many_bad_rows(const std::string& reason) const {
   std::uint64_t all = 0;
   for (const Partition& partition : run_.dataset.manifest().partitions) all += partition.rows;
   const std::uint64_t bad_rows = quarantine_.rows();
-  if (static_cast<double>(bad_rows) <= bad_row_rule_.most * static_cast<double>(all)) return;
+  constexpr std::uint64_t kMostRanges = 10'000;  // each is named in every checkpoint
+  if (static_cast<double>(bad_rows) <= bad_row_rule_.most * static_cast<double>(all) &&
+      quarantine_.ranges() <= kMostRanges)
+    return;
   throw AgreedError(
-      Error(
-          ErrorCode::kData,
-          fmt::format("step {}: {} of {} rows are bad, more than data.most_bad_rows ({}) lets: restore "
-                      "the files; the last ones: {}",
-                      step_, human_count(bad_rows), human_count(all), bad_row_rule_.most, bad.back().reason)),
+      Error(ErrorCode::kData,
+            fmt::format(
+                "step {}: {} of {} rows are bad, more than data.most_bad_rows ({}) or 10,000 places let: "
+                "restore the files{}",
+                step_, human_count(bad_rows), human_count(all), bad_row_rule_.most,
+                reason.empty() ? "" : "; the last ones: " + reason)),
       comm_.rank() == 0);
 }
 
@@ -165,7 +202,7 @@ bool TrainingRun::take_bad_step(const std::string& why) {
 void TrainingRun::note_step(double seconds) {
   step_seconds_ = seconds;
   checkpoints_->note_step(seconds);
-  if (options_.status == nullptr || steps_here_++ == 0) return;
+  if (steps_here_++ == 0 || options_.status == nullptr) return;
   std::atomic<double>& slowest = options_.status->slowest_step_seconds;
   slowest.store(std::max(slowest.load(), seconds));
 }

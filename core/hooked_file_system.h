@@ -1,27 +1,22 @@
 #pragma once
-// Another file system as a process sees it that can be killed at any moment: what it did stays, nothing more
-// is done.
+// Another file system with something in between: for faults in real trainings.
 
-#include <atomic>
-#include <cstdint>
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "core/file_system.h"
 
 namespace muster {
 
-/// After its death every operation is Error{kStorage}, "killed". Thread-safe as the other one, which outlives
-/// it.
-class MortalFileSystem : public FileSystem {
+/// Thread-safe as the other one, which outlives it, and the hook are.
+class HookedFileSystem : public FileSystem {
  public:
-  explicit MortalFileSystem(FileSystem& inner) : inner_(&inner), life_(std::make_shared<Life>()) {}
-
-  void die() { life_->dead = true; }
-  /// Dies before the operation (of those that change something) with this number, from 0.
-  void die_at(std::uint64_t operation) { life_->last = operation; }
-  bool dead() const { return life_->dead; }
-  /// How many that change something there were.
-  std::uint64_t operations() const { return life_->operations; }
+  /// Called before each operation with its path, and whether it changes something; it may wait, or throw:
+  /// then nothing is done.
+  using Hook = std::function<void(const std::filesystem::path& path, bool changes)>;
+  HookedFileSystem(FileSystem& inner, Hook hook)
+      : inner_(&inner), hook_(std::make_shared<Hook>(std::move(hook))) {}
 
   std::unique_ptr<WritableFile> create(const std::filesystem::path& path) override;
   std::unique_ptr<WritableFile> open_append(const std::filesystem::path& path) override;
@@ -39,18 +34,8 @@ class MortalFileSystem : public FileSystem {
   void sync_directory(const std::filesystem::path& directory) override;
 
  private:
-  friend class MortalFile;
-  /// Shared with the files that are open.
-  struct Life {
-    std::atomic<bool> dead{false};
-    std::atomic<std::uint64_t> operations{0};
-    std::atomic<std::uint64_t> last{~std::uint64_t{0}};
-    void look(const std::filesystem::path& path) const;
-    void change(const std::filesystem::path& path);
-  };
-
   FileSystem* inner_;
-  std::shared_ptr<Life> life_;
+  std::shared_ptr<Hook> hook_;  ///< shared with the files that are open
 };
 
 }  // namespace muster

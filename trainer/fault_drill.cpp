@@ -1,0 +1,154 @@
+#include "trainer/fault_drill.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <torch/torch.h>
+
+#include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+
+#include "core/hooked_file_system.h"
+#include "core/text.h"
+
+namespace muster {
+namespace {
+
+enum class StorageFault { kNone, kNoSpace, kIoError, kReadOnly, kSlow };
+
+using Strike = void (*)(torch::nn::Module& model);
+
+struct Kind {
+  const char* help;
+  Strike strike;            ///< nothing: it is the storage's
+  bool every_step = false;  ///< from its step on
+  StorageFault storage = StorageFault::kNone;
+};
+
+/// What the process may still allocate is cut to almost nothing; then it wants more.
+void run_out_of_memory(torch::nn::Module&) {
+  const rlimit limit{1, 1};
+  ::setrlimit(RLIMIT_AS, &limit);
+  std::vector<std::unique_ptr<char[]>> all;
+  while (true) all.push_back(std::make_unique<char[]>(std::size_t{64} << 20));
+}
+
+/// The weights of the first parameter.
+at::Tensor some_weights(torch::nn::Module& model) {
+  const torch::NoGradGuard no_grad;
+  return model.parameters().front().detach().flatten();
+}
+
+void flip_a_bit(torch::nn::Module& model) {
+  const at::Tensor weights = some_weights(model);
+  std::uint32_t bits = 0;
+  float* const value = weights.data_ptr<float>();
+  std::memcpy(&bits, value, sizeof bits);
+  bits ^= 1U;  // the last of the mantissa: no loss would ever show it
+  std::memcpy(value, &bits, sizeof bits);
+}
+
+const std::map<std::string, Kind>& all_kinds() {
+  static const std::map<std::string, Kind> kinds = {
+      {"kill", {"SIGKILL to itself", [](torch::nn::Module&) { ::raise(SIGKILL); }}},
+      {"suspend", {"SIGSTOP to itself: it stands still", [](torch::nn::Module&) { ::raise(SIGSTOP); }}},
+      {"segfault", {"a crash by SIGSEGV", [](torch::nn::Module&) { ::raise(SIGSEGV); }}},
+      {"abort", {"a crash by abort()", [](torch::nn::Module&) { std::abort(); }}},
+      {"exit", {"it leaves with exit code 0, saying nothing", [](torch::nn::Module&) { std::_Exit(0); }}},
+      {"exception",
+       {"a model that throws", [](torch::nn::Module&) { throw std::runtime_error("a drill's exception"); }}},
+      {"memory", {"no memory is left", run_out_of_memory}},
+      {"hang",
+       {"a step that never ends",
+        [](torch::nn::Module&) {
+          while (true) std::this_thread::sleep_for(std::chrono::hours(1));
+        }}},
+      {"nan",
+       {"a weight that is no number", [](torch::nn::Module& model) { some_weights(model)[0].fill_(NAN); }}},
+      {"spike",
+       {"weights a million times as large", [](torch::nn::Module& model) { some_weights(model).mul_(1e6); }}},
+      {"flip", {"a bit of a weight is another one", flip_a_bit}},
+      {"slow",
+       {"each step takes 0.2 seconds longer",
+        [](torch::nn::Module&) { std::this_thread::sleep_for(std::chrono::milliseconds(200)); }, true}},
+      {"disk-full", {"no space is left on its disk", nullptr, false, StorageFault::kNoSpace}},
+      {"disk-error", {"its disk fails", nullptr, false, StorageFault::kIoError}},
+      {"read-only", {"its disk takes no change", nullptr, false, StorageFault::kReadOnly}},
+      {"slow-disk", {"each change of a file takes 0.1 seconds longer", nullptr, false, StorageFault::kSlow}},
+  };
+  return kinds;
+}
+
+std::uint64_t number_of(std::string_view text, const std::string& whole) {
+  std::uint64_t number = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (status != std::errc{} || end != text.data() + text.size())
+    fail(ErrorCode::kUsage, "--drill {}: KIND@STEP:RANK was expected, as in segfault@20:1", whole);
+  return number;
+}
+
+}  // namespace
+
+struct FaultDrill::Storage {
+  std::atomic<bool> fails{false};
+};
+
+std::vector<std::pair<std::string, std::string>> FaultDrill::kinds() {
+  std::vector<std::pair<std::string, std::string>> kinds;
+  for (const auto& [name, kind] : all_kinds()) kinds.emplace_back(name, kind.help);
+  return kinds;
+}
+
+FaultDrill FaultDrill::parse(const std::string& text) {
+  FaultDrill drill;
+  std::string_view rest = text;
+  if (const std::size_t colon = rest.rfind(':'); colon != std::string_view::npos) {
+    drill.rank_ = static_cast<int>(number_of(rest.substr(colon + 1), text));
+    rest = rest.substr(0, colon);
+  }
+  if (const std::size_t at = rest.find('@'); at != std::string_view::npos) {
+    drill.step_ = number_of(rest.substr(at + 1), text);
+    rest = rest.substr(0, at);
+  }
+  drill.kind_ = rest;
+  std::vector<std::string> names;
+  for (const auto& entry : all_kinds()) names.push_back(entry.first);
+  if (all_kinds().count(drill.kind_) == 0)
+    fail(ErrorCode::kUsage, "--drill {}: there is no fault '{}'{}; known: {}", text, drill.kind_,
+         did_you_mean(drill.kind_, names), join(names, ", "));
+  drill.storage_ = std::make_shared<Storage>();
+  return drill;
+}
+
+void FaultDrill::before_step(int rank, std::uint64_t step, torch::nn::Module& model) {
+  const Kind& kind = all_kinds().at(kind_);
+  if (rank != rank_ || step < step_) return;
+  storage_->fails = true;
+  if (kind.strike != nullptr && (step == step_ || kind.every_step)) kind.strike(model);
+}
+
+std::unique_ptr<FileSystem> FaultDrill::wrap(FileSystem& inner, int rank) {
+  const StorageFault fault = rank == rank_ ? all_kinds().at(kind_).storage : StorageFault::kNone;
+  return std::make_unique<HookedFileSystem>(
+      inner, [fault, storage = storage_](const std::filesystem::path& path, bool changes) {
+        if (fault == StorageFault::kNone || !changes || !storage->fails) return;
+        if (fault == StorageFault::kSlow) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(100));
+          return;
+        }
+        const int error = fault == StorageFault::kNoSpace    ? ENOSPC
+                          : fault == StorageFault::kReadOnly ? EROFS
+                                                             : EIO;
+        throw Error(ErrorCode::kStorage, std::strerror(error), path.string());
+      });
+}
+
+}  // namespace muster

@@ -1,0 +1,42 @@
+#pragma once
+// A fault on purpose in a real training, for `muster selftest faults` and for whoever wants to see what their
+// cluster does: `muster train CONFIG --drill segfault@20:1`.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/file_system.h"
+
+namespace torch::nn {
+class Module;
+}
+
+namespace muster {
+
+/// KIND@STEP:RANK; the fault strikes before step STEP (10 if not given) of this start on rank RANK (1).
+class FaultDrill {
+ public:
+  /// Error{kUsage} for what is none; it lists the kinds.
+  static FaultDrill parse(const std::string& text);
+  /// Name and one line of each kind.
+  static std::vector<std::pair<std::string, std::string>> kinds();
+
+  /// On every rank, before each step of this start (from 0): lets it happen, where and when it is to.
+  void before_step(int rank, std::uint64_t step, torch::nn::Module& model);
+  /// The file system of a rank, with its fault from that step on. `inner` outlives it.
+  std::unique_ptr<FileSystem> wrap(FileSystem& inner, int rank);
+
+ private:
+  FaultDrill() = default;
+  struct Storage;
+  std::string kind_;
+  std::uint64_t step_ = 10;
+  int rank_ = 1;
+  std::shared_ptr<Storage> storage_;
+};
+
+}  // namespace muster
