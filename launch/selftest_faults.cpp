@@ -1,21 +1,18 @@
 // `muster selftest faults`: what can happen to a training, one after the other under the real mpirun, each
 // with the line, the exit code and the time that it must have.
 
-#include <signal.h>
-
+#include <algorithm>
 #include <chrono>
 #include <fstream>
-#include <functional>
 #include <iterator>
 #include <optional>
 #include <regex>
-#include <thread>
 
 #include "core/child_process.h"
 #include "core/random.h"
 #include "core/text.h"
+#include "launch/drilled_faults.h"
 #include "launch/mpirun.h"
-#include "launch/process_tree.h"
 #include "launch/programs.h"
 #include "launch/restarts.h"
 #include "launch/selftest.h"
@@ -30,60 +27,9 @@ using Clock = std::chrono::steady_clock;
 constexpr int kRanks = 3;
 constexpr double kPatience = 90;  // seconds; a fault that takes longer hangs
 
-/// A running training that a fault may do something to.
-struct Victim {
-  fs::path scratch;  ///< of this fault alone
-  fs::path data;
-  fs::path run;  ///< the run directory
-  ChildProcess* ranks = nullptr;
-  RandomStream* random = nullptr;
-};
-
-/// What happens, and what must follow.
-struct Fault {
-  std::string name;
-  std::string drill;                          ///< of `muster train --drill`; "": none
-  std::vector<std::string> settings;          ///< SECTION.KEY=VALUE
-  std::function<void(const Victim&)> before;  ///< to the finished first half of a run, before its second
-  std::function<void(const Victim&)> during;  ///< after the twentieth step
-  std::vector<int> codes;                     ///< any of these, as `muster launch` maps them
-  std::string line;                           ///< a regular expression that the output must have
-  double seconds = 30;                        ///< from the fault to the end, at most
-  std::vector<std::string> command;  ///< instead of the usual one; {CONFIG}, {MUSTER}, {SCRATCH} in it
-  bool goes_on = true;               ///< the same command goes on afterwards
-};
-
 std::string text_of(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
-}
-
-fs::path partition(const Victim& victim, int number) {
-  return victim.data / fmt::format("part-{:05}.h5", number);
-}
-
-void flip_byte(const fs::path& file, std::uint64_t at) {
-  std::fstream stream(file, std::ios::binary | std::ios::in | std::ios::out);
-  stream.seekg(static_cast<std::streamoff>(at));
-  const int byte = stream.get();
-  stream.seekp(static_cast<std::streamoff>(at));
-  stream.put(static_cast<char>(byte ^ 1));
-}
-
-/// The checkpoints of a run, oldest first.
-std::vector<fs::path> checkpoints(const fs::path& run) {
-  std::vector<fs::path> found;
-  for (const auto& entry : fs::directory_iterator(run / "checkpoints")) {
-    if (entry.path().filename().string().starts_with("g")) found.push_back(entry.path());
-  }
-  std::ranges::sort(found);
-  return found;
-}
-
-void damage(const fs::path& checkpoint) {
-  for (const auto& entry : fs::directory_iterator(checkpoint)) {
-    if (entry.path().extension() == ".safetensors") flip_byte(entry.path(), fs::file_size(entry.path()) / 2);
-  }
 }
 
 std::uint64_t last_step(const fs::path& run) {
@@ -96,217 +42,10 @@ std::uint64_t last_step(const fs::path& run) {
   return step;
 }
 
-std::vector<Fault> all_faults() {
-  const std::vector<std::string> watched = {"log.deadline_seconds=4"};
-  std::vector<Fault> faults;
-  const auto add = [&faults](Fault fault) { faults.push_back(std::move(fault)); };
-
-  add({.name = "a rank is killed", .drill = "kill", .codes = {69}, .line = "rank 1 .*signal 9|rank 1 on"});
-  add({.name = "rank 0 is killed",
-       .drill = "kill@10:0",
-       .codes = {69},
-       .line = "rank 0 .*signal 9|rank 0 on"});
-  add({.name = "a rank stands still (SIGSTOP)",
-       .drill = "suspend",
-       .settings = watched,
-       .codes = {69},
-       .line = "has waited .*rank 1 on"});
-  add({.name = "rank 0 stands still",
-       .drill = "suspend@10:0",
-       .settings = watched,
-       .codes = {69},
-       .line = "has waited .*rank 0"});
-  add({.name = "a rank hangs in a step",
-       .drill = "hang",
-       .settings = watched,
-       .codes = {69},
-       .line = "rank 1 on .*in phase 'compute'"});
-  add({.name = "a rank crashes (SIGSEGV)", .drill = "segfault", .codes = {70}, .line = "rank 1 .*signal 11"});
-  add({.name = "a rank crashes (abort)", .drill = "abort", .codes = {70}, .line = "rank 1 .*signal 6"});
-  add({.name = "a model throws", .drill = "exception", .codes = {70}, .line = "rank 1.*a drill's exception"});
-  add({.name = "a rank leaves with exit code 0",
-       .drill = "exit",
-       .settings = watched,
-       .codes = {69, 70},
-       .line = "rank 1|exit"});
-  add({.name = "no memory is left",
-       .drill = "memory",
-       .codes = {70, 78},
-       .line = "rank 1.*(bad_alloc|memory)"});
-  add({.name = "a loss that is no number",
-       .drill = "nan",
-       .codes = {65},
-       .line = "the loss is not finite on rank 1 of 3"});
-  add({.name = "the same, left out",
-       .drill = "nan",
-       .settings = {"train.on_bad_step=skip", "train.most_bad_steps=5"},
-       .codes = {65, 70},
-       .line = "its update is left out"});
-  add({.name = "a spike, gone back for",
-       .drill = "spike@80:1",
-       .settings = {"train.on_bad_step=rollback", "train.spike_factor=50", "train.compare_every_steps=0"},
-       .codes = {0},
-       .line = "back to the last checkpoint"});
-  add({.name = "a spike ends the run",
-       .drill = "spike@80:1",
-       .settings = {"train.spike_factor=50", "train.compare_every_steps=0"},
-       .codes = {65},
-       .line = "step 80: .*times"});
-  add({.name = "a bit of a weight flips",
-       .drill = "flip@20:1",
-       .settings = {"train.compare_every_steps=10"},
-       .codes = {70},
-       .line = "rank 1.*(weights|other)"});
-  add({.name = "a slow rank",
-       .drill = "slow@20:2",
-       .settings = {"train.steps=60"},
-       .codes = {0},
-       .line = "rank 2 .*slow"});
-  add({.name = "a slow disk",
-       .drill = "slow-disk@5:0",
-       .settings = {"train.steps=60"},
-       .codes = {0},
-       .line = "finished"});
-  add({.name = "the disk of rank 0 is full",
-       .drill = "disk-full@20:0",
-       .settings = {"checkpoint.give_up_seconds=2"},
-       .codes = {74},
-       .line = "No space left on device"});
-  add({.name = "the disk of another rank is full",
-       .drill = "disk-full@20:1",
-       .settings = {"checkpoint.give_up_seconds=2"},
-       .codes = {74},
-       .line = "rank 1.*No space left on device|No space left on device.*rank 1"});
-  add({.name = "a disk fails",
-       .drill = "disk-error@20:0",
-       .settings = {"checkpoint.give_up_seconds=2"},
-       .codes = {74},
-       .line = "Input/output error"});
-  add({.name = "the run directory becomes read-only",
-       .drill = "read-only@20:0",
-       .settings = {"checkpoint.give_up_seconds=2"},
-       .codes = {74},
-       .line = "Read-only file system"});
-  add({.name = "the run directory is deleted",
-       .settings = {"checkpoint.give_up_seconds=2"},
-       .during = [](const Victim& victim) { fs::remove_all(victim.run); },
-       .codes = {74, 99},
-       .line = "muster: ",
-       .goes_on = false});
-  add({.name = "the newest checkpoint is damaged between runs",
-       .before = [](const Victim& victim) { damage(checkpoints(victim.run).back()); },
-       .codes = {0},
-       .line = "g0001-step-\\d+ is passed over|damaged|SHA-256|sha256"});
-  add({.name = "all checkpoints are damaged between runs",
-       .before =
-           [](const Victim& victim) {
-             for (const fs::path& one : checkpoints(victim.run)) damage(one);
-           },
-       .codes = {74},
-       .line = "checkpoint",
-       .goes_on = false});
-  add({.name = "a partition is truncated while it is read",
-       .during =
-           [](const Victim& victim) {
-             fs::resize_file(partition(victim, 1), fs::file_size(partition(victim, 1)) / 2);
-           },
-       .codes = {65},
-       .line = "part-00001.h5",
-       .goes_on = false});
-  add({.name = "a partition is replaced by another",
-       .during =
-           [](const Victim& victim) {
-             fs::copy_file(partition(victim, 0), victim.scratch / "other.h5");
-             fs::rename(victim.scratch / "other.h5", partition(victim, 1));
-           },
-       .codes = {65},
-       .line = "part-00001.h5.*other values than those that were validated",
-       .goes_on = false});
-  add({.name = "a partition is removed",
-       .during = [](const Victim& victim) { fs::remove(partition(victim, 1)); },
-       .codes = {65, 74},
-       .line = "part-00001.h5",
-       .goes_on = false});
-  add({.name = "a truncated partition is passed over",
-       .settings = {"data.on_bad_rows=quarantine", "data.most_bad_rows=0.5"},
-       .during =
-           [](const Victim& victim) {
-             fs::resize_file(partition(victim, 1), fs::file_size(partition(victim, 1)) / 2);
-           },
-       .codes = {0},
-       .line = "rows are passed over from here on: .*part-00001.h5"});
-  add({.name = "a partition has changed between runs",
-       .before = [](const Victim& victim) { flip_byte(partition(victim, 2), 0); },
-       .codes = {65},
-       .line = "part-00002.h5.*changed since",
-       .goes_on = false});
-  add({.name = "the contract has changed between runs",
-       .before =
-           [](const Victim& victim) {
-             std::ofstream(victim.data / "contract.yaml", std::ios::app) << "never_features: [f0]\n";
-           },
-       .codes = {65, 78},
-       .line = "contract.yaml",
-       .goes_on = false});
-  add({.name = "a storm of signals",
-       .during =
-           [](const Victim& victim) {
-             for (int i = 0; i < 60; ++i) {
-               victim.ranks->signal(victim.random->below(2) == 0 ? SIGUSR1 : SIGUSR2);
-               std::this_thread::sleep_for(std::chrono::milliseconds(5));
-             }
-           },
-       .codes = {75},
-       .line = "stopped \\(signal\\)"});
-  add({.name = "a file STOP",
-       .during = [](const Victim& victim) { std::ofstream(victim.run / "STOP") << ""; },
-       .codes = {75},
-       .line = "stopped \\("});
-  add({.name = "the wall time is near",
-       .settings = {"train.wall_seconds=14", "train.steps=1000000"},
-       .codes = {75},
-       .line = "stopped \\(wall time",
-       .seconds = 60});
-  add({.name = "two jobs in one run directory",
-       .during =
-           [](const Victim& victim) {
-             ChildProcess second({own_program().string(), "train", (victim.scratch / "config.yaml").string()},
-                                 {{}, victim.scratch / "output.txt", false});
-             const int code = second.wait();
-             std::ofstream(victim.scratch / "output.txt", std::ios::app)
-                 << fmt::format("the second job ended with {}\n", code);
-           },
-       .codes = {0},
-       .line = "is in use by process[\\s\\S]*the second job ended with 78"});
-  add({.name = "another config on one rank",
-       .codes = {78},
-       .line = "another config on rank 2 than on rank 0",
-       .command = {"mpirun", "-np", "2", "--oversubscribe", "{MUSTER}", "train", "{CONFIG}", ":", "-np", "1",
-                   "{MUSTER}", "train", "{CONFIG}", "--set", "run.seed=8"},
-       .goes_on = false});
-  add({.name = "another program on one rank",
-       .before =
-           [](const Victim& victim) {
-             fs::copy_file(own_program(), victim.scratch / "other-muster");
-             std::ofstream(victim.scratch / "other-muster", std::ios::app | std::ios::binary) << "x";
-           },
-       .codes = {78},
-       .line = "another program .*on rank 2 than on rank 0",
-       .command = {"mpirun", "-np", "2", "--oversubscribe", "{MUSTER}", "train", "{CONFIG}", ":", "-np", "1",
-                   "{SCRATCH}/other-muster", "train", "{CONFIG}"},
-       .goes_on = false});
-  add({.name = "the mpirun of another MPI",
-       .codes = {78},
-       .line = "started 2 ranks, MPI sees one: it belongs to another MPI library",
-       .command = {"env", "-u", "PMIX_RANK", "PMI_RANK=0", "PMI_SIZE=2", "{MUSTER}", "train", "{CONFIG}"},
-       .goes_on = false});
-  return faults;
-}
-
 /// One fault in a directory of its own.
 class Trial {
  public:
-  Trial(const Fault& fault, fs::path scratch, std::uint64_t seed) : fault_(fault), random_(seed) {
+  Trial(const DrilledFault& fault, fs::path scratch, std::uint64_t seed) : fault_(fault), random_(seed) {
     victim_.scratch = std::move(scratch);
     victim_.data = victim_.scratch / "data";
     victim_.run = victim_.scratch / "runs" / "run";
@@ -420,7 +159,7 @@ class Trial {
                      : wrong(fmt::format("it does not go on: {}", code ? std::to_string(*code) : "it hangs"));
   }
 
-  const Fault& fault_;
+  const DrilledFault& fault_;
   RandomStream random_;
   Victim victim_;
 };
@@ -444,7 +183,7 @@ fs::path make_data(const fs::path& scratch) {
 }  // namespace
 
 Json selftest_faults(Console& console, const SelftestOptions& options) {
-  const std::vector<Fault> faults = all_faults();
+  const std::vector<DrilledFault> faults = drilled_faults();
   if (options.only && *options.only >= faults.size())
     fail(ErrorCode::kUsage, "--only {}: the faults have the numbers 0 to {}", *options.only,
          faults.size() - 1);
@@ -455,7 +194,7 @@ Json selftest_faults(Console& console, const SelftestOptions& options) {
   for (std::uint64_t number = 0; number < faults.size(); ++number) {
     // The small size takes every third, from the seed's on.
     if (options.only ? *options.only != number : !options.full && number % 3 != options.seed % 3) continue;
-    const Fault& fault = faults[number];
+    const DrilledFault& fault = faults[number];
     console.status(fmt::format("fault {} of {}: {}", number + 1, faults.size(), fault.name));
     const fs::path scratch = options.scratch / fmt::format("fault-{}", number);
     Trial trial(fault, scratch, options.seed);

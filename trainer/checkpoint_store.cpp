@@ -71,7 +71,12 @@ std::uint64_t CheckpointStore::claim(const std::string& parent) {
 bool CheckpointStore::superseded() { return highest_claim(*files_, directory_) > generation_; }
 
 void CheckpointStore::refuse_if_superseded(const std::string& name) {
-  if (!superseded()) return;
+  const std::uint64_t highest = highest_claim(*files_, directory_);
+  if (highest < generation_)
+    throw Error(ErrorCode::kStorage,
+                "this start's claim is gone: was the run directory removed, or replaced?",
+                directory_.string());
+  if (highest == generation_) return;
   fail(ErrorCode::kNothingToDo, "checkpoint {} is not published: a newer start has taken this run over",
        name);
 }

@@ -207,5 +207,18 @@ TEST(Hdf5BlockReaderTest, KeepsFewFilesOpenWhereTheLibraryCachesChunks) {
   }
 }
 
+TEST(BlockReader, AFileThatTookAPathIsOpenedAnewAndOneThatIsGoneIsMissed) {
+  const Data data;
+  const auto reader = data.from_files(64);
+  const std::vector<std::byte> before = read_block(*reader, data.contract, 0, 0);
+  write_random(data.directory / "other.h5", data.contract.fields(), 37, 16, Codec::kNone, {7}, 99);
+  std::filesystem::rename(data.directory / "other.h5", data.directory / "part-0.h5");
+  EXPECT_NE(read_block(*reader, data.contract, 0, 0), before) << "what was open is another file";
+  std::filesystem::remove(data.directory / "part-0.h5");
+  EXPECT_THROW(read_block(*reader, data.contract, 0, 0), Error);
+  reader->forget(2);
+  EXPECT_NO_THROW(read_block(*reader, data.contract, 4, 0));
+}
+
 }  // namespace
 }  // namespace muster

@@ -216,6 +216,10 @@ TEST(CsvCell, TimesInAFormatOfTheirOwn) {
   for (const char* none : {"30.02.2013 05:00", "01.13.2013 05:00", "01.01.2013", "01.01.2013 05:00 Uhr",
                            "01.01.13 05:00", "01.01.2013 25:00"})
     EXPECT_NE(value_of(time, none, rules).find("is no int64"), std::string::npos) << none;
+  EXPECT_NE(value_of(time, std::string_view("01.01.2013 05:00\0x", 18), rules).find("is no int64"),
+            std::string::npos);
+  rules.number = {',', " ", ""};
+  EXPECT_EQ(value_of(time, "2013-01-01 05:00:00", rules), "1357016400") << "a blank is no separator there";
   rules.time_format = "%m/%d/%y";
   EXPECT_EQ(value_of(time, "12/31/99", rules), "946598400");
   rules.time_format = "%d-%b-%Y";

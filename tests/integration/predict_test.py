@@ -240,6 +240,8 @@ def in_its_own_dialect(scratch, run, by_key):
     bare = {**source, "header": False, "columns": dict(zip(("customer", "predicted", "size", "shop", "plan", "weight", "visits"), range(1, 8)))}
     (scratch / "bare.yaml").write_text(json.dumps({"version": 1, "sources": [bare], "contract": "none.yaml"}, ensure_ascii=False))
     m.check(scored(scratch / "bare.yaml", b"\n".join(export.read_bytes().split(b"\n")[1:]))[1] == answers, "the same without a header")
+    code, keyless, _ = scored(spec, export.read_bytes().replace(b"Kunde;", b"Wer;"))
+    m.check(code == 65 and "customer" not in keyless[0] and [a["error"] for a in keyless] == [a["error"] for a in answers], "without a key")
     code, _, said = scored(spec, export.read_bytes().replace(b"Laden", b"Filiale"))
     m.check(code == 65 and said.count("\n") == 1 and "no column 'Laden' for the field 'shop'" in said, said)
     wrong = m.run("predict", run, "--spec", spec, "--data", scratch / "data", "--out", scratch / "x.csv", expect=64).stderr

@@ -18,6 +18,11 @@ def main():
         print(f"elastic: {elastic['threads']} schedules with threads, {elastic['mpirun']} under mpirun: {elastic['edges']}")
         one = m.run_json("selftest", "elastic", "--only", 3)
         m.check(sum(one["edges"].values()) < 12, "a schedule can be replayed alone")
+        faults = m.run_json("selftest", "faults", *full, "--scratch", scratch / "faults", timeout=1200)
+        m.check(faults["failures"] == [] and faults["faults"] >= 30, faults["failures"])
+        m.check(faults["tried"] == (faults["faults"] if m.FULL else len(range(1, faults["faults"], 3))), faults)
+        print(f"faults: {faults['tried']} of {faults['faults']}, the slowest after {max(faults['seconds'].values()):.0f} s")
+        m.check("kill" in m.run("train", "x.yaml", "--drill", "kil@3", expect=None).stderr, "an unknown drill names the known ones")
         m.check("crash" in m.run("selftest", "crsh", expect=64).stderr, "an unknown selftest names the known ones")
 
 
