@@ -207,7 +207,8 @@ std::vector<DrilledFault> drilled_faults() {
              }
            },
        .codes = {75},
-       .line = "stopped \\(signal\\)"});
+       .line = "stopped \\(signal\\)",
+       .command = {"{MUSTER}", "launch", "-n", "3", "{CONFIG}"}});
   add({.name = "a file STOP",
        .during = [](const Victim& victim) { std::ofstream(victim.run / "STOP") << ""; },
        .codes = {75},

@@ -149,6 +149,9 @@ class Launch {
     reader.join();
     StartEnd end = recorded_end(events_before);
     end.code = exit_code_of_ranks(code);
+    // A signal that reaches mpirun when its ranks have ended kills it: what the ranks said of their end
+    // counts.
+    if (end.recorded && (code == 128 + SIGUSR1 || code == 128 + SIGUSR2)) end.code = *end.recorded;
     if (end.code != code) {
       console_.warning(fmt::format("muster launch: the ranks ended with {}{}: exit code {}", code,
                                    code > 128 ? fmt::format(" (signal {})", code - 128) : "", end.code));
@@ -167,7 +170,7 @@ class Launch {
         ranks.signal(SIGUSR1);
         stops = 1;
       }
-      if (signal_requests().save.exchange(false)) ranks.signal(SIGUSR2);
+      if (signal_requests().save.exchange(false) && stops == 0) ranks.signal(SIGUSR2);  // a stop saves too
     }
   }
 
@@ -197,6 +200,9 @@ class Launch {
         if (!event.is_object()) continue;
         if (event_text(event, "event") == "step") end.step = std::max(end.step, event_number(event, "step"));
         if (event_text(event, "event") == "fault") end.cause = event_text(event, "message");
+        if (event_text(event, "event") == "stopped")
+          end.recorded = static_cast<int>(ErrorCode::kCheckpointed);
+        if (event_text(event, "event") == "run_finished") end.recorded = 0;
       }
     }
     return end;

@@ -23,6 +23,12 @@ void on_stop(int) {
   stops().fetch_add(1);
   signal_requests().stop.store(true);
 }
+/// However often it comes: schedulers repeat theirs, and nobody grows impatient.
+void on_gentle_stop(int) {
+  int none = 0;
+  stops().compare_exchange_strong(none, 1);
+  signal_requests().stop.store(true);
+}
 void on_save(int) { signal_requests().save.store(true); }
 
 void install(int signal, void (*handler)(int), int flags = SA_RESTART) {
@@ -39,10 +45,10 @@ int stop_signals() { return stops().load(); }
 void install_signal_handlers(SecondInterrupt second) {
   signal_requests();  // made here, never inside a handler
   stops();
-  install(SIGUSR1, on_stop);
+  install(SIGUSR1, on_gentle_stop);
   install(SIGTERM, on_stop);
   install(SIGINT, on_stop, second == SecondInterrupt::kEndsAtOnce ? SA_RESTART | SA_RESETHAND : SA_RESTART);
-  install(SIGHUP, on_stop);
+  install(SIGHUP, on_gentle_stop);
   install(SIGPIPE, SIG_IGN);  // the console may go away, the training goes on
   install(SIGUSR2, on_save);
 }

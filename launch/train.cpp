@@ -138,6 +138,8 @@ void refuse_other_programs(Ranks& ranks) {
 
 int run_train(const Invocation& invocation, const TrainFlags& flags) {
   const auto started = std::chrono::system_clock::now();
+  std::optional<FaultDrill> drill;
+  if (!flags.drill.empty()) drill = FaultDrill::parse(flags.drill);
   const std::vector<ModelOptions> models = registered_model_options();
   // The deadline is needed before there are ranks to agree on a faulty config: read it alone, agree
   // afterwards.
@@ -180,8 +182,6 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
     options.on_run = [&](const std::string& directory, const std::string& run_id, std::uint64_t generation) {
       faults.open(directory, run_id, generation);
     };
-    std::optional<FaultDrill> drill;
-    if (!flags.drill.empty()) drill = together(comm, "drill", [&] { return FaultDrill::parse(flags.drill); });
     const auto drilled = drill ? drill->wrap(*files, comm.rank()) : nullptr;
     if (drill) {
       options.before_step = [&](std::uint64_t step, torch::nn::Module& model) {
