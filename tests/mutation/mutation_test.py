@@ -29,7 +29,7 @@ MUTATIONS = {
          "  files_->sync_directory(directory_ / name);\n  files_->sync_directory(directory_);")],
     "hash check": [(PART, "if (found.sha256 != stamp.sha256)", "if (false)")],
     "fencing by lineage": [(LINEAGE, " && name.step <= newest.step)", ")")],
-    "fencing by claim": [(STORE, "if (!superseded()) return;", "return;")],
+    "fencing by claim": [(STORE, "  if (highest == generation_) return;", "  return;")],
     "fencing of what is deleted": [(STORE, "name && name->generation <= generation_ && kept", "name && kept")],
     "fsync of a claim": [(LINEAGE, "    file->sync();\n", "")],
     "fsync of the claims": [(LINEAGE, "  if (won) files.sync_directory(claims);\n", "")],
