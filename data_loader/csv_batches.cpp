@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "data_loader/column_check.h"
 
 namespace muster {
 namespace {
@@ -94,7 +93,7 @@ void CsvBatches::parse(Slot& slot, CsvRowParser& parser) const {
   CsvBatch& batch = slot.batch;
   batch.rows = 0;
   batch.faults = FaultGroups();
-  slot.lines.clear();
+  batch.lines.clear();
   for (std::size_t i = 0; i < batch.columns.size(); ++i) {
     const std::size_t bytes = slot.records.size() * table_.fields[i].value_bytes();
     if (batch.columns[i].size() < bytes) batch.columns[i].resize(bytes);
@@ -104,55 +103,16 @@ void CsvBatches::parse(Slot& slot, CsvRowParser& parser) const {
     const auto text = std::string_view(slot.text).substr(begin, record.end - begin);
     begin = record.end;
     if (const auto fault = parser.parse(text, batch.columns, batch.rows)) {
-      batch.faults.add(fault->cause, [&] { return fault_at(record.line, fault->message); });
+      batch.faults.add(fault->cause, [&] { return csv_fault(table_, record.line, fault->message); });
       continue;
     }
     ++batch.rows;
-    slot.lines.push_back(record.line);
+    batch.lines.push_back(record.line);
   }
-  if (table_.spec.outside_is_bad) drop_outside(slot);
+  if (table_.spec.outside_is_bad) drop_outside(batch, table_);
 }
 
-Error CsvBatches::fault_at(std::uint64_t line, const std::string& message) const {
-  return {ErrorCode::kData, message, fmt::format("{}:{}", table_.spec.file.string(), line)};
-}
-
-/// Takes the rows that the contract's ranges and lists refuse out of the batch.
-void CsvBatches::drop_outside(Slot& slot) const {
-  CsvBatch& batch = slot.batch;
-  const auto values = [&](std::size_t field, std::uint64_t first, std::uint64_t rows) {
-    const std::uint64_t bytes = table_.fields[field].value_bytes();
-    return std::span(batch.columns[field]).subspan(first * bytes, rows * bytes);
-  };
-  std::vector<std::size_t> wrong_fields;
-  for (std::size_t i = 0; i < table_.fields.size(); ++i) {
-    FaultList any(0);
-    check_column(table_.fields[i], values(i, 0, batch.rows), 0, "", any);
-    if (!any.empty()) wrong_fields.push_back(i);
-  }
-  if (wrong_fields.empty()) return;
-  const auto fault_of = [&](std::uint64_t row) -> std::optional<RowFault> {
-    for (const std::size_t i : wrong_fields) {
-      FaultList one(1);
-      check_column(table_.fields[i], values(i, row, 1), 0, "", one);
-      if (!one.empty()) return RowFault{"outside " + table_.fields[i].name, one.kept().front().message()};
-    }
-    return std::nullopt;
-  };
-  std::uint64_t kept = 0;
-  for (std::uint64_t row = 0; row < batch.rows; ++row) {
-    if (const auto fault = fault_of(row)) {
-      batch.faults.add(fault->cause, [&] { return fault_at(slot.lines[row], fault->message); });
-      continue;
-    }
-    for (std::size_t i = 0; kept < row && i < table_.fields.size(); ++i)
-      std::ranges::copy(values(i, row, 1), values(i, kept, 1).begin());
-    ++kept;
-  }
-  batch.rows = kept;
-}
-
-const CsvBatch* CsvBatches::next() {
+CsvBatch* CsvBatches::next() {
   std::unique_lock lock(mutex_);
   if (given_) {
     given_ = false;

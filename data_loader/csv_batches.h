@@ -10,18 +10,11 @@
 #include <thread>
 #include <vector>
 
+#include "data_loader/csv_batch.h"
 #include "data_loader/csv_row_parser.h"
 #include "data_loader/csv_table.h"
-#include "data_loader/fault_groups.h"
 
 namespace muster {
-
-/// Consecutive records of the file.
-struct CsvBatch {
-  std::uint64_t rows = 0;                       ///< good ones
-  std::vector<std::vector<std::byte>> columns;  ///< per field, `rows` values and room for more
-  FaultGroups faults;                           ///< of the wrong ones, with file:line
-};
 
 /// One thread at a time cuts the file into batches of records; it then parses its batch while the next thread
 /// reads on. Batches in flight are bounded: threads + 2 of them, each of about 1 MiB of text (or one record)
@@ -34,9 +27,9 @@ class CsvBatches {
   CsvBatches(const CsvBatches&) = delete;
   CsvBatches& operator=(const CsvBatches&) = delete;
 
-  /// The next batch, valid until the next call; nullptr at the end. What a thread cannot read (see
+  /// The next batch, the caller's until the next call; nullptr at the end. What a thread cannot read (see
   /// CsvTableRecords) is thrown where its turn comes.
-  const CsvBatch* next();
+  CsvBatch* next();
 
  private:
   struct Record {
@@ -47,7 +40,6 @@ class CsvBatches {
     std::string text;  ///< the records, one after the other, without line ends
     std::vector<Record> records;
     CsvBatch batch;
-    std::vector<std::uint64_t> lines;  ///< of the batch's rows
     std::exception_ptr error;
     bool ready = false;
   };
@@ -58,8 +50,6 @@ class CsvBatches {
   bool wait_for_room();
   bool fill(Slot& slot);
   void parse(Slot& slot, CsvRowParser& parser) const;
-  void drop_outside(Slot& slot) const;
-  Error fault_at(std::uint64_t line, const std::string& message) const;
 
   const CsvTable& table_;
   const std::uint64_t most_rows_;  ///< of a batch

@@ -36,6 +36,14 @@ void refuse_unknown_field(const YamlNode& at, const std::string& name, const Ing
   at.fail_here(fmt::format("the contract has no field '{}'{}", name, did_you_mean(name, names)));
 }
 
+bool keep_or_bad(const YamlNode& node, const char* key) {
+  const YamlNode* const given = node.find(key);
+  if (given == nullptr) return false;
+  const std::string rule = given->as_string();
+  if (rule != "keep" && rule != "bad") given->fail_here("`keep` or `bad` was expected");
+  return rule == "bad";
+}
+
 /// What is for numbers would be ignored there.
 void refuse_text(const YamlNode& at, const std::string& name, const IngestContext& context) {
   const auto text = [&](const Field& field) { return field.name == name && field.is_text(); };
@@ -75,11 +83,8 @@ CsvSpec CsvSpec::parse(const YamlNode& node, const IngestContext& context) {
     if (rule != "refuse" && rule != "skip") bad_rows->fail_here("`refuse` or `skip` was expected");
     spec.skip_bad_rows = rule == "skip";
   }
-  if (const YamlNode* outside = node.find("outside")) {
-    const std::string rule = outside->as_string();
-    if (rule != "keep" && rule != "bad") outside->fail_here("`keep` or `bad` was expected");
-    spec.outside_is_bad = rule == "bad";
-  }
+  spec.outside_is_bad = keep_or_bad(node, "outside");
+  spec.repeated_is_bad = keep_or_bad(node, "repeated");
   if (const YamlNode* columns = node.find("columns")) {
     for (const auto& [field, column] : columns->entries()) {
       refuse_unknown_field(column, field, context);

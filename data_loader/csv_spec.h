@@ -21,7 +21,8 @@ struct CsvSpec {
   std::optional<std::string> encoding;  ///< one that TextEncoding knows; nothing: UTF-8
   bool header = true;
   bool skip_bad_rows = false;
-  bool outside_is_bad = false;  ///< so are rows that the contract's ranges and lists refuse
+  bool repeated_is_bad = false;  ///< rows that repeat an earlier one of the file are wrong rows
+  bool outside_is_bad = false;   ///< so are rows that the contract's ranges and lists refuse
   CellRules rules;
   std::map<std::string, std::map<std::string, double, std::less<>>> values;  ///< by field
   std::map<std::string, std::string> columns;       ///< field to name or number of its column

@@ -179,7 +179,8 @@ class CsvDraft {
                       human_count(repeated_.most())));
     } else if (distinct < rows_) {
       draft.notes.push_back(
-          fmt::format("DECIDE {} of {} rows repeat an earlier row in every column: are they meant?",
+          fmt::format("DECIDE {} of {} rows repeat an earlier row in every column: are they meant? "
+                      "`repeated: bad, bad_rows: skip` in the spec leaves them out",
                       human_count(rows_ - distinct), human_count(rows_)));
     }
   }

@@ -55,7 +55,9 @@ class CsvSource : public RowSource {
     }
     rows_read_ += rows;
     if (rows_read_ == rows_) refuse_more_rows();
-    if (rows_read_ == rows_) batches_.reset();  // no threads for a file that has been read
+    if (rows_read_ != rows_) return;
+    batches_.reset();  // no threads for a file that has been read
+    repeated_ = {};
   }
 
  private:
@@ -69,9 +71,11 @@ class CsvSource : public RowSource {
   /// Says how many are left out.
   std::uint64_t count_good_rows() const {
     CsvBatches batches(table_, threads_);
+    RepeatedRows repeated;
     std::uint64_t rows = 0;
     FaultGroups faults;
-    while (const CsvBatch* const batch = batches.next()) {
+    while (CsvBatch* const batch = batches.next()) {
+      if (table_.spec.repeated_is_bad) repeated.drop(*batch, table_);
       rows += batch->rows;
       faults.append(batch->faults);
     }
@@ -99,10 +103,17 @@ class CsvSource : public RowSource {
                        human_count(good_rows + faults.count()), faults.count() == 1 ? "is" : "are");
   }
 
-  void next_batch() {
-    if (!batches_) batches_.emplace(table_, threads_);
+  /// False at the end of the file.
+  bool take_next() {
     batch_ = batches_->next();
     batch_row_ = 0;
+    if (batch_ != nullptr && table_.spec.repeated_is_bad) repeated_.drop(*batch_, table_);
+    return batch_ != nullptr;
+  }
+
+  void next_batch() {
+    if (!batches_) batches_.emplace(table_, threads_);
+    take_next();
     if (batch_ == nullptr)
       throw Error(ErrorCode::kData, "has fewer rows than a moment ago: does somebody write it?",
                   table_.spec.file.string());
@@ -113,8 +124,7 @@ class CsvSource : public RowSource {
   /// A file that grew since its rows were counted: who knows what else changed.
   void refuse_more_rows() {
     bool more = batch_ != nullptr && batch_row_ < batch_->rows;
-    while (!more && batches_ && (batch_ = batches_->next()) != nullptr) {
-      batch_row_ = 0;
+    while (!more && batches_ && take_next()) {
       rows_seen_ += batch_->rows;
       if (!table_.spec.skip_bad_rows && !batch_->faults.empty()) refuse_wrong_rows();
       more = batch_->rows > 0;
@@ -127,7 +137,7 @@ class CsvSource : public RowSource {
   /// Looks through the rest of the file, so that all wrong rows are counted.
   [[noreturn]] void refuse_wrong_rows() {
     FaultGroups faults = batch_->faults;
-    while ((batch_ = batches_->next()) != nullptr) {
+    while (take_next()) {
       rows_seen_ += batch_->rows;
       faults.append(batch_->faults);
     }
@@ -142,9 +152,10 @@ class CsvSource : public RowSource {
   std::uint64_t rows_ = 0;
   std::uint64_t rows_read_ = 0;        ///< handed on
   std::optional<CsvBatches> batches_;  ///< from the first `read` to the last
-  const CsvBatch* batch_ = nullptr;    ///< the one being handed on
-  std::uint64_t batch_row_ = 0;        ///< the first of its rows that is not yet
-  std::uint64_t rows_seen_ = 0;        ///< good ones of all batches so far
+  RepeatedRows repeated_;
+  CsvBatch* batch_ = nullptr;    ///< the one being handed on
+  std::uint64_t batch_row_ = 0;  ///< the first of its rows that is not yet
+  std::uint64_t rows_seen_ = 0;  ///< good ones of all batches so far
 };
 
 const bool kRegistered =

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/text.h"
+#include "data_loader/contract_difference.h"
 
 namespace muster {
 namespace {
@@ -33,8 +34,30 @@ std::string describe(const std::vector<ConfigChange>& changes) {
   return join(lines, "; ");
 }
 
+/// What is other about the data, one by one.
+std::vector<std::string> data_differences(const CheckpointContent& checkpoint, const DataIdentity& data) {
+  std::vector<std::string> lines;
+  if (checkpoint.state.value("fingerprint", "") == data.fingerprint) return lines;
+  const Json before = checkpoint.state.value("dataset", Json::object());
+  const auto count = [&](const char* name, std::uint64_t now) {
+    if (before.contains(name) && before.at(name) != now)
+      lines.push_back(fmt::format("the dataset had {} {}, has {}", before.at(name).dump(), name, now));
+  };
+  count("partitions", data.partitions);
+  count("rows", data.rows);
+  const auto contracts = attempt([&] {
+    return compare(Contract::parse(YamlNode::parse(checkpoint.contract_yaml, "the checkpoint's contract")),
+                   Contract::parse(YamlNode::parse(data.contract_yaml, "the dataset's contract")));
+  });
+  if (!contracts || contracts.value().same_hash) return lines;
+  for (const ContractDifference::Change& change : contracts.value().changes)
+    lines.push_back(
+        fmt::format("{}: {}", change.field.empty() ? "contract" : "'" + change.field + "'", change.what));
+  return lines;
+}
+
 void refuse_other_run(const fs::path& directory, const std::vector<ConfigChange>& changes,
-                      const StartOptions& options) {
+                      const std::vector<std::string>& of_data, const StartOptions& options) {
   std::vector<ConfigChange> identity;
   std::vector<ConfigChange> trajectory;
   for (const ConfigChange& change : changes) {
@@ -46,7 +69,8 @@ void refuse_other_run(const fs::path& directory, const std::vector<ConfigChange>
   if (!identity.empty()) {
     throw Error(
         ErrorCode::kConfig,
-        fmt::format("holds another run: {}; choose another run.name, or --resume never", describe(identity)),
+        fmt::format("holds another run: {}{}; choose another run.name, or --resume never", describe(identity),
+                    of_data.empty() ? "" : fmt::format(" ({})", join(of_data, "; "))),
         directory.string());
   }
   if (trajectory.empty()) return;
@@ -175,7 +199,7 @@ RunStart decide_start(FileSystem& files, const Config& config, const DataIdentit
                 [](const ConfigChange& change) { return change.key_class == KeyClass::kFree; });
   add_identity(start.changes, "fingerprint", state, data.fingerprint);
   add_identity(start.changes, "contract", state, data.contract);
-  refuse_other_run(start.directory, start.changes, options);
+  refuse_other_run(start.directory, start.changes, data_differences(*start.checkpoint, data), options);
   refuse_nothing_to_do(start, config);
   return start;
 }

@@ -1,6 +1,7 @@
 #pragma once
 // Where a start begins: a new run, or the newest good checkpoint of an earlier one. Runs on rank 0 only.
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -19,6 +20,10 @@ namespace muster {
 struct DataIdentity {
   std::string fingerprint;  ///< of the dataset
   std::string contract;     ///< hash
+  // For the differences, where there are some:
+  std::string contract_yaml = {};
+  std::uint64_t partitions = 0;
+  std::uint64_t rows = 0;  ///< of all partitions
 };
 
 struct StartOptions {

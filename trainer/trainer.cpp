@@ -119,6 +119,14 @@ bool is_dangerous(const std::filesystem::path& probe, const std::filesystem::pat
   return !answers.front().ok() && answers.front().error().message().starts_with(kHarmful);
 }
 
+DataIdentity identity_of(const Dataset& dataset) {
+  DataIdentity data{dataset.manifest().fingerprint().hex(), dataset.manifest().contract.hex()};
+  data.contract_yaml = dataset.contract().to_yaml();
+  data.partitions = dataset.manifest().partitions.size();
+  for (const Partition& partition : dataset.manifest().partitions) data.rows += partition.rows;
+  return data;
+}
+
 /// A run that is under way goes on without what is gone; none begins so.
 void take_damage(Communicator& comm, Dataset& dataset, bool resumed, const TrainOptions& options) {
   together(comm, "damaged partitions", [&] {
@@ -189,8 +197,7 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   RunStart start;
   Json decision = parse_json(on_rank_zero(comm, "decide start",
                                           [&] {
-                                            const DataIdentity data{dataset.manifest().fingerprint().hex(),
-                                                                    dataset.manifest().contract.hex()};
+                                            const DataIdentity data = identity_of(dataset);
                                             start = decide_start(files, config, data, options.start);
                                             return start_json(start).dump();
                                           }),

@@ -68,26 +68,34 @@ void TrainingRun::load_optimizer(const std::vector<TensorBlob>& state) {
   if (comm_.rank() == 0) options_.log(LogLevel::kInfo, "another optimizer: it starts with an empty state");
 }
 
+std::uint64_t TrainingRun::rows_of_dataset() const {
+  std::uint64_t rows = 0;
+  for (const Partition& partition : run_.dataset.manifest().partitions) rows += partition.rows;
+  return rows;
+}
+
 Json TrainingRun::state(bool finished) const {
   const Cursor cursor = run_.plan.cursor(step_);
   Json best = best_;
-  return {{"cursor", {{"epoch", cursor.epoch}, {"step", cursor.step}}},
-          {"running_digest", running_.hex()},
-          {"epoch_rows", epoch_rows_},
-          {"bucket_plan", reducer_->plan().to_json()},
-          {"best", best},
-          {"decision", decision_},
-          {"evaluations_without_better", evaluations_without_better_},
-          {"evaluated_step", evaluated_step_ ? Json(*evaluated_step_) : Json(nullptr)},
-          {"metrics", metrics_},
-          {"bad_steps", bad_steps_.state()},
-          {"quarantine", quarantine_.to_json()},
-          {"finished", finished},
-          {"fingerprint", run_.dataset.manifest().fingerprint().hex()},
-          {"contract", run_.dataset.manifest().contract.hex()},
-          {"config", run_.config.values()},
-          {"plan", run_.plan.to_json()},
-          {"environment", run_.environment}};
+  return {
+      {"cursor", {{"epoch", cursor.epoch}, {"step", cursor.step}}},
+      {"running_digest", running_.hex()},
+      {"epoch_rows", epoch_rows_},
+      {"bucket_plan", reducer_->plan().to_json()},
+      {"best", best},
+      {"decision", decision_},
+      {"evaluations_without_better", evaluations_without_better_},
+      {"evaluated_step", evaluated_step_ ? Json(*evaluated_step_) : Json(nullptr)},
+      {"metrics", metrics_},
+      {"bad_steps", bad_steps_.state()},
+      {"quarantine", quarantine_.to_json()},
+      {"finished", finished},
+      {"fingerprint", run_.dataset.manifest().fingerprint().hex()},
+      {"contract", run_.dataset.manifest().contract.hex()},
+      {"dataset", {{"partitions", run_.dataset.manifest().partitions.size()}, {"rows", rows_of_dataset()}}},
+      {"config", run_.config.values()},
+      {"plan", run_.plan.to_json()},
+      {"environment", run_.environment}};
 }
 
 /// The last checkpoint again, in this process: weights, optimizer, position. What was learnt of bad steps

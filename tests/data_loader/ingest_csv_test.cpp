@@ -192,6 +192,30 @@ TEST_F(IngestCsv, RowsOutsideTheContractAreWrongOnesWhereTheSpecSaysSo) {
              {"600 of 300,000 rows are wrong; mend them"});
 }
 
+TEST_F(IngestCsv, RepeatedRowsAreWrongOnesWhereTheSpecSaysSo) {
+  const std::string contract =
+      "contract:\n  version: 1\n  fields:\n    id: {dtype: int64}\n    town: {dtype: string, length: 8}\n  "
+      "splits: {by: "
+      "fraction, train: 1}\n";
+  std::string table = "id,noise,town\n";
+  std::vector<double> good;
+  for (int i = 0; i < 200'000; ++i) {
+    const bool repeats = i % 1000 == 999;  // what no field reads may differ
+    const int id = repeats ? i - 777 : i;
+    table += fmt::format("{},{},{}\n", id, i, id % 2 == 0 ? "Rome" : "Oslo");
+    if (!repeats) good.push_back(i);
+  }
+  EXPECT_EQ(run(table, spec("bad_rows: skip", contract)).rows, 200'000U);
+  for (const unsigned threads : {1U, 3U}) {
+    EXPECT_EQ(run(table, spec("bad_rows: skip, repeated: bad", contract), threads).rows, good.size());
+    EXPECT_EQ(column("id"), good);
+    EXPECT_TRUE(logged("t.csv:1001: repeats an earlier row in every field\n")) << log_;
+    EXPECT_TRUE(logged("200 of 200,000 rows are wrong and left out")) << log_;
+  }
+  expect_has(refusal(ErrorCode::kData, table, spec("repeated: bad", contract)),
+             {"200 of 200,000 rows are wrong; mend them"});
+}
+
 /// A table of several batches, with what is right and wrong in it.
 struct LongTable {
   std::string text = "id,note,value\n";
@@ -339,6 +363,7 @@ TEST_F(IngestCsv, FaultsOfTheSpecHaveAPlace) {
   expect_has(place("values: {solt: {a: 1}}"), {"no field 'solt'"});
   expect_has(place("bad_rows: drop"), {"`refuse` or `skip`"});
   expect_has(place("outside: drop"), {"`keep` or `bad`"});
+  expect_has(place("repeated: drop"), {"`keep` or `bad`"});
   expect_has(place("thousands: ''"), {"one character that is no digit"});
   expect_has(place("thousands: '.,'"), {"one character that is no digit"});
   expect_has(place("decimal: ',', thousands: ','"), {"is the decimal sign too"});

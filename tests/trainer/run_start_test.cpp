@@ -28,13 +28,11 @@ class RunStartTest : public ::testing::Test {
   std::string commit(CheckpointStore& store, std::uint64_t step, bool finished = false) {
     CheckpointContent content;
     content.step = step;
-    content.state = {{"config", resolved_.values()},
-                     {"fingerprint", kData.fingerprint},
-                     {"contract", kData.contract},
-                     {"finished", finished},
-                     {"plan", {{"steps_per_epoch", 10}}}};
+    content.state = {{"config", resolved_.values()}, {"fingerprint", kData.fingerprint},
+                     {"contract", kData.contract},   {"dataset", {{"partitions", 4}, {"rows", 600}}},
+                     {"finished", finished},         {"plan", {{"steps_per_epoch", 10}}}};
     content.pipeline = Json::object();
-    content.contract_yaml = "version: 1\n";
+    content.contract_yaml = "version: 1\nfields: {x: {dtype: float32}}\nsplits: {by: fraction, train: 1}\n";
     return store.commit(content, {5});
   }
   CheckpointStore claimed(const std::string& parent = "") {
@@ -151,6 +149,15 @@ TEST_F(RunStartTest, OtherDataAreAnotherRun) {
   EXPECT_NE(
       error_of({}, {}, {kData.fingerprint, "tea"}).message().find("contract was \"c0ffee\", is \"tea\""),
       std::string::npos);
+  DataIdentity other{"beef", "tea"};
+  other.partitions = 5;
+  other.rows = 700;
+  other.contract_yaml =
+      "version: 1\nfields: {x: {dtype: int64}, z: {dtype: int8}}\nsplits: {by: fraction, train: 1}\n";
+  const std::string told = error_of({}, {}, other).message();
+  for (const char* const word : {"the dataset had 4 partitions, has 5", "the dataset had 600 rows, has 700",
+                                 "'x': dtype: float32", "'z': "})
+    EXPECT_NE(told.find(word), std::string::npos) << told;
 }
 
 TEST_F(RunStartTest, AnotherPathNeedsToBeAllowed) {
