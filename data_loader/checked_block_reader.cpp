@@ -51,9 +51,6 @@ class CheckedBlockReader : public BlockReader {
  private:
   std::unique_ptr<BlockReader> reader_;
   const ValidatedPartitions validated_;
-  std::mutex mutex_;
-  std::map<std::uint32_t, std::vector<Sha256>>
-      hashes_;                      ///< of those whose files have changed; none ever goes
   std::vector<std::size_t> place_;  ///< of a field among the names
   std::vector<std::string> paths_;
   std::map<std::uint32_t, std::uint32_t> first_block_;  ///< of a partition

@@ -29,7 +29,8 @@ struct DrilledFault {
   std::function<void(const Victim&)> during;  ///< after the twentieth step
   std::vector<int> codes;                     ///< any of these, as `muster launch` maps them
   std::string line;                           ///< a regular expression that the output must have
-  double seconds = 30;                        ///< from the fault to the end, at most
+  std::string and_line;                       ///< and this
+  double seconds = 60;                        ///< from the fault to the end, at most
   std::vector<std::string> command;  ///< instead of the usual one; {CONFIG}, {MUSTER}, {SCRATCH} in it
   bool goes_on = true;               ///< the same command goes on afterwards
 };

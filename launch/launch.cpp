@@ -84,7 +84,8 @@ class Launch {
     while (true) {
       const StartEnd end = start_once();
       starts.push_back({{"exit_code", end.code}, {"step", end.step}, {"cause", end.cause}});
-      const RestartRule::Decision decision = stop_signals() > 0 ? RestartRule::Decision{} : rule.after(end);
+      const RestartRule::Decision decision =
+          signal_requests().stop ? RestartRule::Decision{} : rule.after(end);
       if (!decision.reason.empty()) console_.warning("muster launch: not started again: " + decision.reason);
       if (end.step > 0) go_on_from_the_newest();
       if (!decision.again || !wait_before_restart(end, decision.wait_seconds))
@@ -151,7 +152,7 @@ class Launch {
     end.code = exit_code_of_ranks(code);
     // A signal that reaches mpirun when its ranks have ended kills it: what the ranks said of their end
     // counts.
-    if (end.recorded && (code == 128 + SIGUSR1 || code == 128 + SIGUSR2)) end.code = *end.recorded;
+    if (end.recorded >= 0 && (code == 128 + SIGUSR1 || code == 128 + SIGUSR2)) end.code = end.recorded;
     if (end.code != code) {
       console_.warning(fmt::format("muster launch: the ranks ended with {}{}: exit code {}", code,
                                    code > 128 ? fmt::format(" (signal {})", code - 128) : "", end.code));
@@ -166,7 +167,7 @@ class Launch {
       if (const auto code = ranks.wait(std::chrono::milliseconds(20))) return *code;
       if (stop_signals() > 2) ranks.signal_group(SIGKILL);
       if (!ready) continue;
-      if (stop_signals() > 0 && stops == 0) {
+      if (signal_requests().stop && stops == 0) {
         ranks.signal(SIGUSR1);
         stops = 1;
       }
@@ -214,7 +215,7 @@ class Launch {
                                  end.code, end.step, human_seconds(seconds)));
     const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
     while (std::chrono::steady_clock::now() < until) {
-      if (stop_signals() > 0) return false;
+      if (signal_requests().stop) return false;
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     return true;

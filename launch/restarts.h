@@ -12,7 +12,7 @@ struct StartEnd {
   int code = 0;            ///< ours, see exit_code_of_ranks
   std::uint64_t step = 0;  ///< optimizer steps done when it ended
   std::string cause;       ///< what the run recorded of it, as far as it could: a fault's message; or ""
-  std::optional<int> recorded = {};  ///< the code that goes with what the run's events say of its end
+  int recorded = -1;       ///< the code that goes with what the run's events say of its end; -1: nothing
 };
 
 /// The exit code that stands for what mpirun left with: ours as they are; a rank that was killed is a peer

@@ -13,8 +13,8 @@ using Selftest = Json (*)(Console&, const SelftestOptions&);
 int run_selftest(const Invocation& invocation, const std::string& name, Selftest test,
                  SelftestOptions options) {
   Console console(invocation.json, false);
-  if (options.scratch.empty())
-    options.scratch = std::filesystem::temp_directory_path() / fmt::format("muster-selftest-{}", ::getpid());
+  if (options.scratch.empty()) options.scratch = std::filesystem::temp_directory_path();
+  options.scratch /= fmt::format("muster-selftest-{}-{}", name, ::getpid());  // what goes at the end is ours
   std::filesystem::create_directories(options.scratch);
   const Json result = test(console, options);
   const auto failures = result.at("failures").size();
@@ -32,7 +32,8 @@ void add_test(CLI::App& selftest, Invocation& invocation, const std::string& nam
   command->add_option("--seed", options->seed, "of what is random")->capture_default_str();
   command->add_flag("--full", options->full, "many more trials: minutes to an hour");
   command->add_option("--only", options->only, "only the trial with this number: replays a failure");
-  command->add_option("--scratch", options->scratch, "directory for what it makes (default: the system's)");
+  command->add_option("--scratch", options->scratch,
+                      "where to make a directory for what it makes (default: the system's)");
   command->callback([&invocation, options, name, test] {
     invocation.action = [&invocation, options, name, test] {
       return run_selftest(invocation, name, test, *options);

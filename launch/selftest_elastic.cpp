@@ -50,9 +50,9 @@ class RealRuns {
       edges["real: fewer ranks"] += before > 0 && ranks < before ? 1 : 0;
       before = ranks;
       const bool last = left == 0;
-      const auto code = start(name, config, ranks, last, random, edges);
-      if (!code) return {fmt::format("{} ranks: still there after two minutes", ranks)};
-      if (last && *code != 0 && *code != static_cast<int>(ErrorCode::kNothingToDo))
+      const auto [code, killed] = start(name, config, ranks, last, random, edges);
+      if (!code) return {fmt::format("{} ranks: it hangs; see {}", ranks, output(name).string())};
+      if (!killed && *code != 0 && *code != static_cast<int>(ErrorCode::kNothingToDo))
         return {fmt::format("{} ranks: ended with {}, see {}", ranks, *code, output(name).string())};
       if (last) break;
     }
@@ -78,16 +78,21 @@ class RealRuns {
     return file;
   }
 
-  /// Its exit code, or nothing if it hangs. Unless it is the last one a random rank, or all of mpirun, is
+  struct Ended {
+    std::optional<int> code;  ///< nothing: it hangs
+    bool killed = false;
+  };
+
+  /// Unless it is the last one a random rank, or all of mpirun, is
   /// killed at a random moment.
-  std::optional<int> start(const std::string& name, const std::filesystem::path& config, int ranks, bool last,
-                           RandomStream& random, Edges& edges) const {
+  Ended start(const std::string& name, const std::filesystem::path& config, int ranks, bool last,
+              RandomStream& random, Edges& edges) const {
     std::vector<std::string> command = mpirun_command("mpirun", static_cast<std::uint64_t>(ranks), {});
     for (const std::string& word : {own_program().string(), std::string("train"), config.string()})
       command.push_back(word);
     ChildProcess child(command, {mpirun_environment(), output(name), false});
     const auto patience = std::chrono::minutes(2);
-    if (last) return child.wait(patience);
+    if (last) return ended(child, false);
     const std::uint64_t logged_before = logged(name);
     // Half of the kills wait for a step, so that not all of them strike while ranks start.
     const bool after_a_step = random.below(2) == 0;
@@ -95,9 +100,10 @@ class RealRuns {
     while (after_a_step && logged(name) == logged_before && Clock::now() - began < patience) {
       if (const auto code = child.wait(std::chrono::milliseconds(20))) break;
     }
+    if (Clock::now() - began >= patience) return ended(child, false);
     if (child.wait(std::chrono::milliseconds(random.below(after_a_step ? 600 : 2500)))) {
       ++edges["real: ended before its kill"];
-      return child.wait();
+      return ended(child, false);
     }
     std::vector<pid_t> ours;
     for (const pid_t process : descendants(child.pid())) {
@@ -112,7 +118,15 @@ class RealRuns {
       for (const pid_t process : descendants(child.pid())) ::kill(process, SIGKILL);
       child.signal_group(SIGKILL);
     }
-    return child.wait(patience);
+    return ended(child, true);
+  }
+
+  static Ended ended(ChildProcess& child, bool killed) {
+    const auto code = child.wait(std::chrono::minutes(2));
+    if (!code) {
+      for (const pid_t process : descendants(child.pid())) ::kill(process, SIGKILL);
+    }
+    return {code, killed};
   }
 
   static bool is_this_program(pid_t process) {

@@ -24,11 +24,7 @@ void on_stop(int) {
   signal_requests().stop.store(true);
 }
 /// However often it comes: schedulers repeat theirs, and nobody grows impatient.
-void on_gentle_stop(int) {
-  int none = 0;
-  stops().compare_exchange_strong(none, 1);
-  signal_requests().stop.store(true);
-}
+void on_gentle_stop(int) { signal_requests().stop.store(true); }
 void on_save(int) { signal_requests().save.store(true); }
 
 void install(int signal, void (*handler)(int), int flags = SA_RESTART) {

@@ -7,7 +7,7 @@ namespace muster {
 
 /// Filled by the handlers below.
 StopRequests& signal_requests();
-/// How often a stop was asked for; USR1 and HUP count once.
+/// How often TERM or INT came.
 int stop_signals();
 
 /// What a second Ctrl-C does.

@@ -182,6 +182,11 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
     options.on_run = [&](const std::string& directory, const std::string& run_id, std::uint64_t generation) {
       faults.open(directory, run_id, generation);
     };
+    together(comm, "drill", [&] {
+      if (!drill || drill->rank() < comm.size()) return 0;
+      fail(ErrorCode::kUsage, "--drill {}: there are {} ranks, no rank {}", flags.drill, comm.size(),
+           drill->rank());
+    });
     const auto drilled = drill ? drill->wrap(*files, comm.rank()) : nullptr;
     if (drill) {
       options.before_step = [&](std::uint64_t step, torch::nn::Module& model) {

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <charconv>
@@ -87,6 +88,8 @@ const std::map<std::string, Kind>& all_kinds() {
   return kinds;
 }
 
+constexpr std::uint64_t kMostRank = 1'000'000'000;
+
 std::uint64_t number_of(std::string_view text, const std::string& whole) {
   std::uint64_t number = 0;
   const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -111,7 +114,8 @@ FaultDrill FaultDrill::parse(const std::string& text) {
   FaultDrill drill;
   std::string_view rest = text;
   if (const std::size_t colon = rest.rfind(':'); colon != std::string_view::npos) {
-    drill.rank_ = static_cast<int>(number_of(rest.substr(colon + 1), text));
+    drill.rank_ =
+        static_cast<int>(std::min<std::uint64_t>(number_of(rest.substr(colon + 1), text), kMostRank));
     rest = rest.substr(0, colon);
   }
   if (const std::size_t at = rest.find('@'); at != std::string_view::npos) {
@@ -132,7 +136,9 @@ void FaultDrill::before_step(int rank, std::uint64_t step, torch::nn::Module& mo
   const Kind& kind = all_kinds().at(kind_);
   if (rank != rank_ || step < step_) return;
   storage_->fails = true;
-  if (kind.strike != nullptr && (step == step_ || kind.every_step)) kind.strike(model);
+  // Once, also where the run goes back to before that step.
+  const bool now = kind.every_step || (step == step_ && !std::exchange(struck_, true));
+  if (kind.strike != nullptr && now) kind.strike(model);
 }
 
 std::unique_ptr<FileSystem> FaultDrill::wrap(FileSystem& inner, int rank) {

@@ -25,6 +25,7 @@ class FaultDrill {
   /// Name and one line of each kind.
   static std::vector<std::pair<std::string, std::string>> kinds();
 
+  int rank() const { return rank_; }
   /// On every rank, before each step of this start (from 0): lets it happen, where and when it is to.
   void before_step(int rank, std::uint64_t step, torch::nn::Module& model);
   /// The file system of a rank, with its fault from that step on. `inner` outlives it.
@@ -36,6 +37,7 @@ class FaultDrill {
   std::string kind_;
   std::uint64_t step_ = 10;
   int rank_ = 1;
+  bool struck_ = false;
   std::shared_ptr<Storage> storage_;
 };
 

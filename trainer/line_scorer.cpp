@@ -93,7 +93,10 @@ std::string LineScorer::begin_csv(std::span<const std::string_view> header) {
     const auto given = csv_.columns.find(key.name);
     const std::string& column = given != csv_.columns.end() ? given->second : key.name;
     const bool there = std::ranges::find(names, column) != names.end();
-    if (!there && (csv_.header || given == csv_.columns.end())) continue;  // an answer can do without a key
+    const bool by_number = given != csv_.columns.end() && !column.empty() &&
+                           column.find_first_not_of("0123456789") == std::string::npos;
+    if (!there && !by_number && (csv_.header || given == csv_.columns.end()))
+      continue;  // an answer can do without a key
     cells_of_keys_.push_back(column_of(key));
     answers.push_back(csv_cell(name_beside_scores(key.name)));
   }
@@ -126,7 +129,8 @@ std::string LineScorer::answer_csv(std::span<const std::string_view> cells, cons
   std::string wrong = fault;
   for (std::size_t i = 0; i < cells.size(); ++i) {
     const auto text = encoding_->to_utf8(cells[i]);
-    const bool wanted = std::ranges::find(cell_of_field_, i) != cell_of_field_.end();
+    const bool wanted = std::ranges::find(cell_of_field_, i) != cell_of_field_.end() ||
+                        std::ranges::find(cells_of_keys_, i) != cells_of_keys_.end();
     if (!text && wanted && wrong.empty())
       wrong = fmt::format("{} is no text of the encoding", readable_text(cells[i]));
     texts.push_back(text.value_or(""));

@@ -21,7 +21,7 @@ struct DataIdentity {
   std::string fingerprint;  ///< of the dataset
   std::string contract;     ///< hash
   // For the differences, where there are some:
-  std::string contract_yaml = {};
+  std::string contract_yaml;
   std::uint64_t partitions = 0;
   std::uint64_t rows = 0;  ///< of all partitions
 };

@@ -48,6 +48,7 @@ float seconds_between(std::chrono::steady_clock::time_point from,
 }  // namespace
 
 void TrainingRun::tell_stragglers() {
+  if (steps_here_ == 0) return;  // the first step pays for the start
   const std::optional<Straggler> slow = stragglers_.note(last_.seconds);
   if (!slow) return;
   event("straggler", {{"rank", slow->rank},
