@@ -10,83 +10,15 @@
 #include <thread>
 #include <vector>
 
-#include "core/text.h"
+#include "data_loader/column_buffer.h"
 
 namespace muster {
 
 namespace {
 
-constexpr std::size_t kTile = 256;        // rows placed at a time
-constexpr std::uint64_t kAlignment = 64;  // of each column in a thread's buffer
-
-std::uint64_t padded(std::uint64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
-std::uint64_t column_bytes(const FeaturePipeline& pipeline, const Contract& contract, std::uint64_t rows) {
-  std::uint64_t bytes = kAlignment;
-  for (const std::size_t field : pipeline.source_fields())
-    bytes += padded(contract.fields()[field].bytes_per_row() * rows);
-  return bytes;
-}
-
-std::uint32_t most_rows(std::span<const Block> blocks) {
-  std::uint32_t most = 0;
-  for (const Block& block : blocks) most = std::max(most, block.rows);
-  return most;
-}
-
-/// A batch of the ring, and what each thread counts for it.
-std::uint64_t slot_bytes(const FeaturePipeline& pipeline, std::uint64_t rows, const StreamOptions& options) {
-  return Batch::bytes(pipeline.tensors(), rows) + options.threads * sizeof(std::uint32_t);
-}
-
-std::uint64_t ceil_divide(std::uint64_t a, std::uint64_t b) { return (a + b - 1) / b; }
-
-/// Fewest batches that the plan can be carried out with.
-std::uint64_t least_ring(const BatchPlan& plan) {
-  return std::max<std::uint64_t>(1, std::min(plan.min_ring(), plan.batches()));
-}
-
-/// ", or N ranks" for the fewest ranks whose shares fit, if any does.
-std::string ranks_that_would_do(const BatchPlan& plan, const FeaturePipeline& pipeline,
-                                const StreamOptions& options, std::uint64_t fixed_bytes) {
-  if (options.lanes == 0) return "";
-  const std::uint64_t lanes = ceil_divide(options.lanes, options.world);  // of the rank with most
-  const std::uint64_t rows = ceil_divide(plan.max_rows(), lanes);
-  for (std::uint32_t world = options.world + 1; world <= options.lanes; ++world) {
-    const std::uint64_t fewer = ceil_divide(options.lanes, world);
-    const std::uint64_t bytes =
-        fixed_bytes + plan.plan_bytes() + least_ring(plan) * slot_bytes(pipeline, rows * fewer, options);
-    if (bytes <= options.memory) return fmt::format(", or {} ranks", world);
-  }
-  return "";
-}
+constexpr std::size_t kTile = 256;  // rows placed at a time
 
 }  // namespace
-
-StreamMemory plan_memory(const BatchPlan& plan, const FeaturePipeline& pipeline, const Contract& contract,
-                         std::span<const Block> blocks, const StreamOptions& options) {
-  ensure(options.threads > 0, "a stream needs at least one thread");
-  const std::uint64_t rows = most_rows(blocks);
-  const std::uint64_t batch_bytes = slot_bytes(pipeline, plan.max_rows(), options);
-  StreamMemory memory;
-  const std::uint64_t task_bytes = rows * sizeof(RowPlace);
-  const std::uint64_t making =
-      rows * 3 * sizeof(std::uint32_t);  // the plan collects rows for one task at a time
-  memory.block_bytes = options.threads * (column_bytes(pipeline, contract, rows) + task_bytes) + making;
-  memory.plan_bytes = plan.plan_bytes();
-  const std::uint64_t least = least_ring(plan);
-  const std::uint64_t wanted = std::max(least, std::min(2 * plan.min_ring() + 2, plan.batches()));
-  const std::uint64_t fixed = memory.block_bytes + memory.plan_bytes + options.reserved;
-  if (fixed + least * batch_bytes > options.memory) {
-    fail(ErrorCode::kConfig,
-         "loader.memory is {} ({} bytes); at least {} ({} bytes) is needed on this rank{}",
-         human_bytes(options.memory), options.memory, human_bytes(fixed + least * batch_bytes),
-         fixed + least * batch_bytes, ranks_that_would_do(plan, pipeline, options, memory.block_bytes));
-  }
-  memory.ring_batches = std::min(wanted, (options.memory - fixed) / batch_bytes);
-  memory.ring_bytes = memory.ring_batches * batch_bytes;
-  return memory;
-}
 
 /// The ring and who waits for whom. Batch k lives in slot k % ring from the moment batch k - ring is released
 /// until it is released itself. Threads write rows of a slot without the lock: a batch is read only when its
@@ -98,8 +30,7 @@ struct BatchStream::State {
   };
   /// What one thread works with, made once.
   struct Worker {
-    std::vector<std::byte> bytes;
-    std::vector<std::span<const std::byte>> columns;
+    ColumnBuffer block;
     std::vector<std::uint32_t> arrived;  ///< rows of the task at hand, per slot
   };
 
@@ -126,7 +57,6 @@ struct BatchStream::State {
   void work();
   std::optional<BlockTask> take_task();
   std::optional<std::uint64_t> wait_for_room(const BlockTask& task);
-  void read(const BlockTask& task, Worker& worker);
   bool read_or_note(const BlockTask& task, Worker& worker);
   void place(const BlockTask& task, std::uint64_t first, bool readable, Worker& worker);
   void scatter(const BlockTask& task, std::span<const RowPlace> places,
@@ -234,11 +164,8 @@ void BatchStream::State::stop(std::exception_ptr why) noexcept {
 
 void BatchStream::State::work() {
   try {
-    const std::uint64_t rows = most_rows(reader.blocks());
-    Worker worker;
-    worker.bytes.resize(column_bytes(pipeline, contract, rows));
-    worker.columns.resize(pipeline.source_fields().size());
-    worker.arrived.resize(slots.size());
+    Worker worker{ColumnBuffer(pipeline, contract, most_rows(reader.blocks())),
+                  std::vector<std::uint32_t>(slots.size())};
     while (const auto task = take_task()) {
       const auto first = wait_for_room(*task);
       if (!first) break;
@@ -266,30 +193,17 @@ std::optional<std::uint64_t> BatchStream::State::wait_for_room(const BlockTask& 
   return released;
 }
 
-void BatchStream::State::read(const BlockTask& task, Worker& worker) {
-  const auto address = reinterpret_cast<std::uintptr_t>(worker.bytes.data());
-  std::byte* start = worker.bytes.data() + (padded(address) - address);
-  const std::uint64_t rows = reader.blocks().at(task.block).rows;
-  for (std::size_t i = 0; i < worker.columns.size(); ++i) {
-    const std::size_t field = pipeline.source_fields()[i];
-    const std::span<std::byte> column{start, contract.fields()[field].bytes_per_row() * rows};
-    reader.read(task.block, field, column);
-    worker.columns[i] = column;
-    start += padded(column.size());
-  }
-}
-
 /// False if the block cannot be read: what was wrong with it is noted.
 bool BatchStream::State::read_or_note(const BlockTask& task, Worker& worker) {
   if (policy == BadRowPolicy::kRefuse) {
-    read(task, worker);
+    worker.block.read(reader, task.block);
     return true;
   }
   const Block& block = reader.blocks().at(task.block);
   if (quarantine->covers(block.partition, block.first_row, block.rows)) return false;
   for (bool again : {true, false}) {
     try {
-      read(task, worker);
+      worker.block.read(reader, task.block);
       return true;
     } catch (const Error& why) {
       if (why.code() != ErrorCode::kData && why.code() != ErrorCode::kStorage) throw;
@@ -337,7 +251,7 @@ void BatchStream::State::place(const BlockTask& task, std::uint64_t first, bool 
 void BatchStream::State::scatter(const BlockTask& task, std::span<const RowPlace> places,
                                  std::span<const FeaturePipeline::Target> targets, const Worker& worker) {
   try {
-    pipeline.scatter(worker.columns, targets);
+    pipeline.scatter(worker.block.columns(), targets);
     return;
   } catch (const BadValue& bad) {
     if (policy == BadRowPolicy::kRefuse || bad.code() != ErrorCode::kData) throw Error(located(task, bad));
@@ -345,7 +259,7 @@ void BatchStream::State::scatter(const BlockTask& task, std::span<const RowPlace
   const Block& block = reader.blocks()[task.block];
   for (std::size_t i = 0; i < targets.size(); ++i) {
     try {
-      pipeline.scatter(worker.columns, targets.subspan(i, 1));
+      pipeline.scatter(worker.block.columns(), targets.subspan(i, 1));
     } catch (const BadValue& bad) {
       const std::uint64_t row = block.first_row + places[i].row_in_block;
       if (!quarantine->contains(block.partition, row))

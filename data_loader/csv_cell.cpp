@@ -57,7 +57,7 @@ T missing_as(const Field& field) {
 }
 
 /// Without the blanks around it. Most cells have none.
-std::string_view without_blanks(std::string_view text) {
+std::string_view without_plain_blanks(std::string_view text) {
   const auto may_be_blank = [](char c) { return static_cast<unsigned char>(c) <= ' '; };
   return !text.empty() && (may_be_blank(text.front()) || may_be_blank(text.back())) ? trim(text) : text;
 }
@@ -98,7 +98,7 @@ bool CellParser::is_marker(std::string_view text) const {
 }
 
 bool CellParser::parse_text(std::string_view text, std::span<std::byte> out) const {
-  text = without_blanks(text);
+  text = without_plain_blanks(text);
   if (!is_marker(text)) return copy_text(text, out);
   return field_->can_be_missing() && copy_text("", out);
 }
@@ -142,7 +142,7 @@ std::optional<T> CellParser::styled_value(std::string_view text) const {
 
 template <typename T>
 bool CellParser::parse_number(std::string_view text, std::span<std::byte> out) const {
-  text = without_blanks(text);
+  text = without_plain_blanks(text);
   std::optional<T> result;
   if (is_marker(text)) {
     if (field_->can_be_missing()) result = missing_as<T>(*field_);
@@ -175,10 +175,10 @@ CellParser::CellParser(const Field& field, CellRules rules)
                : visit(field.dtype, []<typename T>(T*) -> Parse { return &CellParser::parse_number<T>; });
 }
 
-bool CellParser::is_missing(std::string_view text) const { return is_marker(without_blanks(text)); }
+bool CellParser::is_missing(std::string_view text) const { return is_marker(without_plain_blanks(text)); }
 
 std::string CellParser::fault(std::string_view text) const {
-  text = without_blanks(text);
+  text = without_plain_blanks(text);
   if (is_marker(text)) return fmt::format("'{}' is missing, which the contract forbids", field_->name);
   if (field_->is_text()) return fault_of_text(*field_, text);
   return fmt::format("{} is no {} for '{}'", readable_text(text), to_string(field_->dtype), field_->name);

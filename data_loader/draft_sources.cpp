@@ -109,7 +109,18 @@ char find_decimal(const std::vector<Record>& records, char delimiter) {
   return count(',') > count('.') ? ',' : '.';
 }
 
+/// No text in which delimiters and quotes are bytes has zero bytes; other files nearly always do, and early.
+void refuse_binary(const fs::path& path) {
+  std::array<std::byte, 65536> start{};
+  GzipFile file(path);
+  const auto read = std::span(start).first(file.read(start));
+  if (std::ranges::find(read, std::byte{0}) != read.end())
+    throw Error(ErrorCode::kData, "holds zero bytes: is it a CSV file? (convert UTF-16 to UTF-8)",
+                path.string());
+}
+
 CsvLayout find_layout(const fs::path& path) {
+  refuse_binary(path);
   CsvLayout layout;
   layout.dialect = find_dialect(path);
   const auto records = first_records(path, layout.dialect);

@@ -38,19 +38,6 @@ std::optional<double> plain_number(std::string_view text) {
   return negative ? -value : value;
 }
 
-/// Of a number that may have been typed for people: no-break spaces (U+00A0, U+202F) are blanks too.
-std::string_view without_any_blanks(std::string_view text) {
-  while (true) {
-    const std::size_t before = text.size();
-    text = trim(text);
-    for (const std::string_view blank : {"\u00a0", "\u202f"}) {
-      if (text.starts_with(blank)) text.remove_prefix(blank.size());
-      if (text.ends_with(blank)) text.remove_suffix(blank.size());
-    }
-    if (text.size() == before) return text;
-  }
-}
-
 bool all_digits(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
@@ -73,6 +60,18 @@ std::optional<std::string> without_separators(std::string_view whole, const std:
 
 }  // namespace
 
+std::string_view without_blanks(std::string_view text) {
+  while (true) {
+    const std::size_t before = text.size();
+    text = trim(text);
+    for (const std::string_view blank : {"\u00a0", "\u202f"}) {
+      if (text.starts_with(blank)) text.remove_prefix(blank.size());
+      if (text.ends_with(blank)) text.remove_suffix(blank.size());
+    }
+    if (text.size() == before) return text;
+  }
+}
+
 std::optional<double> read_plain_number(std::string_view text) {
   if (text.starts_with('+')) text.remove_prefix(1);
   if (const auto value = plain_number(text)) return value;
@@ -83,18 +82,18 @@ std::optional<double> read_plain_number(std::string_view text) {
 }
 
 std::optional<std::string> plain_number_text(std::string_view text, const NumberStyle& style) {
-  text = without_any_blanks(text);
+  text = without_blanks(text);
   std::string result;
   const auto take_sign = [&] {
     if (!result.empty() || !(text.starts_with('-') || text.starts_with('+'))) return;
     result = text.front();
-    text = without_any_blanks(text.substr(1));
+    text = without_blanks(text.substr(1));
   };
   take_sign();
   if (!style.unit.empty() && text.ends_with(style.unit)) {
-    text = without_any_blanks(text.substr(0, text.size() - style.unit.size()));
+    text = without_blanks(text.substr(0, text.size() - style.unit.size()));
   } else if (!style.unit.empty() && text.starts_with(style.unit)) {
-    text = without_any_blanks(text.substr(style.unit.size()));
+    text = without_blanks(text.substr(style.unit.size()));
     take_sign();
   }
   const std::size_t whole_end = text.find_first_of(std::string{style.decimal, 'e', 'E'});

@@ -16,6 +16,9 @@ struct NumberStyle {
   bool plain() const { return decimal == '.' && thousands.empty() && unit.empty(); }
 };
 
+/// Without the blanks around it, no-break ones (U+00A0, U+202F) too.
+std::string_view without_blanks(std::string_view text);
+
 /// "1234.50" of "1.234,50 EUR". Nothing if separators are not where they belong; what is left need not be a
 /// number.
 std::optional<std::string> plain_number_text(std::string_view text, const NumberStyle& style);

@@ -152,6 +152,8 @@ Answer understood(const std::string& line, const std::filesystem::path& file) {
   }
 }
 
+constexpr std::string_view kHarmful = "is damaged: opening it";
+
 /// Error for a file whose child gave no answer.
 Error refusal(Child& child, Child::End end, const std::filesystem::path& file, const ProbeLimits& limits) {
   std::string reason;
@@ -173,6 +175,8 @@ Error refusal(Child& child, Child::End end, const std::filesystem::path& file, c
 }
 
 }  // namespace
+
+bool is_harmful(const Error& answer) { return answer.message().starts_with(kHarmful); }
 
 std::vector<Result<std::vector<DatasetLayout>>> probe_files(const std::filesystem::path& program,
                                                             std::span<const std::filesystem::path> files,

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "core/error.h"
@@ -20,9 +19,9 @@ struct ProbeLimits {
   bool every_row = false;  ///< read to the end, not the first and the last row only
 };
 
-/// How the message of an answer begins whose child died, or had to be ended: what opening the file may do to
-/// any process.
-inline constexpr std::string_view kHarmful = "is damaged: opening it";
+/// Whether an answer says that the child died, or had to be ended: what opening the file may do to any
+/// process.
+bool is_harmful(const Error& answer);
 
 /// Probes files with the program at `program`: for each, in order, its datasets, or why it must not be opened
 /// (Error{kData}, with the signal or limit if the child died; the next file gets a new child; Error{kStorage}

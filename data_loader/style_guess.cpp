@@ -15,19 +15,6 @@ constexpr std::string_view kDigits = "0123456789";
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_sign(char c) { return c == '%' || c == '$' || static_cast<unsigned char>(c) >= 0x80; }
 
-/// Without blanks, no-break ones too.
-std::string_view stripped(std::string_view text) {
-  for (std::size_t before = 0; before != text.size();) {
-    before = text.size();
-    text = trim(text);
-    for (const std::string_view blank : {"\u00a0", "\u202f"}) {
-      if (text.starts_with(blank)) text.remove_prefix(blank.size());
-      if (text.ends_with(blank)) text.remove_suffix(blank.size());
-    }
-  }
-  return text;
-}
-
 /// What stands before or behind the digits, if it can be a unit; "" if there is none.
 std::string unit_of(std::string_view cell) {
   const std::size_t first = cell.find_first_of(kDigits);
@@ -37,9 +24,9 @@ std::string unit_of(std::string_view cell) {
   std::string_view before = cell.substr(0, first);
   while (!before.empty() && (before.front() == '-' || before.front() == '+')) before.remove_prefix(1);
   while (!before.empty() && (before.back() == '-' || before.back() == '+')) before.remove_suffix(1);
-  const std::string_view unit = stripped(behind.empty() ? before : behind);
+  const std::string_view unit = without_blanks(behind.empty() ? before : behind);
   if (unit.empty() || unit.size() > kLongestUnit || utf8_prefix(unit) != unit.size()) return "";
-  const bool apart = !behind.empty() && stripped(behind).size() < behind.size();
+  const bool apart = !behind.empty() && without_blanks(behind).size() < behind.size();
   const bool fine = std::ranges::all_of(unit, [&](char c) { return is_sign(c) || (apart && is_letter(c)); });
   return fine ? std::string(unit) : "";
 }

@@ -30,8 +30,8 @@ Json summarize(FileSystem& files, const fs::path& directory) {
       run["run_id"] = event_text(event, "run_id");
     }
     if (kind == "evaluated") {
-      run["metric"] = {{"split", event_text(event, "split")}, {"values", event.value("metrics", Json())}};
-      run["best"] = event.value("best", Json());
+      run["metric"] = {{"split", event_text(event, "split")}, {"values", event_object(event, "metrics")}};
+      if (Json best = event_object(event, "best"); !best.empty()) run["best"] = std::move(best);
     }
     if (kind == "checkpoint_committed") run["checkpoint"] = event_text(event, "checkpoint");
     if (kind == "stopped") run["state"] = "stopped";
@@ -50,18 +50,16 @@ Json summarize(FileSystem& files, const fs::path& directory) {
 
 /// The last one of the kind that chooses the best checkpoint, and the best one.
 std::string metric_text(const Json& metric, const Json& best) {
-  if (!metric.is_object()) return "-";
   std::vector<std::string> names = {"auc", "accuracy", "rmse", "loss"};  // of events that name no best one
-  if (best.is_object()) names.insert(names.begin(), event_text(best, "metric"));
+  names.insert(names.begin(), event_text(best, "metric"));
+  const Json values = event_object(metric, "values");
   for (const std::string& name : names) {
-    const Json last = metric.at("values").value(name, Json());
+    const Json last = values.value(name, Json());
     if (!last.is_number()) continue;
-    std::string text =
-        fmt::format("{} {} {:.4f}", metric.at("split").get<std::string>(), name, last.get<double>());
-    const bool other = best.is_object() && event_text(best, "metric") == name && last != best.at("value");
-    if (other && best.at("value").is_number())
-      text +=
-          fmt::format(", best {:.4f} at step {}", best.at("value").get<double>(), event_number(best, "step"));
+    std::string text = fmt::format("{} {} {:.4f}", event_text(metric, "split"), name, last.get<double>());
+    const Json value = best.value("value", Json());
+    if (event_text(best, "metric") == name && value.is_number() && value != last)
+      text += fmt::format(", best {:.4f} at step {}", value.get<double>(), event_number(best, "step"));
     return text;
   }
   return "-";
@@ -71,7 +69,7 @@ std::string describe(const Json& run) {
   const std::string total = run.at("total_steps").is_null() ? "?" : run.at("total_steps").dump();
   std::string text = fmt::format("{:32} {:18} step {}/{}  {}", run.at("run").get<std::string>(),
                                  run.at("state").get<std::string>(), run.at("step").dump(), total,
-                                 metric_text(run.at("metric"), run.value("best", Json())));
+                                 metric_text(event_object(run, "metric"), event_object(run, "best")));
   if (run.contains("failure")) text += "\n    " + run.at("failure").get<std::string>();
   if (run.contains("resume")) text += "\n    resume: " + run.at("resume").get<std::string>();
   return text;

@@ -15,6 +15,7 @@
 #include "trainer/checkpoint_store.h"
 #include "trainer/crash_trial.h"
 #include "trainer/events.h"
+#include "trainer/trial_data.h"
 
 namespace muster {
 namespace {
@@ -94,9 +95,7 @@ std::uint64_t try_orphans(Console& console, Json& failures) {
 class KilledRun {
  public:
   KilledRun(const std::filesystem::path& scratch, std::uint64_t seed) : scratch_(scratch), random_(seed) {
-    muster({"generate", "tabular", "--rows", "20000", "--partitions", "2", "--seed", "1", "--out",
-            (scratch_ / "data").string()});
-    muster({"validate", (scratch_ / "data").string()});
+    make_trial_data(scratch_ / "data", {20000, 2, 1});
     std::ofstream config(scratch_ / "config.yaml");
     config
         << "run: {name: killed, dir: " << (scratch_ / "runs").string()
@@ -133,13 +132,6 @@ class KilledRun {
 
  private:
   std::filesystem::path run() const { return scratch_ / "runs" / "killed"; }
-  void muster(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), own_program().string());
-    ChildProcess child(arguments, {{}, scratch_ / "output.txt", false});
-    if (const int code = child.wait(); code != 0)
-      throw Error(ErrorCode::kBug, fmt::format("`{}` ended with {}", join(arguments, " "), code),
-                  (scratch_ / "output.txt").string());
-  }
   /// The greatest step that the run says it committed.
   std::uint64_t last_committed(FileSystem& files) const {
     std::uint64_t step = 0;

@@ -6,7 +6,7 @@
 #include <chrono>
 #include <fstream>
 #include <map>
-#include <thread>
+#include <optional>
 
 #include "core/child_process.h"
 #include "core/random.h"
@@ -16,7 +16,7 @@
 #include "launch/programs.h"
 #include "launch/selftest.h"
 #include "trainer/elastic_trial.h"
-#include "trainer/events.h"
+#include "trainer/trial_data.h"
 
 namespace muster {
 namespace {
@@ -32,9 +32,7 @@ constexpr std::uint64_t kEpochs = 3;
 class RealRuns {
  public:
   explicit RealRuns(std::filesystem::path scratch) : scratch_(std::move(scratch)) {
-    muster({"generate", "tabular", "--rows", "9000", "--partitions", "5", "--seed", "3", "--out",
-            data().string()});
-    muster({"validate", data().string()});
+    make_trial_data(data(), {9000, 5, 3});
     expected_ = expected_order(Dataset::open(data()), kOrder, kEpochs);
   }
 
@@ -83,8 +81,7 @@ class RealRuns {
     bool killed = false;
   };
 
-  /// Unless it is the last one a random rank, or all of mpirun, is
-  /// killed at a random moment.
+  /// A random rank of it, or all of mpirun, is killed at a random moment, unless it is the last start.
   Ended start(const std::string& name, const std::filesystem::path& config, int ranks, bool last,
               RandomStream& random, Edges& edges) const {
     std::vector<std::string> command = mpirun_command("mpirun", static_cast<std::uint64_t>(ranks), {});
@@ -98,7 +95,7 @@ class RealRuns {
     const bool after_a_step = random.below(2) == 0;
     const auto began = Clock::now();
     while (after_a_step && logged(name) == logged_before && Clock::now() - began < patience) {
-      if (const auto code = child.wait(std::chrono::milliseconds(20))) break;
+      if (child.wait(std::chrono::milliseconds(20))) break;
     }
     if (Clock::now() - began >= patience) return ended(child, false);
     if (child.wait(std::chrono::milliseconds(random.below(after_a_step ? 600 : 2500)))) {
@@ -141,14 +138,6 @@ class RealRuns {
     return none ? 0 : bytes;
   }
 
-  void muster(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), own_program().string());
-    ChildProcess child(arguments, {{}, scratch_ / "output.txt", false});
-    if (const int code = child.wait(); code != 0)
-      throw Error(ErrorCode::kBug, fmt::format("`{}` ended with {}", join(arguments, " "), code),
-                  (scratch_ / "output.txt").string());
-  }
-
   std::filesystem::path scratch_;
   ExpectedOrder expected_;
 };
@@ -174,6 +163,8 @@ class ElasticTest {
       for (const auto& [edge, count] : verdict.edges) edges_[edge] += count;
       report(number, verdict.broken, schedule.describe());
     }
+    for (const char* const edge : {"real: a rank killed", "real: all killed", "real: ended before its kill"})
+      edges_[edge] += 0;
     std::optional<RealRuns> real;
     for (std::uint64_t number = threads_; number < threads_ + real_; ++number) {
       if (!wanted(number)) continue;

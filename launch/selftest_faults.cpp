@@ -20,6 +20,7 @@
 #include "launch/restarts.h"
 #include "launch/selftest.h"
 #include "trainer/events.h"
+#include "trainer/trial_data.h"
 
 namespace muster {
 namespace {
@@ -183,22 +184,6 @@ Result<std::string> attempt_any(Body&& body) {
   }
 }
 
-fs::path make_data(const fs::path& scratch) {
-  const fs::path data = scratch / "data";
-  for (const std::vector<std::string>& arguments :
-       {std::vector<std::string>{"generate", "tabular", "--rows", "12000", "--partitions", "3", "--seed", "5",
-                                 "--out", data.string()},
-        std::vector<std::string>{"validate", data.string()}}) {
-    std::vector<std::string> command = {own_program().string()};
-    command.insert(command.end(), arguments.begin(), arguments.end());
-    ChildProcess child(command, {{}, scratch / "output.txt", false});
-    if (const int code = child.wait(); code != 0)
-      throw Error(ErrorCode::kBug, fmt::format("`{}` ended with {}", join(command, " "), code),
-                  (scratch / "output.txt").string());
-  }
-  return data;
-}
-
 }  // namespace
 
 Json selftest_faults(Console& console, const SelftestOptions& options) {
@@ -207,7 +192,8 @@ Json selftest_faults(Console& console, const SelftestOptions& options) {
     fail(ErrorCode::kUsage, "--only {}: the faults have the numbers 0 to {}", *options.only,
          faults.size() - 1);
   console.line(fmt::format("seed {}", options.seed));
-  const fs::path data = make_data(options.scratch);
+  const fs::path data = options.scratch / "data";
+  make_trial_data(data, {12000, 3, 5});
   Json failures = Json::array();
   Json times = Json::object();
   for (std::uint64_t number = 0; number < faults.size(); ++number) {

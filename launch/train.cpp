@@ -222,10 +222,11 @@ void add_train(CLI::App& app, Invocation& invocation) {
       ->take_all()
       ->allow_extra_args(false);
   std::vector<std::string> drills;
-  for (const auto& [name, help] : FaultDrill::kinds()) drills.push_back(fmt::format("{} ({})", name, help));
-  command->add_option("--drill", flags->drill,
-                      "KIND@STEP:RANK: a fault on purpose, before the step with this number of this start: " +
-                          join(drills, ", "));
+  for (const auto& [name, help] : FaultDrill::kinds()) drills.push_back(fmt::format("  {}: {}", name, help));
+  command->add_option(
+      "--drill", flags->drill,
+      "KIND@STEP:RANK: a fault on purpose, before the step with this number of this start:\n" +
+          join(drills, "\n"));
   command->add_flag("--dry-run", flags->dry_run,
                     "print rows, steps, lanes, memory and parameters; write nothing");
   command->callback([&invocation, flags] {

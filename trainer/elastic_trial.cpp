@@ -10,25 +10,19 @@
 #include "core/hooked_file_system.h"
 #include "core/random.h"
 #include "core/text.h"
-#include "data_loader/generator.h"
 #include "data_loader/order_digest.h"
-#include "data_loader/validate.h"
 #include "trainer/events.h"
 #include "trainer/local_communicator.h"
 #include "trainer/trainer.h"
+#include "trainer/trial_data.h"
 
 namespace muster {
 namespace {
 
-struct DataSet {
-  std::uint64_t rows;
-  std::uint32_t partitions;
-  std::uint32_t block_rows;
-};
-
 /// From less than a batch to some hundred blocks; nothing divides anything.
-constexpr DataSet kDataSets[kElasticDataSets] = {{23, 1, 7},  {97, 2, 5},   {211, 3, 32}, {300, 1, 10},
-                                                 {411, 4, 9}, {640, 2, 64}, {733, 5, 11}, {900, 3, 3}};
+constexpr TrialData kDataSets[kElasticDataSets] = {{23, 1, 1, 7},   {97, 2, 2, 5},  {211, 3, 3, 32},
+                                                   {300, 1, 4, 10}, {411, 4, 5, 9}, {640, 2, 6, 64},
+                                                   {733, 5, 7, 11}, {900, 3, 8, 3}};
 
 const std::filesystem::path kRun = "/runs/elastic";
 
@@ -174,20 +168,7 @@ std::string ElasticSchedule::describe() const {
 
 std::filesystem::path elastic_data_set(const std::filesystem::path& scratch, std::uint64_t number) {
   const std::filesystem::path directory = scratch / fmt::format("data-{}", number);
-  if (std::filesystem::exists(directory / "manifest.json")) return directory;
-  std::filesystem::remove_all(directory);
-  GenerateOptions make;
-  make.kind = "tabular";
-  make.rows = kDataSets[number].rows;
-  make.partitions = kDataSets[number].partitions;
-  make.seed = number + 1;
-  make.out = directory;
-  generate(make);
-  ValidateOptions options;
-  options.directory = directory;
-  options.block_rows = kDataSets[number].block_rows;
-  const ValidateReport report = validate(options);
-  if (!report.faults.empty()) throw Error(report.faults.front());
+  make_trial_data(directory, kDataSets[number]);
   return directory;
 }
 

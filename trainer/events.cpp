@@ -57,6 +57,11 @@ std::string event_text(const Json& event, const char* key) {
   return found != event.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
+Json event_object(const Json& event, const char* key) {
+  const auto found = event.find(key);
+  return found != event.end() && found->is_object() ? *found : Json::object();
+}
+
 namespace {
 
 std::vector<Json> parse_lines(const std::string& content) {

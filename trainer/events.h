@@ -38,9 +38,10 @@ class EventLog {
   int rank_;
 };
 
-/// A member of an event; 0 or "" where it is missing or of another type.
+/// A member of an event; 0, "" or {} where it is missing or of another type.
 std::uint64_t event_number(const Json& event, const char* key);
 std::string event_text(const Json& event, const char* key);
+Json event_object(const Json& event, const char* key);
 
 /// All whole events of a file, in order, without those that a resume undid: events of earlier generations
 /// with a step greater than the resumed one, and the earlier of two `evaluated` of one split at one step.

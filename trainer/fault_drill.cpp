@@ -100,10 +100,6 @@ std::uint64_t number_of(std::string_view text, const std::string& whole) {
 
 }  // namespace
 
-struct FaultDrill::Storage {
-  std::atomic<bool> fails{false};
-};
-
 std::vector<std::pair<std::string, std::string>> FaultDrill::kinds() {
   std::vector<std::pair<std::string, std::string>> kinds;
   for (const auto& [name, kind] : all_kinds()) kinds.emplace_back(name, kind.help);
@@ -128,14 +124,13 @@ FaultDrill FaultDrill::parse(const std::string& text) {
   if (all_kinds().count(drill.kind_) == 0)
     fail(ErrorCode::kUsage, "--drill {}: there is no fault '{}'{}; known: {}", text, drill.kind_,
          did_you_mean(drill.kind_, names), join(names, ", "));
-  drill.storage_ = std::make_shared<Storage>();
   return drill;
 }
 
 void FaultDrill::before_step(int rank, std::uint64_t step, torch::nn::Module& model) {
   const Kind& kind = all_kinds().at(kind_);
   if (rank != rank_ || step < step_) return;
-  storage_->fails = true;
+  *storage_fails_ = true;
   // Once, also where the run goes back to before that step.
   const bool now = kind.every_step || (step == step_ && !std::exchange(struck_, true));
   if (kind.strike != nullptr && now) kind.strike(model);
@@ -144,8 +139,8 @@ void FaultDrill::before_step(int rank, std::uint64_t step, torch::nn::Module& mo
 std::unique_ptr<FileSystem> FaultDrill::wrap(FileSystem& inner, int rank) {
   const StorageFault fault = rank == rank_ ? all_kinds().at(kind_).storage : StorageFault::kNone;
   return std::make_unique<HookedFileSystem>(
-      inner, [fault, storage = storage_](const std::filesystem::path& path, bool changes) {
-        if (fault == StorageFault::kNone || !changes || !storage->fails) return;
+      inner, [fault, fails = storage_fails_](const std::filesystem::path& path, bool changes) {
+        if (fault == StorageFault::kNone || !changes || !*fails) return;
         if (fault == StorageFault::kSlow) {
           std::this_thread::sleep_for(std::chrono::milliseconds(100));
           return;

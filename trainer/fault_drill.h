@@ -2,11 +2,11 @@
 // A fault on purpose in a real training, for `muster selftest faults` and for whoever wants to see what their
 // cluster does: `muster train CONFIG --drill segfault@20:1`.
 
+#include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/file_system.h"
@@ -33,12 +33,11 @@ class FaultDrill {
 
  private:
   FaultDrill() = default;
-  struct Storage;
   std::string kind_;
   std::uint64_t step_ = 10;
   int rank_ = 1;
   bool struck_ = false;
-  std::shared_ptr<Storage> storage_;
+  std::shared_ptr<std::atomic<bool>> storage_fails_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 }  // namespace muster

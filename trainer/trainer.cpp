@@ -116,14 +116,14 @@ void guard_against_leaks(Communicator& comm, const Config& config, const Dataset
 bool is_dangerous(const std::filesystem::path& probe, const std::filesystem::path& file) {
   if (probe.empty()) return false;
   const auto answers = probe_files(probe, std::span(&file, 1));
-  return !answers.front().ok() && answers.front().error().message().starts_with(kHarmful);
+  return !answers.front().ok() && is_harmful(answers.front().error());
 }
 
 DataIdentity identity_of(const Dataset& dataset) {
   DataIdentity data{dataset.manifest().fingerprint().hex(), dataset.manifest().contract.hex()};
   data.contract_yaml = dataset.contract().to_yaml();
   data.partitions = dataset.manifest().partitions.size();
-  for (const Partition& partition : dataset.manifest().partitions) data.rows += partition.rows;
+  data.rows = dataset.manifest().rows();
   return data;
 }
 

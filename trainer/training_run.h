@@ -80,7 +80,6 @@ class TrainingRun {
   void take_decision(Decision decision);
   void begin_checkpoint(bool finished = false);
   void compare_weights();
-  std::uint64_t rows_of_dataset() const;
   Json state(bool finished) const;
   void event(const std::string& name, const Json& fields);
   void set_step(std::uint64_t step);

@@ -68,12 +68,6 @@ void TrainingRun::load_optimizer(const std::vector<TensorBlob>& state) {
   if (comm_.rank() == 0) options_.log(LogLevel::kInfo, "another optimizer: it starts with an empty state");
 }
 
-std::uint64_t TrainingRun::rows_of_dataset() const {
-  std::uint64_t rows = 0;
-  for (const Partition& partition : run_.dataset.manifest().partitions) rows += partition.rows;
-  return rows;
-}
-
 Json TrainingRun::state(bool finished) const {
   const Cursor cursor = run_.plan.cursor(step_);
   Json best = best_;
@@ -92,7 +86,8 @@ Json TrainingRun::state(bool finished) const {
       {"finished", finished},
       {"fingerprint", run_.dataset.manifest().fingerprint().hex()},
       {"contract", run_.dataset.manifest().contract.hex()},
-      {"dataset", {{"partitions", run_.dataset.manifest().partitions.size()}, {"rows", rows_of_dataset()}}},
+      {"dataset",
+       {{"partitions", run_.dataset.manifest().partitions.size()}, {"rows", run_.dataset.manifest().rows()}}},
       {"config", run_.config.values()},
       {"plan", run_.plan.to_json()},
       {"environment", run_.environment}};

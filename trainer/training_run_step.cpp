@@ -150,7 +150,7 @@ void TrainingRun::take_bad_rows(const std::vector<BadRows>& bad) {
 
 /// The same on all ranks. `reason`: of the last ones, or "".
 void TrainingRun::refuse_too_many_bad_rows(const std::string& reason) const {
-  const std::uint64_t all = rows_of_dataset();
+  const std::uint64_t all = run_.dataset.manifest().rows();
   const std::uint64_t bad_rows = quarantine_.rows();
   constexpr std::uint64_t kMostRanges = 10'000;  // each is named in every checkpoint
   if (static_cast<double>(bad_rows) <= bad_row_rule_.most * static_cast<double>(all) &&

@@ -103,6 +103,29 @@ TEST_F(OpenTest, RefusesAMissingOrChangedPartition) {
   EXPECT_NO_THROW(Dataset::open(directory()));
 }
 
+TEST_F(OpenTest, DamageThatIsToleratedIsListedAndWhatIsGivenUpIsNotOpened) {
+  const std::string good = read_text("b.h5");
+  write("b.h5", good + "more");
+  Dataset dataset = Dataset::open(directory(), {}, Dataset::Damaged::kTolerate);
+  ASSERT_EQ(dataset.damage().size(), 1U);
+  EXPECT_EQ(dataset.damage()[0].partition, 1U);
+  const auto last_block = static_cast<std::uint32_t>(dataset.row_index().blocks().size() - 1);
+  std::vector<std::byte> times(dataset.row_index().blocks()[last_block].rows * 8);
+  EXPECT_NO_THROW(dataset.make_reader()->read(last_block, kTime, times))
+      << "its blocks are still those that were validated";
+  dataset.give_up(1);
+  const auto reader = dataset.make_reader();
+  try {
+    reader->read(last_block, kTime, times);
+    FAIL() << "it was read";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kData);
+    EXPECT_NE(std::string(error.what()).find("b.h5: changed since"), std::string::npos) << error.what();
+  }
+  std::vector<std::byte> first(dataset.row_index().blocks()[0].rows * 8);
+  EXPECT_NO_THROW(reader->read(0, kTime, first));
+}
+
 TEST_F(OpenTest, WhatIsReadOfAFileWithANewTimeIsCheckedByItsHashes) {
   const auto read_all = [&] {
     const Dataset dataset = Dataset::open(directory());

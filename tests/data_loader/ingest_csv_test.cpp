@@ -214,6 +214,8 @@ TEST_F(IngestCsv, RepeatedRowsAreWrongOnesWhereTheSpecSaysSo) {
   }
   expect_has(refusal(ErrorCode::kData, table, spec("repeated: bad", contract)),
              {"200 of 200,000 rows are wrong; mend them"});
+  for (const char* const ignored : {"units: {town: EUR}", "time_format: {town: '%d.%m.%Y'}"})
+    expect_has(refusal(ErrorCode::kConfig, table, spec(ignored, contract)), {"'town' is a text"});
 }
 
 /// A table of several batches, with what is right and wrong in it.

@@ -122,6 +122,7 @@ TEST(Probe, ACrashCostsOneFileAndOneChild) {
   EXPECT_SAYS(answers[3].error(), "exit code 3");
   EXPECT_SAYS(answers[4].error(), "took over 20 s");
   EXPECT_SAYS(answers[5].error(), "nonsense");
+  for (const std::size_t bad : {1, 3, 4, 5}) EXPECT_EQ(is_harmful(answers[bad].error()), bad != 5) << bad;
 }
 
 TEST(Probe, AHangIsCutShort) {
@@ -138,6 +139,7 @@ TEST(Probe, AHangIsCutShort) {
   const auto answers = probe_files(program, files, limits);
   EXPECT_LT(seconds_since(start), 20);
   EXPECT_SAYS(answers[0].error(), "took over 0.5 s");
+  EXPECT_TRUE(is_harmful(answers[0].error()));
   EXPECT_TRUE(answers[1].ok());
 }
 

@@ -217,7 +217,9 @@ def from_hdf5(scratch):
 
 
 def refuses(scratch):
-    cases = [("binary.csv", os.urandom(3000), 65), ("empty.csv", b"", 65), ("header.csv", b"a,b,c\n", 65),
+    noise = random.Random(4)
+    binary = [(f"binary-{i}.csv", start + noise.randbytes(3000), 65) for i, start in enumerate((b"", b"\n", b"x\n", b"a,b\n1,2\n"))]
+    cases = [*binary, ("wide.csv", "a,b\n1,2\n".encode("utf-16"), 65), ("empty.csv", b"", 65), ("header.csv", b"a,b,c\n", 65),
              ("broken.h5", b"\x89HDF\r\n\x1a\n" + bytes(100), 65)]
     for name, content, code in cases:
         path = scratch / name

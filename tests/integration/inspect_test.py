@@ -104,7 +104,8 @@ def runs(scratch):
     (foreign / "events.jsonl").write_text('{"event": 7}\n[1]\n')
     damaged = scratch / "runs" / "damaged"
     shutil.copytree(scratch / "runs" / "run", damaged)
-    (damaged / "events.jsonl").write_text('{"event": "run_started", "step": "x", "plan": 3}\n{"event": "evaluated", "metrics": 1}\n{"ev')
+    (damaged / "events.jsonl").write_text('{"event": "run_started", "step": "x", "plan": 3}\n{"event": "evaluated", "metrics": 1, "best": {"metric": "auc"}}\n'
+                                           '{"event": "evaluated", "metrics": {"auc": 1}, "best": {"metric": "auc"}}\n{"ev')
     listed = {os.path.basename(run["run"]): run for run in m.run_json("runs", scratch / "runs")["runs"]}
     m.check(set(listed) == {"run", "damaged"}, f"listed: {set(listed)}")
     m.check(listed["run"]["state"] == "finished" and listed["damaged"]["state"] == "interrupted", f"states: {listed}")

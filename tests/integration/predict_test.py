@@ -240,6 +240,9 @@ def in_its_own_dialect(scratch, run, by_key):
     bare = {**source, "header": False, "columns": dict(zip(("customer", "predicted", "size", "shop", "plan", "weight", "visits"), range(1, 8)))}
     (scratch / "bare.yaml").write_text(json.dumps({"version": 1, "sources": [bare], "contract": "none.yaml"}, ensure_ascii=False))
     m.check(scored(scratch / "bare.yaml", b"\n".join(export.read_bytes().split(b"\n")[1:]))[1] == answers, "the same without a header")
+    numbered = {**source, "columns": {**source["columns"], "customer": 1}}
+    (scratch / "numbered.yaml").write_text(json.dumps({"version": 1, "sources": [numbered], "contract": "none.yaml"}, ensure_ascii=False))
+    m.check(scored(scratch / "numbered.yaml", export.read_bytes())[1] == answers, "a key by the number of its column")
     code, keyless, _ = scored(spec, export.read_bytes().replace(b"Kunde;", b"Wer;"))
     m.check(code == 65 and "customer" not in keyless[0] and [a["error"] for a in keyless] == [a["error"] for a in answers], "without a key")
     code, _, said = scored(spec, export.read_bytes().replace(b"Laden", b"Filiale"))
@@ -274,6 +277,12 @@ def main():
                                 batch={"size": 64, "lanes": 8}, evaluate={"micro_batch": 100, "threshold": 0.4},
                                 train={"epochs": 2, "threads": 1})
         m.run("train", config, ranks=2)
+        shown = m.run_json("runs", scratch / "runs")["runs"][0]
+        aucs = [e["metrics"]["auc"] for e in m.events(scratch / "runs" / "churn") if e["event"] == "evaluated"]
+        m.check(len(aucs) == 2 and shown["best"]["value"] == max(aucs) and shown["metric"]["values"]["auc"] == aucs[-1], shown)
+        m.check(json.loads((scratch / "runs" / "churn" / "metrics.json").read_text())["best"]["value"] == max(aucs), "metrics.json has the best")
+        absent = m.run("train", config, "--drill", "kill@1:9", ranks=2, expect=64).stderr
+        m.check("there are 2 ranks, no rank 9" in absent, absent)
         run = scratch / "runs" / "churn"
         by_key = whole_datasets(scratch, run, data, table)
         other_data(scratch, run, table)

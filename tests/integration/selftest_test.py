@@ -22,6 +22,8 @@ def main():
         m.check(faults["failures"] == [] and faults["faults"] >= 30, faults["failures"])
         m.check(faults["tried"] == (faults["faults"] if m.FULL else len(range(1, faults["faults"], 3))), faults)
         print(f"faults: {faults['tried']} of {faults['faults']}, the slowest after {max(faults['seconds'].values()):.0f} s")
+        storm = m.run_json("selftest", "faults", "--only", 30, "--scratch", scratch)
+        m.check(list(storm["seconds"]) == ["a storm of signals"] and storm["failures"] == [], storm)
         m.check("kill" in m.run("train", "x.yaml", "--drill", "kil@3", expect=None).stderr, "an unknown drill names the known ones")
         m.check("crash" in m.run("selftest", "crsh", expect=64).stderr, "an unknown selftest names the known ones")
 

@@ -42,6 +42,20 @@ TEST(CheckpointClaims, AClaimUnderAnotherNameIsNoneAndLosesNothing) {
   EXPECT_NE(choice.rejected[0].reason.message().find("another generation"), std::string::npos);
 }
 
+TEST(CheckpointClaims, AStartWhoseClaimIsGonePublishesNothing) {
+  const auto files = run_with_history();
+  auto store = store_on(*files);
+  store.claim("g0001-step-00000010");
+  files->remove_all(kDirectory / "claims");
+  try {
+    store.commit(content_of(20), {3});
+    FAIL() << "into a directory that is another one";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kStorage);
+    EXPECT_NE(error.message().find("this start's claim is gone"), std::string::npos) << error.what();
+  }
+}
+
 TEST(CheckpointClaims, OfTwoConcurrentStartsEachGetsItsOwnGeneration) {
   /// Lets another start claim just before the link.
   class Race : public FaultyFileSystem {

@@ -169,6 +169,14 @@ TEST_F(BadPartition, TooManyBadRowsEndTheRun) {
   }
 }
 
+TEST_F(BadPartition, ALowerLimitCountsForWhatWasPassedOverBefore) {
+  const std::uint64_t each = steps_per_epoch(run(2, with({}), 9));
+  truncate(1);
+  ASSERT_EQ(run(2, with({}), each + 5).outcome, TrainOutcome::kStopped);
+  EXPECT_THROW(run(2, with({"data.most_bad_rows=0.001"})), Error);
+  EXPECT_EQ(run(2, with({})).outcome, TrainOutcome::kFinished);
+}
+
 TEST_F(BadPartition, OneThatIsOverwrittenWhileItIsReadIsNoticedByItsHashes) {
   // Another dataset's file of the same shape comes in its place between two epochs.
   const std::filesystem::path other = scratch_ / "other.h5";
