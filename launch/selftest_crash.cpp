@@ -95,7 +95,7 @@ std::uint64_t try_orphans(Console& console, Json& failures) {
 class KilledRun {
  public:
   KilledRun(const std::filesystem::path& scratch, std::uint64_t seed) : scratch_(scratch), random_(seed) {
-    make_trial_data(scratch_ / "data", {20000, 2, 1});
+    make_trial_data(scratch_ / "data", {20000, 1, 2});
     std::ofstream config(scratch_ / "config.yaml");
     config
         << "run: {name: killed, dir: " << (scratch_ / "runs").string()

@@ -32,7 +32,7 @@ constexpr std::uint64_t kEpochs = 3;
 class RealRuns {
  public:
   explicit RealRuns(std::filesystem::path scratch) : scratch_(std::move(scratch)) {
-    make_trial_data(data(), {9000, 5, 3});
+    make_trial_data(data(), {9000, 3, 5});
     expected_ = expected_order(Dataset::open(data()), kOrder, kEpochs);
   }
 

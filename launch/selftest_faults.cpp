@@ -193,7 +193,7 @@ Json selftest_faults(Console& console, const SelftestOptions& options) {
          faults.size() - 1);
   console.line(fmt::format("seed {}", options.seed));
   const fs::path data = options.scratch / "data";
-  make_trial_data(data, {12000, 3, 5});
+  make_trial_data(data, {12000, 5, 3});
   Json failures = Json::array();
   Json times = Json::object();
   for (std::uint64_t number = 0; number < faults.size(); ++number) {

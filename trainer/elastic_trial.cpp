@@ -21,8 +21,8 @@ namespace {
 
 /// From less than a batch to some hundred blocks; nothing divides anything.
 constexpr TrialData kDataSets[kElasticDataSets] = {{23, 1, 1, 7},   {97, 2, 2, 5},  {211, 3, 3, 32},
-                                                   {300, 1, 4, 10}, {411, 4, 5, 9}, {640, 2, 6, 64},
-                                                   {733, 5, 7, 11}, {900, 3, 8, 3}};
+                                                   {300, 4, 1, 10}, {411, 5, 4, 9}, {640, 6, 2, 64},
+                                                   {733, 7, 5, 11}, {900, 8, 3, 3}};
 
 const std::filesystem::path kRun = "/runs/elastic";
 

@@ -8,8 +8,8 @@ namespace muster {
 
 struct TrialData {
   std::uint64_t rows = 0;
-  std::uint32_t partitions = 1;
   std::uint64_t seed = 1;
+  std::uint32_t partitions = 1;
   std::uint32_t block_rows = 0;  ///< 0: chosen
 };
 
