@@ -17,6 +17,11 @@ std::string join(std::span<const std::string> parts, std::string_view separator)
   return fmt::format("{}", fmt::join(parts.begin(), parts.end(), separator));
 }
 
+std::string some_of(std::span<const std::string> parts, std::size_t shown) {
+  const std::string first = join(parts.first(std::min(parts.size(), shown)), ", ");
+  return parts.size() <= shown ? first : fmt::format("{} and {} more", first, parts.size() - shown);
+}
+
 std::vector<std::string> split(std::string_view text, char separator) {
   std::vector<std::string> parts;
   while (true) {

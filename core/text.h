@@ -11,6 +11,8 @@
 namespace muster {
 
 std::string join(std::span<const std::string> parts, std::string_view separator);
+/// The first few, joined by commas, "and 12 more".
+std::string some_of(std::span<const std::string> parts, std::size_t shown = 5);
 std::vector<std::string> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
 /// Length of the longest prefix that is well-formed UTF-8 (Unicode 15, table 3-7).

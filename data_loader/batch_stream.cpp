@@ -17,6 +17,7 @@ namespace muster {
 namespace {
 
 constexpr std::size_t kTile = 256;  // rows placed at a time
+constexpr auto kStopInterval = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -53,6 +54,8 @@ struct BatchStream::State {
 
   void prepare(std::uint64_t batch);
   void release_given();
+  bool has_answer() const;
+  bool wait(const std::function<bool()>& stop);
   const Batch* next();
   void work();
   std::optional<BlockTask> take_task();
@@ -110,21 +113,36 @@ void BatchStream::State::release_given() {
   room.notify_all();
 }
 
-const Batch* BatchStream::State::next() {
+/// Under the lock. The batch wanted is whole, or never will be.
+bool BatchStream::State::has_answer() const {
+  return error != nullptr || working == 0 || released == plan->batches() ||
+         slots[released % slots.size()].pending == 0;
+}
+
+/// `stop` may be empty.
+bool BatchStream::State::wait(const std::function<bool()>& stop) {
   std::unique_lock lock(mutex);
   release_given();
-  if (released == plan->batches()) {
-    if (error) std::rethrow_exception(error);
-    return nullptr;
+  if (has_answer()) return true;
+  const auto start = std::chrono::steady_clock::now();
+  const auto answered = [&] { return has_answer(); };
+  bool stopped = false;
+  if (!stop) ready.wait(lock, answered);
+  while (stop && !stopped && !ready.wait_for(lock, kStopInterval, answered)) {
+    lock.unlock();
+    stopped = stop();
+    lock.lock();
   }
-  Slot& slot = slots[released % slots.size()];
-  const auto done = [&] { return error != nullptr || slot.pending == 0 || working == 0; };
-  if (!done()) {
-    const auto start = std::chrono::steady_clock::now();
-    ready.wait(lock, done);
-    waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  }
+  waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return has_answer();
+}
+
+const Batch* BatchStream::State::next() {
+  wait({});
+  const std::lock_guard lock(mutex);
   if (error) std::rethrow_exception(error);
+  if (released == plan->batches()) return nullptr;
+  Slot& slot = slots[released % slots.size()];
   ensure(slot.pending == 0, "the plan ended with {} rows of batch {} still to come", slot.pending, released);
   given = true;
   if (policy != BadRowPolicy::kRefuse) pass_over(slot.batch);
@@ -310,6 +328,12 @@ BatchStream::BatchStream(std::unique_ptr<BatchPlan> plan, BlockReader& reader, c
 BatchStream::~BatchStream() = default;
 
 const Batch* BatchStream::next() { return state_->next(); }
+bool BatchStream::stop_reading(std::chrono::milliseconds patience) {
+  state_->stop(nullptr);
+  std::unique_lock lock(state_->mutex);
+  return state_->ready.wait_for(lock, patience, [&] { return state_->working == 0; });
+}
+bool BatchStream::wait(const std::function<bool()>& stop) { return state_->wait(stop); }
 const std::vector<BadRows>& BatchStream::found() const { return state_->found; }
 std::uint64_t BatchStream::dropped() const { return state_->dropped; }
 double BatchStream::wait_seconds() const { return state_->waited; }

@@ -2,7 +2,9 @@
 // Prefetching threads that carry out a plan: read blocks, transform, scatter rows into a ring of batch
 // buffers.
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -30,6 +32,12 @@ class BatchStream {
   /// first prefetching thread to fail threw (Error with file:dataset[row]); all have then stopped reading,
   /// and every later call throws the same.
   const Batch* next();
+  /// Waits until next() answers at once: true. `stop` is asked ten times a second meanwhile; false when it
+  /// says yes first. Ends the life of the batch given last.
+  bool wait(const std::function<bool()>& stop);
+  /// Nothing more will be wanted: reading ends. False where a read has not come back after `patience`; then
+  /// the destructor waits for it.
+  bool stop_reading(std::chrono::milliseconds patience);
   /// Where bad rows are not refused: those found in reading that the batch given last is the first to have. A
   /// read that fails is made twice; then all rows of its block are bad.
   const std::vector<BadRows>& found() const;

@@ -183,7 +183,8 @@ std::unique_ptr<BlockReader> Dataset::make_reader() const {
     return hashes->of(partition);
   };
   validated.unreadable = unreadable_;
-  return make_checked_block_reader(std::move(reader), contract_, std::move(validated));
+  auto checked = make_checked_block_reader(std::move(reader), contract_, std::move(validated));
+  return wrap_reader_ ? wrap_reader_(std::move(checked)) : std::move(checked);
 }
 
 }  // namespace muster

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -18,6 +19,9 @@
 namespace muster {
 
 class BlockHashes;
+
+/// Puts something between a reader and who uses it: what a drill slows down.
+using ReaderWrapper = std::function<std::unique_ptr<BlockReader>(std::unique_ptr<BlockReader>)>;
 
 class Dataset {
  public:
@@ -42,6 +46,8 @@ class Dataset {
   /// Checks what it reads of files that have another size or time than when they were validated, now or
   /// later, against their block hashes. Outlives the dataset.
   std::unique_ptr<BlockReader> make_reader() const;
+  /// All readers made from here on go through `wrap`.
+  void wrap_readers(ReaderWrapper wrap) { wrap_reader_ = std::move(wrap); }
   /// Partitions whose files have another time than when they were validated.
   const std::vector<std::uint32_t>& unvouched() const { return unvouched_; }
   /// A partition that was tolerated, and why it would have been refused.
@@ -65,6 +71,7 @@ class Dataset {
   std::vector<std::uint32_t> unvouched_;
   std::vector<Damage> damage_;
   std::map<std::uint32_t, Error> unreadable_;
+  ReaderWrapper wrap_reader_;
   std::shared_ptr<BlockHashes> hashes_;  ///< shared with the readers
 };
 

@@ -1,16 +1,17 @@
+#include "core/text.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
+#include "trainer/checkpoint_benchmark.h"
+#include "trainer/overhead_benchmark.h"
 #include "trainer/step_benchmark.h"
 
 namespace muster {
 
-void add_bench(CLI::App& app, Invocation& invocation) {
-  CLI::App* command =
-      add_command(app, invocation, "bench", "measure, with the machine's own limit beside it",
-                  "mpirun -np 2 --bind-to none muster bench step --hidden 2048,2048 --inputs 784");
-  command->require_subcommand(1);
+namespace {
+
+void add_step(CLI::App& command, Invocation& invocation) {
   CLI::App* step =
-      command->add_subcommand("step", "time of an optimizer step: data-parallel, and without communication");
+      command.add_subcommand("step", "time of an optimizer step: data-parallel, and without communication");
   step->fallthrough();  // --json may stand behind either word
   auto options = std::make_shared<StepBenchmarkOptions>();
   step->add_option("--inputs", options->inputs, "features per row")
@@ -47,6 +48,129 @@ void add_bench(CLI::App& app, Invocation& invocation) {
       });
     };
   });
+}
+
+std::string describe_checkpoint(const Json& result) {
+  const auto seconds = [&](const char* name) { return result.at(name).get<double>(); };
+  const auto bytes = result.at("bytes").get<std::uint64_t>();
+  const auto line = [&](const char* what, double took) {
+    return fmt::format("  {:<44}{:>8.3f} s{:>9.0f} MB/s", what, took,
+                       static_cast<double>(bytes) / took / 1e6);
+  };
+  return join(
+      std::vector<std::string>{
+          fmt::format("{} of state, {} ranks, medians of the slowest rank", human_bytes(bytes),
+                      result.at("ranks").dump()),
+          line("copied (training stands still)", seconds("copy_seconds")),
+          line("written, hashed, synced", seconds("write_seconds")),
+          line("read back from the disk, hashed", seconds("verify_seconds")),
+          line("the same bytes written and synced plainly", seconds("plain_seconds")),
+          line("SHA-256 alone", seconds("hash_seconds")),
+          fmt::format(
+              "writing takes {:.2f} times as long as plainly, {:.2f} times as the slower of disk and hash",
+              seconds("ratio_to_plain"), seconds("ratio_to_limit"))},
+      "\n");
+}
+
+void add_checkpoint(CLI::App& command, Invocation& invocation) {
+  CLI::App* checkpoint = command.add_subcommand(
+      "checkpoint", "time to write a checkpoint, beside plain writes on the same disk");
+  checkpoint->fallthrough();
+  struct Flags {
+    CheckpointBenchmarkOptions options;
+    std::string bytes = "400 MiB";
+    std::string directory = ".";
+  };
+  auto flags = std::make_shared<Flags>();
+  checkpoint->add_option("--bytes", flags->bytes, "of the state, over all ranks")->capture_default_str();
+  checkpoint->add_option("--dir", flags->directory, "a directory on the disk to measure")
+      ->capture_default_str()
+      ->check(CLI::ExistingDirectory);
+  checkpoint->add_option("--rounds", flags->options.rounds, "rounds measured")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  checkpoint->callback([&invocation, flags] {
+    invocation.collective = true;
+    invocation.action = [&invocation, flags] {
+      const auto bytes = parse_bytes(flags->bytes);
+      if (!bytes || *bytes == 0)
+        fail(ErrorCode::kUsage, "--bytes {}: a size was expected, as 400 MiB", flags->bytes);
+      flags->options.bytes = *bytes;
+      flags->options.directory = flags->directory;
+      return with_ranks({}, [&](Ranks& ranks) {
+        Console console(invocation.json, ranks.comm().rank() != 0);
+        const auto files = make_posix_file_system();
+        const Json result = benchmark_checkpoint(ranks.comm(), *files, flags->options);
+        console.result(result, describe_checkpoint(result));
+        return 0;
+      });
+    };
+  });
+}
+
+std::string describe_overhead(const Json& result) {
+  const auto line = [&](const char* what, const char* name) {
+    return fmt::format("  {:<44}{:>8.1f} us", what, result.at(name).get<double>());
+  };
+  return join(
+      std::vector<std::string>{
+          fmt::format("{} ranks, a step; medians of the slowest rank", result.at("ranks").dump()),
+          line("verdict: what all ranks act on", "verdict_us"),
+          line("telling the watch of collectives", "watch_us"),
+          line("comparing the weights, a share of it", "compare_us"),
+          line("reasons to stop, signs of life", "stop_us"), line("progress and events.jsonl", "events_us"),
+          fmt::format("  {:.0f} us together: {:.2f} % of a step of {} ms",
+                      result.at("total_us").get<double>(), 100 * result.at("share").get<double>(),
+                      result.at("step_ms").dump())},
+      "\n");
+}
+
+void add_overhead(CLI::App& command, Invocation& invocation) {
+  CLI::App* overhead =
+      command.add_subcommand("overhead", "what verdict, watch, comparison and events cost in each step");
+  overhead->fallthrough();
+  auto options = std::make_shared<OverheadBenchmarkOptions>();
+  overhead->add_option("--parameters", options->parameters, "of the model whose weights are compared")
+      ->capture_default_str()
+      ->check(CLI::Range(1ULL, 1ULL << 32));
+  overhead->add_option("--collectives", options->collectives, "watched in a step")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100000));
+  overhead->add_option("--compare-every", options->compare_every_steps, "as train.compare_every_steps")
+      ->capture_default_str();
+  overhead->add_option("--repeats", options->repeats, "steps measured")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 30));
+  overhead->add_option("--step-ms", options->step_ms, "milliseconds of a step, to compare with")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  overhead->add_option("--dir", options->directory, "a directory on the disk that events would go to")
+      ->capture_default_str()
+      ->check(CLI::ExistingDirectory);
+  overhead->callback([&invocation, options] {
+    invocation.collective = true;
+    invocation.action = [&invocation, options] {
+      return with_ranks({}, [&](Ranks& ranks) {
+        Console console(invocation.json, ranks.comm().rank() != 0);
+        const auto files = make_posix_file_system();
+        const Json result = benchmark_overhead(ranks.comm(), *files, *options);
+        console.result(result, describe_overhead(result));
+        return 0;
+      });
+    };
+  });
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Invocation& invocation) {
+  CLI::App* command =
+      add_command(app, invocation, "bench", "measure, with the machine's own limit beside it",
+                  "mpirun -np 2 --bind-to none muster bench step --hidden 2048,2048 --inputs 784");
+  command->require_subcommand(1);
+  add_step(*command, invocation);
+  add_checkpoint(*command, invocation);
+  add_overhead(*command, invocation);
 }
 
 }  // namespace muster

@@ -4,9 +4,9 @@
 #include "core/text.h"
 #include "data_loader/contract_difference.h"
 #include "data_loader/draft_sources.h"
-#include "launch/checkpoint_path.h"
 #include "launch/invocation.h"
 #include "launch/programs.h"
+#include "trainer/checkpoint_path.h"
 #include "trainer/checkpoint_store.h"
 
 namespace muster {

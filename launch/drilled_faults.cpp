@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "launch/programs.h"
+#include "trainer/events.h"
 
 namespace muster {
 namespace {
@@ -45,6 +46,16 @@ void damage(const fs::path& checkpoint) {
 }
 
 }  // namespace
+
+std::uint64_t last_step(const fs::path& run) {
+  const auto files = make_posix_file_system();
+  std::uint64_t step = 0;
+  if (!files->exists(run / "events.jsonl")) return 0;
+  for (const Json& event : read_events(*files, run / "events.jsonl")) {
+    if (event_text(event, "event") == "step") step = event_number(event, "step");
+  }
+  return step;
+}
 
 std::vector<DrilledFault> drilled_faults() {
   const std::vector<std::string> watched = {"log.deadline_seconds=10"};
@@ -215,6 +226,24 @@ std::vector<DrilledFault> drilled_faults() {
        .during = [](const Victim& victim) { std::ofstream(victim.run / "STOP") << ""; },
        .codes = {75},
        .line = "stopped \\("});
+  add({.name = "a signal while a read does not come back",
+       .drill = "slow-read@100:1",
+       .settings = {"train.steps=1000000"},
+       .during =
+           [](const Victim& victim) {
+             while (last_step(victim.run) < 100 && !victim.ranks->wait(std::chrono::milliseconds(20))) {
+             }
+             std::this_thread::sleep_for(std::chrono::seconds(5));  // until what was read ahead is used up
+             victim.ranks->signal(SIGUSR1);
+           },
+       .codes = {75},
+       .line = "stopped while rank 1 still waited for its data",
+       .seconds = 20});
+  add({.name = "the system clock of rank 0 jumps",
+       .drill = "clock@20:0",
+       .settings = {"train.steps=600", "train.wall_seconds=3600", "checkpoint.every_seconds=3600"},
+       .codes = {0},
+       .line = "finished"});
   add({.name = "the wall time is near",
        .settings = {"train.wall_seconds=14", "train.steps=1000000"},
        .codes = {75},

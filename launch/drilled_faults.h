@@ -1,6 +1,7 @@
 #pragma once
 // What can happen to a training, for `muster selftest faults`.
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -34,6 +35,9 @@ struct DrilledFault {
   std::vector<std::string> command;  ///< instead of the usual one; {CONFIG}, {MUSTER}, {SCRATCH} in it
   bool goes_on = true;               ///< the same command goes on afterwards
 };
+
+/// By its events; 0 before the first.
+std::uint64_t last_step(const std::filesystem::path& run);
 
 /// All of them; their places in the list are the numbers that replay them.
 std::vector<DrilledFault> drilled_faults();

@@ -1,9 +1,9 @@
 #include "core/text.h"
-#include "launch/checkpoint_path.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
 #include "trainer/agreement.h"
 #include "trainer/checkpoint_evaluation.h"
+#include "trainer/checkpoint_path.h"
 #include "trainer/decision.h"
 #include "trainer/metrics.h"
 

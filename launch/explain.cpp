@@ -1,7 +1,7 @@
 #include "core/text.h"
-#include "launch/checkpoint_path.h"
 #include "launch/invocation.h"
 #include "trainer/checkpoint_lineage.h"
+#include "trainer/checkpoint_path.h"
 #include "trainer/checkpoint_store.h"
 #include "trainer/decision.h"
 #include "trainer/metrics.h"
@@ -72,6 +72,7 @@ Json explain(FileSystem& files, const CheckpointInfo& info) {
           {"best", state.at("best")},
           {"decision", state.value("decision", Json(nullptr))},
           {"passed_over", state.value("quarantine", Json::array())},
+          {"init", state.value("init", Json(nullptr))},
           {"environment", state.at("environment")},
           {"config", state.at("config")},
           {"parents", parents_of(files, info)}};
@@ -101,6 +102,11 @@ std::string describe(const Json& e) {
       text(e.at("running_digest"))));
   lines.push_back(fmt::format("model       {}; optimizer {}", e.at("config").at("model").dump(),
                               text(e.at("config").at("optimizer").at("name"))));
+  if (const Json& init = e.at("init"); !init.is_null()) {
+    lines.push_back(fmt::format("began with  {} tensors from {}, SHA-256 {}…; {} random",
+                                init.at("taken").dump(), text(init.at("from")), start_of(init.at("sha256")),
+                                init.at("random").size()));
+  }
   for (const auto& [field, fitted] : e.at("statistics").items()) {
     lines.push_back(fmt::format("{}{}: {} {}",
                                 field == e.at("statistics").begin().key() ? "fitted      " : "            ",

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "launch/console.h"
@@ -15,6 +16,8 @@ struct Invocation {
   bool collective = false;  ///< every rank takes part; else rank 0 alone does it, also under mpirun
   /// Runs the chosen command and returns the exit code. Throws what ends it.
   std::function<int()> action;
+  /// What a read that did not come back still uses: the process then ends without letting go of it.
+  std::shared_ptr<void> still_reading;
 };
 
 /// Each adds one sub-command; the files are named after them.

@@ -70,12 +70,11 @@ Error unknown_command(const CLI::App& app, const std::string& name) {
                fmt::format("there is no command '{}'{} (muster --help)", whole, did_you_mean(name, known)));
 }
 
-int run(int argc, char** argv) {
+int run(int argc, char** argv, Invocation& invocation) {
   CLI::App app("Muster assembles MPI ranks and inspects the data they train on.", "muster");
   app.require_subcommand(1);
   app.footer(kFooter);
   app.set_version_flag("--version", std::string("muster ") + MUSTER_VERSION);
-  Invocation invocation;
   add_generate(app, invocation);
   add_ingest(app, invocation);
   add_inspect(app, invocation);
@@ -126,9 +125,7 @@ void open_standard_descriptors() {
   }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run_to_exit_code(int argc, char** argv, Invocation& invocation) {
   const std::string_view command = argc > 1 ? argv[1] : "";
   if (command == "train") {
     install_signal_handlers();
@@ -137,7 +134,7 @@ int main(int argc, char** argv) {
   if (command == "launch") install_signal_handlers(SecondInterrupt::kCounts);
   open_standard_descriptors();
   try {
-    return run(argc, argv);
+    return run(argc, argv, invocation);
   } catch (const Error& error) {
     report(error);
     return error.exit_code();
@@ -148,6 +145,16 @@ int main(int argc, char** argv) {
     report(Error(ErrorCode::kBug, error.what()));
     return static_cast<int>(ErrorCode::kBug);
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Invocation invocation;
+  const int code = run_to_exit_code(argc, argv, invocation);
+  if (invocation.still_reading == nullptr) return code;
+  std::fflush(nullptr);
+  std::_Exit(code);
 }
 
 }  // namespace muster

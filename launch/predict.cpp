@@ -6,10 +6,10 @@
 #include "core/text.h"
 #include "data_loader/csv_reader.h"
 #include "data_loader/line_reader.h"
-#include "launch/checkpoint_path.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
 #include "trainer/agreement.h"
+#include "trainer/checkpoint_path.h"
 #include "trainer/line_scorer.h"
 #include "trainer/prediction.h"
 

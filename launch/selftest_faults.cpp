@@ -19,7 +19,6 @@
 #include "launch/programs.h"
 #include "launch/restarts.h"
 #include "launch/selftest.h"
-#include "trainer/events.h"
 #include "trainer/trial_data.h"
 
 namespace muster {
@@ -34,16 +33,6 @@ constexpr double kPatience = 180;  // seconds; a fault that takes longer hangs
 std::string text_of(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::uint64_t last_step(const fs::path& run) {
-  const auto files = make_posix_file_system();
-  std::uint64_t step = 0;
-  if (!files->exists(run / "events.jsonl")) return 0;
-  for (const Json& event : read_events(*files, run / "events.jsonl")) {
-    if (event_text(event, "event") == "step") step = event_number(event, "step");
-  }
-  return step;
 }
 
 /// One fault in a directory of its own.

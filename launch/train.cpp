@@ -89,10 +89,12 @@ std::string describe_plan(const Json& plan) {
   text += fmt::format("\n  memory  {} for batches and blocks on rank 0 (loader.memory bounds it)",
                       human_bytes(plan.at("memory_bytes").get<std::uint64_t>()));
   text += fmt::format(
-      "\n  model   {}{} parameters: {} with gradients and optimizer state, on each rank; activations "
+      "\n  model   {}{} parameters, {} trained: {} with gradients and optimizer state, on each rank; "
+      "activations "
       "come on top",
       plan.at("parameters_are_least").get<bool>() ? "(before categories are counted) " : "",
-      count("parameters"), human_bytes(plan.at("model_memory_bytes").get<std::uint64_t>()));
+      count("parameters"), count("trainable_parameters"),
+      human_bytes(plan.at("model_memory_bytes").get<std::uint64_t>()));
   return text;
 }
 
@@ -136,8 +138,8 @@ void refuse_other_programs(Ranks& ranks) {
   same_everywhere(ranks.comm(), "MPI library", ranks.mpi_version());
 }
 
-int run_train(const Invocation& invocation, const TrainFlags& flags) {
-  const auto started = std::chrono::system_clock::now();
+int run_train(Invocation& invocation, const TrainFlags& flags) {
+  const auto started = std::chrono::steady_clock::now();
   std::optional<FaultDrill> drill;
   if (!flags.drill.empty()) drill = FaultDrill::parse(flags.drill);
   const std::vector<ModelOptions> models = registered_model_options();
@@ -192,9 +194,12 @@ int run_train(const Invocation& invocation, const TrainFlags& flags) {
       options.before_step = [&](std::uint64_t step, torch::nn::Module& model) {
         drill->before_step(comm.rank(), step, model);
       };
+      options.wall_clock = drill->clock(comm.rank());
+      options.wrap_reader = drill->reads(comm.rank());
     }
     comm.barrier("handlers");
     if (!flags.dry_run) console.line("ready");
+    options.keep_reading = [&](std::shared_ptr<void> used) { invocation.still_reading = std::move(used); };
     return finish(console, train(comm, drilled ? *drilled : *files, options));
   });
 }

@@ -1,6 +1,6 @@
 #include "core/text.h"
-#include "launch/checkpoint_path.h"
 #include "launch/invocation.h"
+#include "trainer/checkpoint_path.h"
 #include "trainer/checkpoint_store.h"
 
 namespace muster {

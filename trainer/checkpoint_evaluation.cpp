@@ -64,14 +64,15 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
   settings.outputs = model_outputs(dataset.contract(), settings.loss.kind, pipeline.targets());
   settings.targets = target_names(pipeline);
   settings.stream = stream_options(config);
-  const auto evaluation = evaluate_split(comm, *model, dataset, pipeline, settings, [] { return false; });
+  const EvaluationEnd ended =
+      evaluate_split(comm, *model, dataset, pipeline, settings, [](bool) { return StopReason::kNone; });
   return {{"checkpoint", options.checkpoint.string()},
           {"step", trained.step},
           {"split", options.split},
           {"fingerprint", fingerprint},
           {"same_data", same_data},
           {"decision", trained.decision.to_json()},
-          {"metrics", evaluation->metrics}};
+          {"metrics", ended.evaluation->metrics}};
 }
 
 }  // namespace muster

@@ -18,7 +18,6 @@ std::vector<std::string> config_sections() {
     if (std::find(sections.begin(), sections.end(), key.section) == sections.end())
       sections.push_back(key.section);
   }
-  sections.emplace_back("model");
   return sections;
 }
 
@@ -67,7 +66,14 @@ Json read_model(const YamlNode* node, std::span<const ModelOptions> models, cons
     name_node.fail_here(fmt::format("there is no model '{}'{}; known: {}", name, did_you_mean(name, names),
                                     join(names, ", ")));
   }
-  Json values = read_options(models[static_cast<std::size_t>(found - names.begin())].options, node);
+  std::vector<Option> options = options_of("model");
+  const std::vector<Option>& own = models[static_cast<std::size_t>(found - names.begin())].options;
+  for (const Option& option : own) {
+    ensure(std::ranges::none_of(options, [&](const Option& known) { return known.name == option.name; }),
+           "the model '{}' has an option '{}', which every model has", name, option.name);
+  }
+  options.insert(options.end(), own.begin(), own.end());
+  Json values = read_options(options, node);
   values["name"] = name;
   return values;
 }
@@ -80,6 +86,10 @@ const ConfigKey* find_key(const std::string& section, const std::string& name) {
 }
 
 void apply_override(Json& values, const Override& change, std::span<const ModelOptions> models) {
+  if (const ConfigKey* key = find_key(change.section, change.key); key != nullptr) {
+    values[change.section][change.key] = read_option(key->option, change.value);
+    return;
+  }
   if (change.section == "model") {
     if (change.key == "name") return;  // read_model has it
     for (const ModelOptions& model : models) {
@@ -90,9 +100,6 @@ void apply_override(Json& values, const Override& change, std::span<const ModelO
         return;
       }
     }
-  } else if (const ConfigKey* key = find_key(change.section, change.key)) {
-    values[change.section][change.key] = read_option(key->option, change.value);
-    return;
   }
   std::vector<std::string> known;
   for (const auto& [section, keys] : values.items()) {
@@ -143,6 +150,17 @@ Config Config::load(const std::filesystem::path& file, std::span<const std::stri
   return parse(YamlNode::load(file), overrides, models);
 }
 
+Config::Config(Json values, std::span<const ModelOptions> models) : values_(std::move(values)) {
+  const auto fill = [&](const std::string& section, const Option& option) {
+    if (!values_[section].contains(option.name)) values_[section][option.name] = option.fallback;
+  };
+  for (const ConfigKey& key : config_keys()) fill(key.section, key.option);
+  for (const ModelOptions& model : models) {
+    if (values_.at("model").value("name", "") != model.name) continue;
+    for (const Option& option : model.options) fill("model", option);
+  }
+}
+
 const Json& Config::at(const std::string& section, const std::string& key) const {
   const auto found = values_.find(section);
   ensure(found != values_.end() && found->contains(key), "the config has no {}.{}", section, key);
@@ -169,11 +187,9 @@ std::vector<ConfigChange> config_changes(const Config& before, const Config& aft
   std::vector<ConfigChange> changes;
   for (const auto& [section, keys] : after.values().items()) {
     for (const auto& [name, value] : keys.items()) {
-      const Json& old_section = before.values().contains(section) ? before.section(section) : Json::object();
+      const Json& old_section = before.section(section);
       const ConfigKey* key = find_key(section, name);
-      // What an earlier version did not know it did as is the default now.
-      const Json unknown = key != nullptr ? key->option.fallback : Json(nullptr);
-      const Json old_value = old_section.contains(name) ? old_section.at(name) : unknown;
+      const Json old_value = old_section.value(name, Json(nullptr));
       const bool left_open = value.is_null();
       if (value == old_value || left_open) continue;
       changes.push_back(

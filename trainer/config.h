@@ -50,8 +50,9 @@ class Config {
                      std::span<const ModelOptions> models);
   static Config parse(const YamlNode& document, std::span<const std::string> overrides,
                       std::span<const ModelOptions> models);
-  /// From a checkpoint's or run directory's resolved values.
-  explicit Config(Json values) : values_(std::move(values)) {}
+  /// From a checkpoint's or run directory's resolved values. Keys that an earlier version did not know have
+  /// their defaults: it did as those say.
+  explicit Config(Json values, std::span<const ModelOptions> models = {});
 
   const Json& values() const { return values_; }  ///< {section: {key: value}}
   const Json& section(const std::string& name) const { return values_.at(name); }

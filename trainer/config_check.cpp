@@ -163,6 +163,10 @@ void check_config(const Json& values, const YamlNode& document) {
   if (values.at("loss").at("kind") == "next_token" && !values.at("data").at("labels").empty()) {
     refuse_key(document, "data", "labels", "data.labels: loss.kind next_token has no label to learn");
   }
+  for (const char* key : {"init_names", "init_except"}) {
+    if (values.at("model").at("init_from").get<std::string>().empty() && !values.at("model").at(key).empty())
+      refuse_key(document, "model", key, fmt::format("model.{} counts only with model.init_from", key));
+  }
   const Json& optimizer = values.at("optimizer");
   if (optimizer.at("nesterov") == true && optimizer.at("momentum") == 0) {
     refuse_key(document, "optimizer", "nesterov", "optimizer.nesterov needs optimizer.momentum above 0");

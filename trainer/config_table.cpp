@@ -76,6 +76,30 @@ std::vector<ConfigKey> make_config_table() {
         {}},
        kIdentity},
 
+      // Of every model; what one adds stands in its factory.
+      {"model",
+       {"init_from",
+        kText,
+        "",
+        "weights to start from: a checkpoint or run directory, a .safetensors file (also of PyTorch), or the "
+        ".index.json of several; \"\": random ones",
+        {}},
+       kIdentity},
+      {"model",
+       {"init_names",
+        kTextList,
+        no_items,
+        "`OURS = THEIRS`: what tensors are named in model.init_from, * for any text; `OURS = THEIRS "
+        "transposed` for a matrix that lies the other way there",
+        {}},
+       kIdentity},
+      {"model",
+       {"init_except", kTextList, no_items, "tensors that keep their random start, * for any text", {}},
+       kIdentity},
+      {"model",
+       {"frozen", kTextList, no_items, "parameters that are not trained, * for any text", {}},
+       kIdentity},
+
       {"loss",
        {"kind", kText, "mse", "what is minimised", {"cross_entropy", "binary", "mse", "next_token"}},
        kIdentity},

@@ -81,10 +81,23 @@ void score_targets(Model& model, const Batch& batch, const EvaluateSettings& set
                 {all[0].item<double>(), all[1].item<double>()}, sums);
 }
 
-bool any(Communicator& comm, std::string_view name, bool mine) {
-  std::uint64_t count = mine ? 1 : 0;
-  comm.all_reduce_sum(name, std::span(&count, 1));
-  return count > 0;
+/// Where an evaluation's data come from; the stream reads through the reader until it is gone.
+struct Reading {
+  std::unique_ptr<BlockReader> reader;
+  std::unique_ptr<BatchStream> stream;
+};
+
+/// Collective. The greatest of the ranks' reasons to stop.
+StopReason agreed_stop(Communicator& comm, StopReason mine) {
+  const auto all = gather<StopReason>(comm, "evaluation stop", std::span(&mine, 1));
+  return *std::ranges::max_element(all);
+}
+
+constexpr auto kReadPatience = std::chrono::seconds(1);
+
+EvaluationEnd stopped(std::shared_ptr<Reading> source, StopReason reason) {
+  const bool quiet = source->stream->stop_reading(kReadPatience);
+  return {std::nullopt, reason, quiet ? nullptr : std::move(source)};
 }
 
 }  // namespace
@@ -105,27 +118,29 @@ std::string default_metric(LossKind kind) {
   return "rmse";
 }
 
-std::optional<Evaluation> evaluate_split(Communicator& comm, Model& model, const Dataset& dataset,
-                                         const FeaturePipeline& pipeline, const EvaluateSettings& settings,
-                                         const std::function<bool()>& stop) {
+EvaluationEnd evaluate_split(Communicator& comm, Model& model, const Dataset& dataset,
+                             const FeaturePipeline& pipeline, const EvaluateSettings& settings,
+                             const std::function<StopReason(bool waits)>& stop) {
   MetricCollector collector(metric_kind(settings.loss.kind), settings.outputs, settings.threshold);
   std::optional<TargetMetrics> of_targets;
   if (settings.targets.size() > 1 && !model.predicts_tokens())
     of_targets.emplace(metric_kind(settings.loss.kind), settings.threshold, settings.targets);
   ScoreStage stage(settings, collector);
-  std::unique_ptr<BlockReader> reader;
-  const auto stream = together(comm, "open evaluation", [&] {
+  const auto source = together(comm, "open evaluation", [&] {
     const std::uint8_t split = dataset.row_index().split(settings.split);
     if (dataset.row_index().rows(split) == 0) {
       fail(ErrorCode::kConfig, "split '{}' has no rows to evaluate on", settings.split);
     }
-    reader = dataset.make_reader();
+    auto reading = std::make_shared<Reading>();
+    reading->reader = dataset.make_reader();
     auto plan = make_evaluation_plan(dataset.row_index(), split, settings.micro_batch,
                                      static_cast<std::uint32_t>(comm.rank()),
                                      static_cast<std::uint32_t>(comm.size()));
-    return std::make_unique<BatchStream>(std::move(plan), *reader, dataset.contract(), pipeline,
-                                         settings.stream);
+    reading->stream = std::make_unique<BatchStream>(std::move(plan), *reading->reader, dataset.contract(),
+                                                    pipeline, settings.stream);
+    return reading;
   });
+  BatchStream* const stream = source->stream.get();
   model.module().eval();
   const std::uint64_t rows = dataset.row_index().rows(dataset.row_index().split(settings.split));
   const std::uint64_t micro_batches = (rows + settings.micro_batch - 1) / settings.micro_batch;
@@ -133,9 +148,14 @@ std::optional<Evaluation> evaluate_split(Communicator& comm, Model& model, const
   const std::uint64_t most = (micro_batches + world - 1) / world;
   std::uint64_t passed_over = 0;
   std::vector<BadRows> found;
+  bool waits_in_vain = false;  // for data, when a stop was wanted
   for (std::uint64_t done = 0; done < most; done += kMicroBatchesPerRound) {
-    if (any(comm, "evaluation stop", stop())) return std::nullopt;
+    const StopReason agreed = agreed_stop(comm, stop(waits_in_vain));
+    if (agreed != StopReason::kNone) return stopped(source, agreed);
+    ensure(!waits_in_vain, "an evaluation waits for data that nobody wants");
     for (std::uint64_t i = 0; i < kMicroBatchesPerRound; ++i) {
+      waits_in_vain = !stream->wait([&] { return stop(true) != StopReason::kNone; });
+      if (waits_in_vain) break;
       const Batch* batch = stream->next();
       if (batch == nullptr) break;
       passed_over += stream->dropped();
@@ -148,6 +168,8 @@ std::optional<Evaluation> evaluate_split(Communicator& comm, Model& model, const
       }
     }
   }
+  const StopReason agreed = agreed_stop(comm, waits_in_vain ? stop(true) : StopReason::kNone);
+  if (agreed != StopReason::kNone) return stopped(source, agreed);
   std::vector<BadRows> bad_rows;
   if (settings.stream.on_bad_rows != BadRowPolicy::kRefuse) {
     bad_rows = bad_rows_of(gather_texts(comm, "bad rows", bad_rows_text(found)));
@@ -164,7 +186,8 @@ std::optional<Evaluation> evaluate_split(Communicator& comm, Model& model, const
          "evaluated {} rows of {}, {} passed over", metrics.at("rows").get<std::uint64_t>(), rows,
          passed_over);
   if (passed_over > 0) metrics["passed_over"] = passed_over;
-  return Evaluation{std::move(metrics), std::move(decision), std::move(bad_rows)};
+  return {Evaluation{std::move(metrics), std::move(decision), std::move(bad_rows)}, StopReason::kNone,
+          nullptr};
 }
 
 }  // namespace muster

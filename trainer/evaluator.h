@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "models/model.h"
 #include "trainer/communicator.h"
 #include "trainer/decision.h"
+#include "trainer/stop_watch.h"
 
 namespace muster {
 
@@ -38,14 +40,21 @@ struct Evaluation {
   std::vector<BadRows> bad_rows;  ///< that any rank found, where EvaluateSettings::stream passes over them
 };
 
+/// One that may have been stopped.
+struct EvaluationEnd {
+  std::optional<Evaluation> evaluation;  ///< nothing: stopped, on all ranks
+  StopReason stop = StopReason::kNone;   ///< the greatest of the ranks'
+  /// Where a read of this rank did not come back in time: what it still uses. Letting go of it waits.
+  std::shared_ptr<void> still_reading;
+};
+
 /// Collective. Scores the split's rows in dataset order in fixed micro-batches dealt to the ranks. `stop`,
-/// asked now and then on every rank, ends it early on all ranks when true on any: then nothing is returned.
-/// Bad rows, where they are not refused, are no part of it: metrics then have `passed_over`, how many.
-/// Error{kData} if a score or the loss is not finite, or if no row is left. Dropout is off; nothing of the
-/// model changes.
-std::optional<Evaluation> evaluate_split(Communicator& comm, Model& model, const Dataset& dataset,
-                                         const FeaturePipeline& pipeline, const EvaluateSettings& settings,
-                                         const std::function<bool()>& stop);
+/// asked now and then on every rank, ends it early on all ranks where any has a reason; `waits`: this rank
+/// waits for its data, and asks ten times a second. have `passed_over`, how many. Error{kData} if a score or
+/// the loss is not finite, or if no row is left. Dropout is off; nothing of the model changes.
+EvaluationEnd evaluate_split(Communicator& comm, Model& model, const Dataset& dataset,
+                             const FeaturePipeline& pipeline, const EvaluateSettings& settings,
+                             const std::function<StopReason(bool waits)>& stop);
 
 /// Threads that one operator may use on this rank; part of what decides the bits.
 void set_compute_threads(std::uint64_t threads);

@@ -17,8 +17,8 @@ constexpr std::size_t kMostUnwritten = 100'000;
 }  // namespace
 
 EventLog::EventLog(FileSystem& files, const std::filesystem::path& file, std::string run_id,
-                   std::uint64_t generation, int rank)
-    : run_id_(std::move(run_id)), generation_(generation), rank_(rank) {
+                   std::uint64_t generation, int rank, std::function<double()> clock)
+    : run_id_(std::move(run_id)), generation_(generation), rank_(rank), clock_(std::move(clock)) {
   const std::string before = files.exists(file) ? files.read_text(file) : "";
   file_ = files.open_append(file);
   if (!before.empty() && before.back() != '\n') file_->append("\n");
@@ -27,7 +27,7 @@ EventLog::EventLog(FileSystem& files, const std::filesystem::path& file, std::st
 void EventLog::write(const std::string& event, std::uint64_t step, const Json& fields) {
   Json line = fields;
   line["v"] = 1;
-  line["time"] = iso_time(seconds_since_epoch());
+  line["time"] = iso_time(clock_());
   line["run_id"] = run_id_;
   line["generation"] = generation_;
   line["rank"] = rank_;

@@ -12,6 +12,7 @@
 
 #include "core/file_system.h"
 #include "core/json.h"
+#include "core/text.h"
 
 namespace muster {
 
@@ -19,8 +20,9 @@ namespace muster {
 /// one.
 class EventLog {
  public:
+  /// `clock` stamps the lines: Unix seconds.
   EventLog(FileSystem& files, const std::filesystem::path& file, std::string run_id, std::uint64_t generation,
-           int rank);
+           int rank, std::function<double()> clock = seconds_since_epoch);
 
   /// Appends {v, time, run_id, generation, rank, step, event, …fields}. Error{kStorage} if it cannot be: then
   /// it is kept, with up to 100,000 others, and appended with the next one that can.
@@ -36,6 +38,7 @@ class EventLog {
   std::string run_id_;
   std::uint64_t generation_;
   int rank_;
+  std::function<double()> clock_;
 };
 
 /// A member of an event; 0, "" or {} where it is missing or of another type.

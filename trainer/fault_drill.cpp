@@ -19,19 +19,21 @@
 
 #include "core/hooked_file_system.h"
 #include "core/text.h"
+#include "data_loader/hooked_block_reader.h"
 
 namespace muster {
 namespace {
 
-enum class StorageFault { kNone, kNoSpace, kIoError, kReadOnly, kSlow };
+/// What goes wrong around the training, not in it.
+enum class Outside { kNothing, kNoSpace, kIoError, kReadOnly, kSlowDisk, kSlowReads, kClock };
 
 using Strike = void (*)(torch::nn::Module& model);
 
 struct Kind {
   const char* help;
-  Strike strike;            ///< nothing: it is the storage's
+  Strike strike;            ///< nothing: it comes from outside
   bool every_step = false;  ///< from its step on
-  StorageFault storage = StorageFault::kNone;
+  Outside outside = Outside::kNothing;
 };
 
 /// What the process may still allocate is cut to almost nothing; then it wants more.
@@ -80,10 +82,12 @@ const std::map<std::string, Kind>& all_kinds() {
       {"slow",
        {"each step takes 0.2 seconds longer",
         [](torch::nn::Module&) { std::this_thread::sleep_for(std::chrono::milliseconds(200)); }, true}},
-      {"disk-full", {"no space is left on its disk", nullptr, false, StorageFault::kNoSpace}},
-      {"disk-error", {"its disk fails", nullptr, false, StorageFault::kIoError}},
-      {"read-only", {"its disk takes no change", nullptr, false, StorageFault::kReadOnly}},
-      {"slow-disk", {"each change of a file takes 0.1 seconds longer", nullptr, false, StorageFault::kSlow}},
+      {"disk-full", {"no space is left on its disk", nullptr, false, Outside::kNoSpace}},
+      {"disk-error", {"its disk fails", nullptr, false, Outside::kIoError}},
+      {"read-only", {"its disk takes no change", nullptr, false, Outside::kReadOnly}},
+      {"slow-disk", {"each change of a file takes 0.1 seconds longer", nullptr, false, Outside::kSlowDisk}},
+      {"slow-read", {"each read of its data takes a minute longer", nullptr, false, Outside::kSlowReads}},
+      {"clock", {"its system clock jumps a day ahead", nullptr, false, Outside::kClock}},
   };
   return kinds;
 }
@@ -130,26 +134,38 @@ FaultDrill FaultDrill::parse(const std::string& text) {
 void FaultDrill::before_step(int rank, std::uint64_t step, torch::nn::Module& model) {
   const Kind& kind = all_kinds().at(kind_);
   if (rank != rank_ || step < step_) return;
-  *storage_fails_ = true;
+  *has_begun_ = true;
   // Once, also where the run goes back to before that step.
   const bool now = kind.every_step || (step == step_ && !std::exchange(struck_, true));
   if (kind.strike != nullptr && now) kind.strike(model);
 }
 
 std::unique_ptr<FileSystem> FaultDrill::wrap(FileSystem& inner, int rank) {
-  const StorageFault fault = rank == rank_ ? all_kinds().at(kind_).storage : StorageFault::kNone;
+  const Outside fault = rank == rank_ ? all_kinds().at(kind_).outside : Outside::kNothing;
   return std::make_unique<HookedFileSystem>(
-      inner, [fault, fails = storage_fails_](const std::filesystem::path& path, bool changes) {
-        if (fault == StorageFault::kNone || !changes || !*fails) return;
-        if (fault == StorageFault::kSlow) {
-          std::this_thread::sleep_for(std::chrono::milliseconds(100));
-          return;
-        }
-        const int error = fault == StorageFault::kNoSpace    ? ENOSPC
-                          : fault == StorageFault::kReadOnly ? EROFS
-                                                             : EIO;
-        throw Error(ErrorCode::kStorage, std::strerror(error), path.string());
+      inner, [fault, begun = has_begun_](const std::filesystem::path& path, bool changes) {
+        static const std::map<Outside, int> errors = {
+            {Outside::kNoSpace, ENOSPC}, {Outside::kReadOnly, EROFS}, {Outside::kIoError, EIO}};
+        if (!changes || !*begun) return;
+        if (fault == Outside::kSlowDisk) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        if (const auto error = errors.find(fault); error != errors.end())
+          throw Error(ErrorCode::kStorage, std::strerror(error->second), path.string());
       });
+}
+
+std::function<double()> FaultDrill::clock(int rank) const {
+  constexpr double kDay = 24 * 3600;
+  const bool jumps = rank == rank_ && all_kinds().at(kind_).outside == Outside::kClock;
+  return [jumps, begun = has_begun_] { return seconds_since_epoch() + (jumps && *begun ? kDay : 0); };
+}
+
+ReaderWrapper FaultDrill::reads(int rank) const {
+  if (rank != rank_ || all_kinds().at(kind_).outside != Outside::kSlowReads) return {};
+  return [begun = has_begun_](std::unique_ptr<BlockReader> inner) {
+    return make_hooked_block_reader(std::move(inner), [begun](std::uint32_t, std::size_t) {
+      if (*begun) std::this_thread::sleep_for(std::chrono::minutes(1));
+    });
+  };
 }
 
 }  // namespace muster

@@ -4,12 +4,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/file_system.h"
+#include "data_loader/dataset.h"
 
 namespace torch::nn {
 class Module;
@@ -30,6 +32,9 @@ class FaultDrill {
   void before_step(int rank, std::uint64_t step, torch::nn::Module& model);
   /// The file system of a rank, with its fault from that step on. `inner` outlives it.
   std::unique_ptr<FileSystem> wrap(FileSystem& inner, int rank);
+  /// The rank's clock, which jumps at that step; and its readers, which are slow from then on.
+  std::function<double()> clock(int rank) const;
+  ReaderWrapper reads(int rank) const;
 
  private:
   FaultDrill() = default;
@@ -37,7 +42,7 @@ class FaultDrill {
   std::uint64_t step_ = 10;
   int rank_ = 1;
   bool struck_ = false;
-  std::shared_ptr<std::atomic<bool>> storage_fails_ = std::make_shared<std::atomic<bool>>(false);
+  std::shared_ptr<std::atomic<bool>> has_begun_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 }  // namespace muster

@@ -4,6 +4,7 @@
 
 #include "core/text.h"
 #include "trainer/evaluator.h"
+#include "trainer/module_state.h"
 #include "trainer/trainer.h"
 
 namespace muster {
@@ -119,6 +120,7 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
                                              const FeaturePipeline& pipeline) {
   ModelContext context;
   context.options = config.section("model");
+  const std::string name = config.text_at("model", "name");
   context.tensors = pipeline.tensors();
   const LossSettings loss = loss_settings(config, pipeline);
   context.outputs = model_outputs(contract, loss.kind, pipeline.targets());
@@ -127,7 +129,6 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
     fail(ErrorCode::kConfig, "loss.class_weights has {} weights for {} classes", loss.class_weights.size(),
          context.outputs);
   }
-  const std::string name = config.text_at("model", "name");
   auto model = make_model(name, context, config.unsigned_at("run", "seed"));
   const bool wants_tokens = loss.kind == LossKind::kNextToken;
   if (model->predicts_tokens() && !wants_tokens)
@@ -138,10 +139,9 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
   return model;
 }
 
-std::uint64_t model_memory(std::uint64_t parameters, const OptimizerSettings& optimizer) {
+std::uint64_t model_memory(torch::nn::Module& module, const OptimizerSettings& optimizer) {
   const std::uint64_t state = optimizer.name == "adamw" ? 2 : optimizer.momentum > 0 ? 1 : 0;
-  const std::uint64_t weights_and_gradients = 2;
-  return parameters * sizeof(float) * (weights_and_gradients + state);
+  return sizeof(float) * (parameter_count(module) + trainable_count(module) * (1 + state));
 }
 
 std::vector<ModelOptions> registered_model_options() {

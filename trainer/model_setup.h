@@ -34,7 +34,8 @@ std::int64_t model_outputs(const Contract& contract, LossKind kind, std::span<co
 std::unique_ptr<Model> make_configured_model(const Config& config, const Contract& contract,
                                              const FeaturePipeline& pipeline);
 
-/// Bytes of a rank's weights, gradients and optimizer state; activations come on top.
-std::uint64_t model_memory(std::uint64_t parameters, const OptimizerSettings& optimizer);
+/// Bytes of a rank's weights, gradients and optimizer state (these of what is trained); activations come on
+/// top.
+std::uint64_t model_memory(torch::nn::Module& module, const OptimizerSettings& optimizer);
 
 }  // namespace muster

@@ -44,12 +44,6 @@ std::span<std::byte> bytes_of(const at::Tensor& contiguous) {
   return {static_cast<std::byte*>(contiguous.data_ptr()), contiguous.nbytes()};
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::vector<std::string> sizes;
-  for (const std::int64_t size : shape) sizes.push_back(std::to_string(size));
-  return "[" + join(sizes, ", ") + "]";
-}
-
 std::map<std::string, const TensorBlob*> by_name(const std::vector<TensorBlob>& blobs) {
   std::map<std::string, const TensorBlob*> found;
   for (const TensorBlob& blob : blobs) found[blob.name] = &blob;
@@ -57,6 +51,12 @@ std::map<std::string, const TensorBlob*> by_name(const std::vector<TensorBlob>& 
 }
 
 }  // namespace
+
+std::string shape_text(std::span<const std::int64_t> shape) {
+  std::vector<std::string> sizes;
+  for (const std::int64_t size : shape) sizes.push_back(std::to_string(size));
+  return "[" + join(sizes, ", ") + "]";
+}
 
 NamedTensors module_parameters(torch::nn::Module& module) {
   NamedTensors all;
@@ -101,6 +101,19 @@ std::vector<TensorBlob> to_blobs(const NamedTensors& tensors) {
   return blobs;
 }
 
+at::Tensor to_tensor(const TensorBlob& blob) {
+  const auto type =
+      std::ranges::find_if(kTypeNames, [&](const TypeName& entry) { return entry.name == blob.dtype; });
+  if (type == std::end(kTypeNames))
+    fail(ErrorCode::kStorage, "'{}' is of a type that checkpoints do not hold: {}", blob.name, blob.dtype);
+  at::Tensor values = at::empty(blob.shape, type->type);
+  if (values.nbytes() != blob.data.size())
+    fail(ErrorCode::kStorage, "'{}' has {} bytes, its shape wants {}", blob.name, blob.data.size(),
+         values.nbytes());
+  std::ranges::copy(blob.data, bytes_of(values).begin());
+  return values;
+}
+
 void check_blobs(const NamedTensors& tensors, const std::vector<TensorBlob>& blobs, std::string_view what) {
   const auto found = by_name(blobs);
   for (const auto& [name, tensor] : tensors) {
@@ -110,7 +123,7 @@ void check_blobs(const NamedTensors& tensors, const std::vector<TensorBlob>& blo
     const std::string type = type_name(tensor.scalar_type());
     if (blob.dtype != type || blob.shape != tensor.sizes().vec() || blob.data.size() != tensor.nbytes()) {
       fail(ErrorCode::kStorage, "'{}' in {} is {} {} of {} bytes, the model wants {} {}", name, what,
-           blob.dtype, shape_text(blob.shape), blob.data.size(), type, shape_text(tensor.sizes().vec()));
+           blob.dtype, shape_text(blob.shape), blob.data.size(), type, shape_text(tensor.sizes()));
     }
   }
   std::set<std::string> seen;
@@ -131,6 +144,12 @@ void copy_blobs(const NamedTensors& tensors, const std::vector<TensorBlob>& blob
     std::ranges::copy(found.at(name)->data, bytes_of(values).begin());
     tensor.copy_(values);
   }
+}
+
+std::vector<TensorShape> tensor_shapes(torch::nn::Module& module) {
+  std::vector<TensorShape> shapes;
+  for (const auto& [name, tensor] : module_tensors(module)) shapes.push_back({name, tensor.sizes().vec()});
+  return shapes;
 }
 
 std::vector<TensorBlob> module_state(torch::nn::Module& module) { return to_blobs(module_tensors(module)); }
@@ -159,11 +178,17 @@ std::string hash_of(const NamedTensors& tensors) {
   return hasher.hex();
 }
 
-std::uint64_t parameter_count(torch::nn::Module& module) {
+namespace {
+
+std::uint64_t count_of(const NamedTensors& tensors) {
   std::uint64_t count = 0;
-  for (const auto& [name, tensor] : module_parameters(module))
-    count += static_cast<std::uint64_t>(tensor.numel());
+  for (const auto& [name, tensor] : tensors) count += static_cast<std::uint64_t>(tensor.numel());
   return count;
 }
+
+}  // namespace
+
+std::uint64_t parameter_count(torch::nn::Module& module) { return count_of(module_parameters(module)); }
+std::uint64_t trainable_count(torch::nn::Module& module) { return count_of(trainable_parameters(module)); }
 
 }  // namespace muster

@@ -212,7 +212,8 @@ std::pair<std::uint64_t, std::uint64_t> blocks_to_fit(Communicator& comm,
 }  // namespace
 
 FeaturePipeline fit_pipeline(Communicator& comm, const Dataset& dataset, const std::string& split,
-                             const FieldChoice& choice, const LogSink& log) {
+                             const FieldChoice& choice, const LogSink& log,
+                             const std::function<void()>& before_block) {
   const RowIndex& index = dataset.row_index();
   const auto blocks = static_cast<std::uint64_t>(index.blocks().size());
   std::vector<std::size_t> fields;
@@ -227,6 +228,7 @@ FeaturePipeline fit_pipeline(Communicator& comm, const Dataset& dataset, const s
     std::vector<std::byte> column;
     const auto [first, last] = blocks_to_fit(comm, index.rows_per_block(split_number));
     for (std::uint64_t block = first; block < last; ++block) {
+      if (before_block) before_block();
       const auto number = static_cast<std::uint32_t>(block);
       const std::vector<std::uint32_t> rows = index.rows_of(split_number, number);
       SummaryTree::Summaries leaf(wanted.size());

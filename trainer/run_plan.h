@@ -2,6 +2,7 @@
 // What follows from a config, a dataset and a number of ranks before anything is read: order, steps, memory.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -64,8 +65,10 @@ StreamOptions evaluation_stream(const Config& config, const RunPlan& plan);
 StreamOptions stream_options(const Config& config);
 
 /// Collective. Fits the pipeline on the training split: each rank reads a run of blocks, the merge is the
-/// same for any number of ranks.
+/// same for any number of ranks. `before_block` is called before each block; what it throws ends the fit on
+/// all ranks. May be empty.
 FeaturePipeline fit_pipeline(Communicator& comm, const Dataset& dataset, const std::string& split,
-                             const FieldChoice& choice, const LogSink& log);
+                             const FieldChoice& choice, const LogSink& log,
+                             const std::function<void()>& before_block = {});
 
 }  // namespace muster

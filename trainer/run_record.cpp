@@ -12,7 +12,8 @@ std::filesystem::path made(FileSystem& files, std::filesystem::path directory) {
 
 }  // namespace
 
-RunRecord::RunRecord(FileSystem& files, const RunStart& start, const Config& config, const LogSink& log)
+RunRecord::RunRecord(FileSystem& files, const RunStart& start, const Config& config, const LogSink& log,
+                     std::function<double()> clock)
     : files_(&files),
       log_(log),
       directory_(made(files, start.directory)),
@@ -27,8 +28,8 @@ RunRecord::RunRecord(FileSystem& files, const RunStart& start, const Config& con
   }
   store_.claim(start.parent);
   parent_is_gone_ = !start.parent.empty() && !files.exists(directory_ / "checkpoints" / start.parent);
-  events_ =
-      std::make_unique<EventLog>(files, directory_ / "events.jsonl", start.run_id, store_.generation(), 0);
+  events_ = std::make_unique<EventLog>(files, directory_ / "events.jsonl", start.run_id, store_.generation(),
+                                       0, std::move(clock));
   const std::uint64_t step = start.checkpoint ? start.checkpoint->step : 0;
   sinks_ =
       std::make_unique<RunSinks>(RunSinkStart{files, directory_, config, store_.generation(), step}, log);

@@ -22,7 +22,9 @@ class RunRecord {
   /// Takes the lock, claims the next generation (Error{kConfig} when the run has gone on since `start` was
   /// decided), opens events.jsonl and the log sinks, writes config.yaml. Reports
   /// rejected checkpoints.
-  RunRecord(FileSystem& files, const RunStart& start, const Config& config, const LogSink& log);
+  /// `clock`: of the events' times, Unix seconds.
+  RunRecord(FileSystem& files, const RunStart& start, const Config& config, const LogSink& log,
+            std::function<double()> clock = seconds_since_epoch);
 
   /// Where events cannot be written that is a warning, and they are once they can: a full disk ends no run
   /// that waits for room.

@@ -158,7 +158,6 @@ Config inherit_resolved(const Config& config, const Config& earlier) {
         key.path() == "train.steps") {
       continue;
     }
-    if (!earlier.section(key.section).contains(key.option.name)) continue;  // a key of a later version
     result = result.with(key.section, key.option.name, earlier.at(key.section, key.option.name));
   }
   return result;
@@ -193,7 +192,7 @@ RunStart decide_start(FileSystem& files, const Config& config, const DataIdentit
   start.parent = choice.checkpoint->name;
   start.run_id = choice.checkpoint->run_id;
   const Json& state = start.checkpoint->state;
-  const Config earlier(member<Json>(state, "config", choice.checkpoint->directory.string()));
+  const Config earlier(member<Json>(state, "config", choice.checkpoint->directory.string()), options.models);
   start.changes = config_changes(earlier, config);
   std::erase_if(start.changes,
                 [](const ConfigChange& change) { return change.key_class == KeyClass::kFree; });

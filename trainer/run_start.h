@@ -27,8 +27,9 @@ struct DataIdentity {
 };
 
 struct StartOptions {
-  std::string resume = "auto";     ///< "auto", "never", or a run directory or checkpoint
-  std::vector<std::string> allow;  ///< trajectory keys that may differ from the run on disk
+  std::string resume = "auto";       ///< "auto", "never", or a run directory or checkpoint
+  std::vector<std::string> allow;    ///< trajectory keys that may differ from the run on disk
+  std::vector<ModelOptions> models;  ///< that are known: what an earlier version's config leaves out follows
 };
 
 struct RunStart {

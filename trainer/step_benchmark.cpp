@@ -8,6 +8,7 @@
 
 #include "core/random.h"
 #include "models/model.h"
+#include "trainer/benchmark_times.h"
 #include "trainer/evaluator.h"
 #include "trainer/gradient_reducer.h"
 #include "trainer/local_communicator.h"
@@ -94,23 +95,6 @@ class StepLoop {
   double global_rows_;
 };
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-double slowest_median(Communicator& comm, const std::vector<double>& values) {
-  const double mine = median(values);
-  double slowest = 0;
-  for (const auto& bytes : comm.all_gather("bench", std::as_bytes(std::span(&mine, 1)))) {
-    double theirs = 0;
-    std::memcpy(&theirs, bytes.data(), sizeof theirs);
-    slowest = std::max(slowest, theirs);
-  }
-  return slowest;
-}
-
 }  // namespace
 
 Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options) {
@@ -130,8 +114,8 @@ Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options) {
     for (const double ms : alone.run(steps)) alone_ms.push_back(ms);
     comm.barrier("bench");
   }
-  const double together_median = slowest_median(comm, together_ms);
-  const double alone_median = slowest_median(comm, alone_ms);
+  const double together_median = slowest(comm, median(together_ms));
+  const double alone_median = slowest(comm, median(alone_ms));
   return {{"ranks", comm.size()},
           {"parameters", together.parameters()},
           {"rows_per_rank", options.rows_per_rank},

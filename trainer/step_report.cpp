@@ -60,6 +60,8 @@ StepTotals exchange_reports(Communicator& comm, const StepReport& mine, const St
     totals.digest += report.digest;
     totals.stop = std::max(totals.stop, report.stop);
     totals.save = totals.save || report.save;
+    if (report.without_batch && totals.first_without_batch < 0)
+      totals.first_without_batch = static_cast<int>(rank);
     const bool finite = std::isfinite(report.loss) && std::isfinite(report.weight);
     if (!finite && totals.first_not_finite < 0) totals.first_not_finite = static_cast<int>(rank);
   }

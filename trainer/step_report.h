@@ -20,6 +20,7 @@ struct StepReport {
   std::uint8_t stop = 0;  ///< a StopReason
   bool save = false;
   std::uint64_t passed_over = 0;  ///< of the rows: bad ones, with weight 0
+  bool without_batch = false;     ///< a stop was wanted before the data came: this step is not done
   StepSeconds seconds;
 };
 
@@ -32,6 +33,7 @@ struct StepTotals {
   Digest digest;
   std::uint8_t stop = 0;  ///< the greatest of the ranks'
   bool save = false;
+  int first_without_batch = -1;         ///< lowest rank without one, or -1
   int first_not_finite = -1;            ///< lowest rank whose loss is not finite, or -1
   std::vector<std::string> checkpoint;  ///< [rank] news of the checkpoint under way
   std::vector<std::string> bad_rows;    ///< [rank] bad_rows_text

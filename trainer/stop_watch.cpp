@@ -1,6 +1,7 @@
 #include "trainer/stop_watch.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "core/text.h"
 
@@ -30,21 +31,25 @@ std::string to_text(StopReason reason) {
 }
 
 StopWatch::StopWatch(const StopRequests* requests, std::optional<Clock::time_point> end,
-                     std::optional<std::filesystem::path> run, FileSystem& files)
-    : requests_(requests), end_(end), files_(&files) {
-  if (run) file_ = *run / kStopFile;
+                     std::filesystem::path run, FileSystem& files)
+    : requests_(requests), end_(end), file_(std::move(run)), files_(&files) {
+  file_ /= kStopFile;
 }
 
 bool StopWatch::stop_file(Clock::time_point time) {
-  if (!file_ || found_ || time - looked_ < kLookInterval) return found_;
+  if (found_ || (looked_ && time - *looked_ < kLookInterval)) return found_;
   looked_ = time;
-  const auto exists = attempt([&] { return files_->exists(*file_); });
+  const auto exists = attempt([&] { return files_->exists(file_); });
   found_ = exists && exists.value();  // a folder that cannot be read is met, and told, by the next checkpoint
   return found_;
 }
 
+StopReason StopWatch::told() const {
+  return requests_ != nullptr && requests_->stop.load() ? StopReason::kSignal : StopReason::kNone;
+}
+
 StopReason StopWatch::now(double needed, Clock::time_point time) {
-  if (requests_ != nullptr && requests_->stop.load()) return StopReason::kSignal;
+  if (told() != StopReason::kNone) return told();
   if (stop_file(time)) return StopReason::kStopFile;
   const std::chrono::duration<double> margin(kMarginSeconds + kMarginFactor * needed);
   if (end_ && time + margin >= *end_) return StopReason::kWallTime;
@@ -52,22 +57,26 @@ StopReason StopWatch::now(double needed, Clock::time_point time) {
 }
 
 void StopWatch::answered(const LogSink& log) {
-  if (!file_ || !found_) return;
-  const auto removed = attempt([&] { return files_->remove_all(*file_), true; });
+  if (!found_) return;
+  const auto removed = attempt([&] { return files_->remove_all(file_), true; });
   if (!removed)
     log(LogLevel::kWarning,
         fmt::format("the stop file stays, the next start will stop: {}", removed.error().what()));
 }
 
-std::optional<StopWatch::Clock::time_point> end_of_job(StopWatch::Clock::time_point start,
+std::optional<StopWatch::Clock::time_point> end_of_job(StopWatch::Clock::time_point start, double start_time,
                                                        double wall_seconds,
                                                        const std::string& scheduler_end) {
+  const auto after = [&](double seconds) {
+    return start +
+           std::chrono::duration_cast<StopWatch::Clock::duration>(std::chrono::duration<double>(seconds));
+  };
   std::optional<StopWatch::Clock::time_point> end;
-  if (wall_seconds > 0)
-    end = start +
-          std::chrono::duration_cast<StopWatch::Clock::duration>(std::chrono::duration<double>(wall_seconds));
-  if (const auto seconds = leading_integer(scheduler_end); seconds && *seconds > 0) {
-    const StopWatch::Clock::time_point given{std::chrono::seconds(*seconds)};
+  if (wall_seconds > 0) end = after(wall_seconds);
+  std::int64_t seconds = 0;
+  std::from_chars(scheduler_end.data(), scheduler_end.data() + scheduler_end.size(), seconds);
+  if (seconds > 0) {
+    const auto given = after(static_cast<double>(seconds) - start_time);
     end = end ? std::min(*end, given) : given;
   }
   return end;

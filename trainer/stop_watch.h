@@ -18,17 +18,22 @@ namespace muster {
 enum class StopReason : std::uint8_t { kNone, kWallTime, kStopFile, kSignal };
 std::string to_text(StopReason reason);  ///< "signal", …; "" for none
 
-/// One thread. Only rank 0 looks at the clock and at the stop file; signals count on every rank.
+/// One thread. By a clock that nobody can set: a system clock that jumps stops no run, and keeps none going.
 class StopWatch {
  public:
-  using Clock = std::chrono::system_clock;
+  using Clock = std::chrono::steady_clock;
+  static_assert(Clock::is_steady);
 
   /// `end`: when the job must be over. `run`: the run directory, in which a file STOP asks for a stop.
-  StopWatch(const StopRequests* requests, std::optional<Clock::time_point> end,
-            std::optional<std::filesystem::path> run, FileSystem& files);
+  StopWatch(const StopRequests* requests, std::optional<Clock::time_point> end, std::filesystem::path run,
+            FileSystem& files);
 
-  /// `needed`: seconds that a step and a checkpoint take from here. The file is looked for once a second.
+  /// Of all reasons. Rank 0 asks in each step; another rank where it waits alone, for its data say, and does
+  /// not hear what others see. `needed`: seconds that a step and a checkpoint take from here. The file is
+  /// looked for once a second.
   StopReason now(double needed, Clock::time_point time = Clock::now());
+  /// Of this rank's signals alone.
+  StopReason told() const;
   /// After the stop: the file has done its work. A failure is only logged: the next start will stop at once.
   void answered(const LogSink& log);
 
@@ -36,15 +41,16 @@ class StopWatch {
   bool stop_file(Clock::time_point time);
   const StopRequests* requests_;
   std::optional<Clock::time_point> end_;
-  std::optional<std::filesystem::path> file_;
+  std::filesystem::path file_;
   FileSystem* files_;
-  Clock::time_point looked_;
+  std::optional<Clock::time_point> looked_;
   bool found_ = false;
 };
 
 /// The end of the job: `wall_seconds` (0: no limit) from `start`, or the scheduler's (SLURM_JOB_END_TIME,
-/// Unix seconds, as given; "" for none), whichever is first.
-std::optional<StopWatch::Clock::time_point> end_of_job(StopWatch::Clock::time_point start,
+/// Unix seconds, as given; "" for none), whichever is first. `start` was when the system's clock said
+/// `start_time`, Unix seconds.
+std::optional<StopWatch::Clock::time_point> end_of_job(StopWatch::Clock::time_point start, double start_time,
                                                        double wall_seconds, const std::string& scheduler_end);
 
 }  // namespace muster

@@ -5,6 +5,7 @@
 #include "trainer/evaluator.h"
 #include "trainer/model_setup.h"
 #include "trainer/module_state.h"
+#include "trainer/trainer.h"
 
 namespace muster {
 
@@ -28,7 +29,7 @@ TrainedModel load_trained_model(Communicator& comm, FileSystem& files,
   TrainedModel trained{
       loaded.at("step"),
       loaded.at("fingerprint"),
-      Config(loaded.at("config")),
+      Config(loaded.at("config"), registered_model_options()),
       together(comm, "contract of the checkpoint",
                [&] {
                  return Contract::parse(YamlNode::parse(loaded.at("contract").get<std::string>(),
@@ -37,7 +38,7 @@ TrainedModel load_trained_model(Communicator& comm, FileSystem& files,
       loaded.at("pipeline"),
       together(comm, "decision",
                [&] {
-                 return decision_of(loaded, Config(loaded.at("config")),
+                 return decision_of(loaded, Config(loaded.at("config"), registered_model_options()),
                                     (checkpoint / "manifest.json").string());
                }),
       std::move(weights)};

@@ -11,11 +11,13 @@
 #include "trainer/decision.h"
 #include "trainer/environment.h"
 #include "trainer/evaluator.h"
+#include "trainer/frozen.h"
 #include "trainer/leak_check.h"
 #include "trainer/model_setup.h"
 #include "trainer/module_state.h"
 #include "trainer/run_plan.h"
 #include "trainer/run_record.h"
+#include "trainer/start_weights.h"
 #include "trainer/tensor_exchange.h"
 #include "trainer/training_run.h"
 
@@ -60,6 +62,7 @@ void announce(RunRecord* record, const Prepared& run, const LogSink& log) {
   const auto step = run.start.at("step").get<std::uint64_t>();
   Json fields = {{"plan", run.plan.to_json()},
                  {"parameters", parameter_count(run.model->module())},
+                 {"trainable_parameters", trainable_count(run.model->module())},
                  {"fingerprint", run.dataset.manifest().fingerprint().hex()},
                  {"environment", run.environment}};
   if (run.start.at("resumed").get<bool>()) {
@@ -76,13 +79,16 @@ void announce(RunRecord* record, const Prepared& run, const LogSink& log) {
                         : "; bits may differ: " + join(differences.get<std::vector<std::string>>(), ", ")));
   } else {
     fields["config"] = run.config.values();
+    fields["init"] = run.start.at("init");
     record->event("run_started", step, fields);
   }
   const std::uint64_t parameters = parameter_count(run.model->module());
+  const std::uint64_t trained = trainable_count(run.model->module());
   log(LogLevel::kInfo,
-      fmt::format("model '{}': {} parameters, {} on each rank with gradients and optimizer state",
+      fmt::format("model '{}': {} parameters{}, {} on each rank with gradients and optimizer state",
                   run.config.text_at("model", "name"), human_count(parameters),
-                  human_bytes(model_memory(parameters, optimizer_settings(run.config)))));
+                  trained < parameters ? fmt::format(", of which {} are trained", human_count(trained)) : "",
+                  human_bytes(model_memory(run.model->module(), optimizer_settings(run.config)))));
   const std::uint64_t warm_up = run.config.unsigned_at("schedule", "warmup_steps");
   if (warm_up >= run.plan.total_steps) {
     log(LogLevel::kWarning,
@@ -93,13 +99,44 @@ void announce(RunRecord* record, const Prepared& run, const LogSink& log) {
 }
 
 FeaturePipeline make_pipeline(Communicator& comm, const Config& config, const Dataset& dataset,
-                              const Json& decision, const LogSink& log) {
+                              const Json& decision, const TrainOptions& options) {
   if (decision.at("resumed").get<bool>()) {
     return together(comm, "pipeline", [&] {
       return FeaturePipeline::from_json(dataset.contract(), decision.at("pipeline"), "pipeline.json");
     });
   }
-  return fit_pipeline(comm, dataset, config.text_at("data", "split"), field_choice(config), log);
+  const auto look_for_stop = [&options] {
+    if (options.requests == nullptr || !options.requests->stop.load()) return;
+    fail(ErrorCode::kCheckpointed, "stopped before the first step, nothing is lost: run it again");
+  };
+  return fit_pipeline(comm, dataset, config.text_at("data", "split"), field_choice(config), options.log,
+                      look_for_stop);
+}
+
+std::vector<std::string> frozen_patterns(const Config& config) {
+  return config.at("model", "frozen").get<std::vector<std::string>>();
+}
+
+/// Collective. The model with the weights that it starts with on rank 0, and what is known of them: see
+/// start_from_weights.
+std::pair<std::unique_ptr<Model>, Json> make_start_model(Communicator& comm, FileSystem& files,
+                                                         const Config& config, const Dataset& dataset,
+                                                         const FeaturePipeline& pipeline,
+                                                         const RunStart& start, const LogSink& log) {
+  Json init;
+  auto model = together(comm, "model", [&] {
+    auto made = make_configured_model(config, dataset.contract(), pipeline);
+    freeze(made->module(), frozen_patterns(config));
+    if (comm.rank() != 0) return made;
+    if (start.checkpoint) {
+      load_module_state(made->module(), start.checkpoint->model);
+      init = start.checkpoint->state.value("init", Json(nullptr));
+    } else {
+      init = start_from_weights(files, config, pipeline.to_json(), made->module(), log);
+    }
+    return made;
+  });
+  return {std::move(model), std::move(init)};
 }
 
 void guard_against_leaks(Communicator& comm, const Config& config, const Dataset& dataset,
@@ -152,18 +189,34 @@ int check_targets(const Config& config, const Contract& contract, const FeatureP
   return 0;
 }
 
-TrainResult dry_run(Communicator& comm, const Config& config, const Dataset& dataset) {
+/// Start weights that are not there, and frozen parameters that the model does not have, likewise.
+int check_start_model(Communicator& comm, FileSystem& files, const Config& config, const Contract& contract,
+                      const FeaturePipeline& unfitted) {
+  if (comm.rank() == 0) check_weight_source(files, config);
+  if (const auto frozen = frozen_patterns(config); !frozen.empty())
+    freeze(make_configured_model(config, contract, unfitted)->module(), frozen);
+  return 0;
+}
+
+TrainResult dry_run(Communicator& comm, FileSystem& files, const Config& config, const Dataset& dataset) {
   const auto pipeline = together(comm, "features", [&] { return unfitted_pipeline(config, dataset); });
   together(comm, "targets", [&] { return check_targets(config, dataset.contract(), pipeline); });
+  together(comm, "start weights",
+           [&] { return check_start_model(comm, files, config, dataset.contract(), pipeline); });
   const RunPlan plan = make_run_plan(comm, config, dataset, pipeline);
-  const auto model =
-      together(comm, "model", [&] { return make_configured_model(config, dataset.contract(), pipeline); });
+  const auto model = together(comm, "model", [&] {
+    auto made = make_configured_model(config, dataset.contract(), pipeline);
+    freeze(made->module(), frozen_patterns(config));
+    return made;
+  });
   TrainResult result;
   result.outcome = TrainOutcome::kDryRun;
   result.plan = plan.to_json();
   result.plan["parameters"] = parameter_count(model->module());
-  result.plan["model_memory_bytes"] =
-      model_memory(parameter_count(model->module()), optimizer_settings(config));
+  for (const TensorShape& tensor : tensor_shapes(model->module()))
+    result.plan["tensors"].push_back({{"name", tensor.name}, {"shape", tensor.shape}});
+  result.plan["trainable_parameters"] = trainable_count(model->module());
+  result.plan["model_memory_bytes"] = model_memory(model->module(), optimizer_settings(config));
   // Embeddings grow with vocabularies, which a pass over the data would tell.
   result.plan["parameters_are_least"] =
       std::ranges::any_of(pipeline.tensors(), [](const TensorSpec& tensor) { return !tensor.ids.empty(); });
@@ -189,6 +242,7 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
     return Dataset::open(config.text_at("data", "dataset"), config.text_at("data", "root"),
                          tolerant ? Dataset::Damaged::kTolerate : Dataset::Damaged::kRefuse);
   });
+  dataset.wrap_readers(options.wrap_reader);
   if (const std::string warning = dataset.warning(); !warning.empty() && comm.rank() == 0)
     options.log(LogLevel::kWarning, warning);
   same_everywhere(comm, "config", canonical(config.values()));
@@ -198,7 +252,9 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   Json decision = parse_json(on_rank_zero(comm, "decide start",
                                           [&] {
                                             const DataIdentity data = identity_of(dataset);
-                                            start = decide_start(files, config, data, options.start);
+                                            StartOptions wanted = options.start;
+                                            wanted.models = registered_model_options();
+                                            start = decide_start(files, config, data, wanted);
                                             return start_json(start).dump();
                                           }),
                              "start", ErrorCode::kBug);
@@ -207,29 +263,31 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
                .with("run", "name", directory.filename().string());  // NAME-2, or where --resume points
   const bool resumed = decision.at("resumed").get<bool>();
   take_damage(comm, dataset, resumed, options);
-  if (resumed) config = inherit_resolved(config, Config(decision.at("state").at("config")));
-  if (options.dry_run) return dry_run(comm, config, dataset);
+  if (resumed)
+    config = inherit_resolved(config, Config(decision.at("state").at("config"), registered_model_options()));
+  if (options.dry_run) return dry_run(comm, files, config, dataset);
   config = resolve_threads(comm, config, options.ranks_on_host > 0 ? options.ranks_on_host : comm.size());
   set_compute_threads(config.unsigned_at("train", "threads"));
 
   // What does not fit is refused before a pass over the data.
   const auto unfitted = together(comm, "features", [&] { return unfitted_pipeline(config, dataset); });
   together(comm, "targets", [&] { return check_targets(config, dataset.contract(), unfitted); });
+  if (!resumed) {
+    together(comm, "start weights",
+             [&] { return check_start_model(comm, files, config, dataset.contract(), unfitted); });
+  }
   RunPlan plan = make_run_plan(comm, config, dataset, unfitted);
   if (comm.rank() == 0) options.log(LogLevel::kInfo, describe(plan, comm.size()));
   config = resolve(config, plan);
   if (!resumed) guard_against_leaks(comm, config, dataset, options.log);
-  FeaturePipeline pipeline = make_pipeline(comm, config, dataset, decision, options.log);
-  auto model = together(comm, "model", [&] {
-    auto made = make_configured_model(config, dataset.contract(), pipeline);
-    if (start.checkpoint) load_module_state(made->module(), start.checkpoint->model);
-    return made;
-  });
+  FeaturePipeline pipeline = make_pipeline(comm, config, dataset, decision, options);
+  auto [model, init] = make_start_model(comm, files, config, dataset, pipeline, start, options.log);
+  decision["init"] = std::move(init);
   std::unique_ptr<RunRecord> record;
   decision.update(parse_json(on_rank_zero(comm, "open run",
                                           [&] {
-                                            record = std::make_unique<RunRecord>(files, start, config,
-                                                                                 options.log);
+                                            record = std::make_unique<RunRecord>(
+                                                files, start, config, options.log, options.wall_clock);
                                             return Json{{"generation", record->generation()},
                                                         {"parent_is_gone", record->parent_is_gone()}}
                                                 .dump();
@@ -246,7 +304,15 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   Prepared run{std::move(config), std::move(dataset),  std::move(pipeline),   std::move(plan),
                std::move(model),  std::move(decision), std::move(environment)};
   announce(record.get(), run, options.log);
-  return TrainingRun(comm, files, options, std::move(run), std::move(record), optimizer_state).run();
+  TrainingRun training(comm, files, options, std::move(run), std::move(record), optimizer_state);
+  try {
+    TrainResult result = training.run();
+    training.stop_reading(options.keep_reading);
+    return result;
+  } catch (...) {
+    training.stop_reading(options.keep_reading);
+    throw;
+  }
 }
 
 }  // namespace muster

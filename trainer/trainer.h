@@ -12,6 +12,8 @@
 
 #include "core/file_system.h"
 #include "core/log.h"
+#include "core/text.h"
+#include "data_loader/dataset.h"
 #include "trainer/communicator.h"
 #include "trainer/config.h"
 #include "trainer/rank_status.h"
@@ -53,8 +55,11 @@ struct TrainOptions {
   int ranks_on_host = 0;    ///< to share the cores; 0: all ranks are on this host
   StopRequests* requests = nullptr;  ///< not owned; may be null
   LogSink log = silent_log();
-  std::chrono::system_clock::time_point started =
-      std::chrono::system_clock::now();  ///< train.wall_seconds count from here
+  std::chrono::steady_clock::time_point started =
+      std::chrono::steady_clock::now();  ///< train.wall_seconds count from here
+  /// Unix seconds, for time stamps and to understand `scheduler_end` at the start: a clock that jumps changes
+  /// nothing else.
+  std::function<double()> wall_clock = seconds_since_epoch;
   std::string scheduler_end;  ///< when the job ends, in Unix seconds as the scheduler says; "" if it does not
   std::function<void(const Progress&)> progress;  ///< rank 0, every log.every_steps steps; may be empty
   /// Called with a failure that only this rank knows of, before anything is unwound that waits for the
@@ -65,6 +70,12 @@ struct TrainOptions {
       on_run;
   /// Called on every rank before each step, with the number of steps that this start has done; may be empty.
   std::function<void(std::uint64_t step, torch::nn::Module& model)> before_step;
+  /// Called at the end of a run, also of one that fails, where a read has not come back: with what the read
+  /// still uses, and nothing else. Letting go of it waits for the read; who cannot wait ends the process
+  /// first. Empty: the end waits.
+  std::function<void(std::shared_ptr<void>)> keep_reading;
+  /// What all readers of the data's blocks go through; may be empty.
+  ReaderWrapper wrap_reader;
   /// Kept up to date on every rank, for whoever reports a fault; not owned, may be null.
   RankStatus* status = nullptr;
 };

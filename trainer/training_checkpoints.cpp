@@ -154,6 +154,10 @@ bool TrainingCheckpoints::due_by_step(std::uint64_t step) const {
   return every > 0 && step % every == 0;
 }
 
+bool TrainingCheckpoints::begun(std::uint64_t step) const {
+  return name_ == checkpoint_name(frame_.generation, step);
+}
+
 bool TrainingCheckpoints::due_by_clock() const {
   double every = config_.number_at("checkpoint", "every_seconds");
   const double mtbf = 3600 * config_.number_at("checkpoint", "mean_hours_between_failures");

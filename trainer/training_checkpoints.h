@@ -56,6 +56,8 @@ class TrainingCheckpoints {
   /// By this rank's clock: one rank decides for all.
   bool due_by_clock() const;
   bool due_by_step(std::uint64_t step) const;
+  /// Whether the last one begun is of this step, committed or not.
+  bool begun(std::uint64_t step) const;
   /// Seconds from the copy to the publication, as the last one took.
   double needed_seconds() const { return last_write_seconds_ + stall_seconds_; }
   /// The one that failed and is not yet given up; "" if none.

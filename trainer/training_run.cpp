@@ -13,6 +13,8 @@ namespace {
 
 /// How long a stop waits for a checkpoint that fails: who asked for it will not wait for ever.
 constexpr double kStopPatience = 30;
+/// How long the end waits for a read.
+constexpr auto kReadPatience = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -22,25 +24,28 @@ TrainingRun::TrainingRun(Communicator& comm, FileSystem& files, const TrainOptio
     : comm_(comm),
       options_(options),
       files_(files),
-      run_(std::move(prepared)),
+      prepared_(std::make_shared<Prepared>(std::move(prepared))),
+      run_(*prepared_),
       record_(std::move(record)),
       loss_(loss_settings(run_.config, run_.pipeline)),
       schedule_(schedule_settings(run_.config)),
       seed_(run_.config.unsigned_at("run", "seed")),
       bad_steps_(bad_step_rule(run_.config)),
       bad_row_rule_(bad_row_rule(run_.config)) {
+  data_ = std::make_shared<TrainingData>();
+  data_->run = prepared_;
   best_by_ = best_metric(run_.config, run_.pipeline.targets().size());
   broadcast_module(run_.model->module(), comm_);
+  buffers_ = std::make_unique<BufferKeeper>(run_.model->module());
   optimizer_ = std::make_unique<Optimizer>(run_.model->module(), optimizer_settings(run_.config));
   restore(optimizer_state);
-  const bool main_rank = comm_.rank() == 0;
   const std::filesystem::path directory = run_.start.at("directory").get<std::string>();
+  const double since_start = std::chrono::duration<double>(Clock::now() - options_.started).count();
   stop_watch_ = std::make_unique<StopWatch>(
       options_.requests,
-      main_rank ? end_of_job(options_.started, run_.config.number_at("train", "wall_seconds"),
-                             options_.scheduler_end)
-                : std::nullopt,
-      main_rank ? std::optional(directory) : std::nullopt, files);
+      end_of_job(options_.started, options_.wall_clock() - since_start,
+                 run_.config.number_at("train", "wall_seconds"), options_.scheduler_end),
+      directory, files);
   make_checkpoints();
 }
 
@@ -53,7 +58,10 @@ void TrainingRun::phase(RankPhase now) {
   if (options_.status != nullptr) options_.status->phase.store(now);
 }
 
-StopReason TrainingRun::stop_wanted() {
+/// Why this rank wants to stop. Time and stop file are rank 0's to look at, but for a rank that `waits`
+/// alone.
+StopReason TrainingRun::stop_wanted(bool waits) {
+  if (comm_.rank() != 0 && !waits) return stop_watch_->told();
   return stop_watch_->now(checkpoints_->needed_seconds() + step_seconds_);
 }
 
@@ -110,9 +118,7 @@ TrainResult TrainingRun::stopped() {
   checkpoints_->settle(kStopPatience);
   comm_.barrier("stopped");
   stop_watch_->answered(options_.log);
-  StopReason reason = std::max(static_cast<StopReason>(last_.stop), stop_wanted());
-  if (reason == StopReason::kNone) reason = StopReason::kSignal;  // another rank's, in an evaluation
-  stop_reason_ = to_text(reason);
+  stop_reason_ = to_text(std::max({static_cast<StopReason>(last_.stop), evaluation_stop_, stop_wanted()}));
   event("stopped",
         {{"checkpoint", checkpoints_->last()}, {"reason", stop_reason_}, {"running_digest", running_.hex()}});
   return result(TrainOutcome::kStopped);
@@ -144,6 +150,13 @@ bool TrainingRun::catch_up() {
   return true;
 }
 
+void TrainingRun::stop_reading(const std::function<void(std::shared_ptr<void>)>& keep) {
+  if (!keep) return;
+  using Held = std::pair<std::shared_ptr<TrainingData>, std::shared_ptr<void>>;
+  const bool quiet = data_->stream == nullptr || data_->stream->stop_reading(kReadPatience);
+  if (!quiet || evaluation_reads_ != nullptr) keep(std::make_shared<Held>(data_, evaluation_reads_));
+}
+
 TrainResult TrainingRun::run() {
   try {
     return run_to_end();
@@ -156,13 +169,17 @@ TrainResult TrainingRun::run() {
 TrainResult TrainingRun::run_to_end() {
   if (!catch_up()) return stopped();
   while (!finished()) {
-    bool done = false;
-    guarded([&] { done = one_step(); });
-    if (!done) {
-      guarded([&] { roll_back(); });
-      continue;
+    Step step = Step::kDone;
+    guarded([&] { step = one_step(); });
+    if (step == Step::kNoBatch) {
+      if (!checkpoints_->begun(step_)) begin_checkpoint();
+      return stopped();
     }
-    if (after_step() == After::kStop) return stopped();
+    if (step == Step::kGoBack) {
+      guarded([&] { roll_back(); });
+    } else if (after_step() == After::kStop) {
+      return stopped();
+    }
   }
   begin_checkpoint(/*finished=*/true);
   checkpoints_->settle();

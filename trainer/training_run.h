@@ -14,6 +14,7 @@
 #include "models/model.h"
 #include "trainer/bad_rows.h"
 #include "trainer/bad_steps.h"
+#include "trainer/buffer_keeper.h"
 #include "trainer/decision.h"
 #include "trainer/gradient_reducer.h"
 #include "trainer/optimizer.h"
@@ -39,16 +40,28 @@ struct Prepared {
   Json environment;
 };
 
+/// Where the batches come from. A read that is under way uses all of it.
+struct TrainingData {
+  std::shared_ptr<Prepared> run;
+  Quarantine quarantine;
+  std::unique_ptr<BlockReader> reader;
+  std::unique_ptr<BatchStream> stream;
+};
+
 /// Collective in all its public calls. One thread.
 class TrainingRun {
  public:
   TrainingRun(Communicator& comm, FileSystem& files, const TrainOptions& options, Prepared prepared,
               std::unique_ptr<RunRecord> record, const std::vector<TensorBlob>& optimizer_state);
   TrainResult run();
+  /// At the end, also by an error. What a read that does not come back still uses goes to `keep`; without it,
+  /// and where all reads have come back, nothing is left. Not collective.
+  void stop_reading(const std::function<void(std::shared_ptr<void>)>& keep);
 
  private:
   using Clock = std::chrono::steady_clock;
   enum class After { kGoOn, kStop };
+  enum class Step { kDone, kGoBack, kNoBatch };
 
   void restore(const std::vector<TensorBlob>& optimizer_state);
   void make_checkpoints();
@@ -56,7 +69,9 @@ class TrainingRun {
   void load_optimizer(const std::vector<TensorBlob>& state);
   TrainResult run_to_end();
   bool catch_up();
-  bool one_step();
+  Step one_step();
+  const Batch* next_batch();
+  void end_step_without_batch();
   void phase(RankPhase now);
   void note_step(double seconds);
   bool update();
@@ -66,7 +81,7 @@ class TrainingRun {
   bool take_bad_step(const std::string& why);
   void roll_back();
   double mean_loss() const;
-  StopReason stop_wanted();
+  StopReason stop_wanted(bool waits = false);
   StepReport forward_backward(const Batch& batch);
   Waits waits() const;
   void log_step(const StepTotals& totals);
@@ -89,17 +104,17 @@ class TrainingRun {
   Communicator& comm_;
   const TrainOptions& options_;
   FileSystem& files_;
-  Prepared run_;
+  std::shared_ptr<Prepared> prepared_;
+  Prepared& run_;
   std::unique_ptr<RunRecord> record_;  ///< rank 0 only
   LossSettings loss_;
   ScheduleSettings schedule_;
   std::uint64_t seed_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<GradientReducer> reducer_;
-  Quarantine quarantine_;
+  std::unique_ptr<BufferKeeper> buffers_;
+  std::shared_ptr<TrainingData> data_;
   std::uint64_t bad_ranges_ = 0;  ///< that this start has found
-  std::unique_ptr<BlockReader> reader_;
-  std::unique_ptr<BatchStream> stream_;
   std::unique_ptr<TrainingCheckpoints> checkpoints_;
   std::unique_ptr<StopWatch> stop_watch_;
   BadSteps bad_steps_;
@@ -115,6 +130,8 @@ class TrainingRun {
   double step_seconds_ = 0;
   std::uint64_t steps_here_ = 0;  ///< in this start
   std::string stop_reason_;
+  StopReason evaluation_stop_ = StopReason::kNone;
+  std::shared_ptr<void> evaluation_reads_;  ///< of an evaluation that was stopped
   std::optional<std::uint64_t> evaluated_step_;
   std::string best_by_;
   Json best_ = nullptr;      ///< {value, step, checkpoint}

@@ -71,12 +71,15 @@ bool TrainingRun::evaluate_now() {
   settings.outputs = model_outputs(run_.dataset.contract(), loss_.kind, run_.pipeline.targets());
   settings.targets = target_names(run_.pipeline);
   settings.stream = with_quarantine(evaluation_stream(run_.config, run_.plan), bad_row_rule_,
-                                    BadRowPolicy::kDrop, quarantine_);
+                                    BadRowPolicy::kDrop, data_->quarantine);
   settings.fit = decision_settings(run_.config);
-  const auto stop = [&] { return stop_wanted() != StopReason::kNone; };
+  const auto stop = [&](bool waits) { return stop_wanted(waits); };
   phase(RankPhase::kEvaluate);
-  std::optional<Evaluation> done;
-  guarded([&] { done = evaluate_split(comm_, *run_.model, run_.dataset, run_.pipeline, settings, stop); });
+  EvaluationEnd ended;
+  guarded([&] { ended = evaluate_split(comm_, *run_.model, run_.dataset, run_.pipeline, settings, stop); });
+  evaluation_stop_ = ended.stop;
+  evaluation_reads_ = ended.still_reading;
+  std::optional<Evaluation>& done = ended.evaluation;
   if (!done) return false;
   take_bad_rows(done->bad_rows);
   take_metrics(done->metrics);

@@ -31,7 +31,7 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
       evaluated_step_ = state.at("evaluated_step").get<std::uint64_t>();
     bad_steps_.restore(state.value("bad_steps", Json(nullptr)));
     if (bad_row_rule_.quarantine) {
-      quarantine_.restore(state.value("quarantine", Json(nullptr)));
+      data_->quarantine.restore(state.value("quarantine", Json(nullptr)));
       refuse_too_many_bad_rows("");
     }
     metrics_ = state.at("metrics");
@@ -41,15 +41,15 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
   }
   reducer_.reset();  // takes its hooks off the parameters: before the next one sets its own
   reducer_ = std::make_unique<GradientReducer>(run_.model->module(), comm_, std::move(plan));
-  stream_.reset();  // one that is going on reads ahead through the reader
-  reader_ = run_.dataset.make_reader();
+  data_->stream.reset();  // one that is going on reads ahead through the reader
+  data_->reader = run_.dataset.make_reader();
   auto batches = make_training_plan(
       run_.dataset.row_index(), run_.plan.split_number, run_.plan.order, run_.plan.cursor(step_),
       run_.plan.epochs(), static_cast<std::uint32_t>(comm_.rank()), static_cast<std::uint32_t>(comm_.size()));
-  stream_ =
-      std::make_unique<BatchStream>(std::move(batches), *reader_, run_.dataset.contract(), run_.pipeline,
-                                    with_quarantine(training_stream(run_.config, run_.plan), bad_row_rule_,
-                                                    BadRowPolicy::kKeepSlot, quarantine_));
+  data_->stream = std::make_unique<BatchStream>(
+      std::move(batches), *data_->reader, run_.dataset.contract(), run_.pipeline,
+      with_quarantine(training_stream(run_.config, run_.plan), bad_row_rule_, BadRowPolicy::kKeepSlot,
+                      data_->quarantine));
   meter_ =
       std::make_unique<ProgressMeter>(run_.plan.total_steps, run_.plan.steps_per_epoch, run_.plan.epochs());
 }
@@ -82,12 +82,13 @@ Json TrainingRun::state(bool finished) const {
       {"evaluated_step", evaluated_step_ ? Json(*evaluated_step_) : Json(nullptr)},
       {"metrics", metrics_},
       {"bad_steps", bad_steps_.state()},
-      {"quarantine", quarantine_.to_json()},
+      {"quarantine", data_->quarantine.to_json()},
       {"finished", finished},
       {"fingerprint", run_.dataset.manifest().fingerprint().hex()},
       {"contract", run_.dataset.manifest().contract.hex()},
       {"dataset",
        {{"partitions", run_.dataset.manifest().partitions.size()}, {"rows", run_.dataset.manifest().rows()}}},
+      {"init", run_.start.at("init")},
       {"config", run_.config.values()},
       {"plan", run_.plan.to_json()},
       {"environment", run_.environment}};

@@ -8,6 +8,7 @@
 
 #include "core/text.h"
 #include "trainer/agreement.h"
+#include "trainer/frozen.h"
 #include "trainer/model_setup.h"
 #include "trainer/tensor_histograms.h"
 #include "trainer/training_run.h"
@@ -19,7 +20,7 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
   const std::uint64_t wanted = run_.config.unsigned_at("train", "micro_batch");
   const std::size_t micro_batch = wanted == 0 ? std::max<std::size_t>(1, batch.rows()) : wanted;
   reducer_->begin_step();
-  run_.model->module().train();
+  set_training(run_.model->module());
   for (std::size_t first = 0; first < batch.rows(); first += micro_batch) {
     const std::size_t count = std::min(micro_batch, batch.rows() - first);
     const ModelBatch inputs(batch, first, count, true, seed_);
@@ -63,30 +64,60 @@ void TrainingRun::tell_stragglers() {
             step_, slow->rank, human_seconds(slow->seconds), slow->phase, human_seconds(slow->usual)));
 }
 
-/// False if the step was bad and the run goes back for it.
-bool TrainingRun::one_step() {
+/// Null where a stop is wanted before the data come.
+const Batch* TrainingRun::next_batch() {
+  phase(RankPhase::kData);
+  if (!data_->stream->wait([&] { return stop_wanted(/*waits=*/true) != StopReason::kNone; })) return nullptr;
+  const Batch* batch = data_->stream->next();
+  ensure(batch != nullptr && batch->step == step_, "the stream is at another step than the loop ({})", step_);
+  return batch;
+}
+
+/// Some rank has no data, and all stop: what the others computed counts for nothing.
+void TrainingRun::end_step_without_batch() {
+  reducer_->finish(1);
+  buffers_->restore();
+  if (comm_.rank() == 0) {
+    options_.log(LogLevel::kWarning, fmt::format("step {}: stopped while rank {} still waited for its data",
+                                                 step_, last_.first_without_batch));
+  }
+  phase(RankPhase::kBetweenSteps);
+}
+
+TrainingRun::Step TrainingRun::one_step() {
   const auto began = Clock::now();
   meter_->begin_step(waits());
-  phase(RankPhase::kData);
-  const Batch* batch = stream_->next();
-  ensure(batch != nullptr && batch->step == step_, "the stream is at another step than the loop ({})", step_);
+  buffers_->save();
+  const Batch* batch = next_batch();
   phase(RankPhase::kCompute);
   const auto has_data = Clock::now();
-  if (options_.before_step) options_.before_step(steps_here_, run_.model->module());
-  StepReport report = forward_backward(*batch);
+  StepReport report;
+  if (batch != nullptr) {
+    if (options_.before_step) options_.before_step(steps_here_, run_.model->module());
+    report = forward_backward(*batch);
+  } else {
+    reducer_->begin_step();
+    report.without_batch = true;
+    report.stop = static_cast<std::uint8_t>(stop_wanted(/*waits=*/true));
+  }
   report.seconds = {seconds_between(began, has_data), seconds_between(has_data, Clock::now())};
   phase(RankPhase::kCommunicate);
   reducer_->start_rest();
-  report.stop = static_cast<std::uint8_t>(stop_wanted());
+  report.stop = std::max(report.stop, static_cast<std::uint8_t>(stop_wanted()));
   if (options_.requests != nullptr) report.save = options_.requests->save.exchange(false);
   if (comm_.rank() == 0 && checkpoints_->due_by_clock()) report.save = true;
-  last_ = exchange_reports(comm_, report, {checkpoints_->news(), bad_rows_text(stream_->found())});
+  const std::string found = batch != nullptr ? bad_rows_text(data_->stream->found()) : "";
+  last_ = exchange_reports(comm_, report, {checkpoints_->news(), found});
   checkpoints_->take(last_.checkpoint);
   take_bad_rows(bad_rows_of(last_.bad_rows));
+  if (last_.first_without_batch >= 0) {
+    end_step_without_batch();
+    return Step::kNoBatch;
+  }
   tell_stragglers();
   reducer_->finish(last_.weight);
   phase(RankPhase::kUpdate);
-  if (!update()) return false;
+  if (!update()) return Step::kGoBack;
   reducer_->replan_once();
 
   set_step(step_ + 1);
@@ -98,7 +129,7 @@ bool TrainingRun::one_step() {
   if (compare > 0 && step_ % compare == 0) compare_weights();
   note_step(std::chrono::duration<double>(Clock::now() - began).count());
   phase(RankPhase::kBetweenSteps);
-  return true;
+  return Step::kDone;
 }
 
 double TrainingRun::mean_loss() const {
@@ -114,8 +145,11 @@ bool TrainingRun::update() {
   if (histograms) record_->sinks().histograms(step_ + 1, gradient_histograms(run_.model->module()));
   gradient_norm_ = optimizer_->clip(run_.config.number_at("train", "clip_norm"));
   rate_ = learning_rate(schedule_, run_.config.number_at("optimizer", "learning_rate"), step_);
-  if (bad_steps_.left_out(step_)) return true;
-  if (last_.rows > 0 && last_.passed_over == last_.rows) return true;  // nothing was learnt: no decay either
+  // Nothing was learnt where all rows are bad: no decay either.
+  if (bad_steps_.left_out(step_) || (last_.rows > 0 && last_.passed_over == last_.rows)) {
+    buffers_->restore();
+    return true;
+  }
   std::optional<std::string> bad = bad_steps_.judge(mean_loss());
   if (bad && last_.first_not_finite >= 0)
     bad = fmt::format("the loss is not finite on rank {} of {}", last_.first_not_finite, comm_.size());
@@ -132,7 +166,7 @@ bool TrainingRun::update() {
 void TrainingRun::take_bad_rows(const std::vector<BadRows>& bad) {
   bool more = false;
   for (const BadRows& rows : bad) {
-    if (!quarantine_.add(rows)) continue;
+    if (!data_->quarantine.add(rows)) continue;
     more = true;
     event("rows_passed_over", {{"partition", rows.partition},
                                {"first_row", rows.first_row},
@@ -151,10 +185,10 @@ void TrainingRun::take_bad_rows(const std::vector<BadRows>& bad) {
 /// The same on all ranks. `reason`: of the last ones, or "".
 void TrainingRun::refuse_too_many_bad_rows(const std::string& reason) const {
   const std::uint64_t all = run_.dataset.manifest().rows();
-  const std::uint64_t bad_rows = quarantine_.rows();
+  const std::uint64_t bad_rows = data_->quarantine.rows();
   constexpr std::uint64_t kMostRanges = 10'000;  // each is named in every checkpoint
   if (static_cast<double>(bad_rows) <= bad_row_rule_.most * static_cast<double>(all) &&
-      quarantine_.ranges() <= kMostRanges)
+      data_->quarantine.ranges() <= kMostRanges)
     return;
   throw AgreedError(
       Error(ErrorCode::kData,
@@ -185,6 +219,7 @@ bool TrainingRun::take_bad_step(const std::string& why) {
         comm_.rank() == std::max(0, last_.first_not_finite));
   }
   const bool skips = policy == BadStepPolicy::kSkip;
+  if (skips) buffers_->restore();
   if (skips) {
     event("step_skipped", {{"reason", why}, {"bad_steps", bad_steps_.count()}});
   } else {
@@ -227,6 +262,6 @@ void TrainingRun::log_step(const StepTotals& totals) {
   if (comm_.rank() == 0 && options_.progress) options_.progress(progress);
 }
 
-Waits TrainingRun::waits() const { return {stream_->wait_seconds(), comm_.wait_seconds()}; }
+Waits TrainingRun::waits() const { return {data_->stream->wait_seconds(), comm_.wait_seconds()}; }
 
 }  // namespace muster

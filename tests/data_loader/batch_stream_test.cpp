@@ -8,6 +8,7 @@
 #include <limits>
 #include <thread>
 
+#include "data_loader/hooked_block_reader.h"
 #include "tests/data_loader/stream_case.h"
 
 namespace muster {
@@ -191,6 +192,33 @@ TEST(BatchStream, ASlowReaderDelaysAndChangesNothing) {
   }
   EXPECT_EQ(rows, 1000U);
   EXPECT_GT(stream.wait_seconds(), 0);
+}
+
+TEST(BatchStream, AWaitEndsWhenAskedToAndTheBatchStillComes) {
+  RandomStream random(16);
+  const RowIndex index = plain_index();
+  StreamCase it = testing::random_stream(index.blocks(), random);
+  std::atomic<bool> open = false;
+  const auto gated =
+      make_hooked_block_reader(make_memory_block_reader(it.contract, index.blocks(), it.columns),
+                               [&](std::uint32_t, std::size_t) { open.wait(false); });
+  BatchStream stream(plain_plan(index), *gated, it.contract, it.pipeline, {.threads = 2});
+  BatchStream other = testing::make_stream(it, plain_plan(index));
+  int asked = 0;
+  EXPECT_FALSE(stream.wait([&] { return ++asked == 3; }));
+  EXPECT_EQ(asked, 3);
+  EXPECT_GT(stream.wait_seconds(), 0.25);
+  open = true;
+  open.notify_all();
+  while (true) {
+    EXPECT_TRUE(stream.wait([] { return false; }));
+    const Batch* batch = stream.next();
+    const Batch* expected = other.next();
+    ASSERT_EQ(batch == nullptr, expected == nullptr);
+    if (batch == nullptr) break;
+    expect_same(*batch, *expected);
+  }
+  EXPECT_TRUE(stream.wait([] { return true; })) << "the end is an answer";
 }
 
 TEST(BatchStream, AReadErrorReachesTheConsumerAsItIs) {

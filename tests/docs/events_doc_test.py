@@ -74,6 +74,7 @@ def written(sources):
     text = {path: without_comments(source) for path, source in sources.items()}
     found[COMMON] = set(re.findall(r'line\["(\w+)"\]', text["trainer/events.cpp"]))
     found["plan"] = returned_by(text["trainer/run_plan.cpp"], "RunPlan::to_json")
+    found["init"] = returned_by(text["trainer/start_weights.cpp"], "Json record_of")
     found["environment"] = returned_by(text["trainer/environment.cpp"], "Json describe_environment")
     metrics = text["trainer/metrics.cpp"]
     start = metrics.index("{", metrics.index("Json metrics = "))

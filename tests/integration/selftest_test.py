@@ -13,7 +13,7 @@ def main():
         one = m.run_json("selftest", "crash", "--only", 17)
         m.check(one["points"] == 1, "a point can be replayed alone")
         m.check("0 to " in m.run("selftest", "crash", "--only", 10**9, expect=64).stderr, "a point that is none")
-        elastic = m.run_json("selftest", "elastic", *full, "--scratch", scratch / "elastic")
+        elastic = m.run_json("selftest", "elastic", *full, "--scratch", scratch / "elastic", timeout=3000)
         m.check(elastic["failures"] == [] and elastic["threads"] >= (1000 if m.FULL else 60) and elastic["mpirun"] >= (50 if m.FULL else 2), elastic)
         print(f"elastic: {elastic['threads']} schedules with threads, {elastic['mpirun']} under mpirun: {elastic['edges']}")
         one = m.run_json("selftest", "elastic", "--only", 3)

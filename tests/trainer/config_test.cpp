@@ -72,7 +72,8 @@ TEST(Config, FillsInDefaultsAndKeepsWhatIsGiven) {
   EXPECT_EQ(config.number_at("optimizer", "beta1"), 0.9);
   EXPECT_TRUE(config.at("batch", "window").is_null());
   EXPECT_EQ(config.section("model"),
-            Json::parse(R"({"name": "mlp", "hidden": [64], "dropout": 0.0, "width": null})"));
+            Json::parse(R"({"name": "mlp", "hidden": [64], "dropout": 0.0, "width": null,
+                            "init_from": "", "init_names": [], "init_except": [], "frozen": []})"));
   for (const ConfigKey& key : config_keys())
     EXPECT_TRUE(config.section(key.section).contains(key.option.name));
   EXPECT_EQ(config.with("batch", "window", 4).unsigned_at("batch", "window"), 4U);
@@ -239,7 +240,8 @@ TEST(ConfigOverrides, CanSwitchFromEpochsToSteps) {
 
 TEST(ConfigOverrides, CanNameAnotherModel) {
   const Config config = parse(kSmall, {"model.name=linear", "model.bias=false"});
-  EXPECT_EQ(config.section("model"), Json::parse(R"({"name": "linear", "bias": false})"));
+  EXPECT_EQ(config.section("model"), Json::parse(R"({"name": "linear", "bias": false,
+                            "init_from": "", "init_names": [], "init_except": [], "frozen": []})"));
   EXPECT_EQ(error_of(kSmall + "  dropout: 0.5\n", {"model.name=linear"}),
             "78 c.yaml:7:3: unknown key 'dropout'");
   EXPECT_EQ(error_of(kSmall, {"model.name=linera"}),

@@ -13,15 +13,17 @@ const StopWatch::Clock::time_point kStart{seconds(1'000'000)};
 TEST(StopWatch, ASignalCountsOnEveryRank) {
   FaultyFileSystem files;
   StopRequests requests;
-  StopWatch watch(&requests, std::nullopt, std::nullopt, files);
+  StopWatch watch(&requests, std::nullopt, "/run", files);
   EXPECT_EQ(watch.now(1), StopReason::kNone);
+  EXPECT_EQ(watch.told(), StopReason::kNone);
   requests.stop = true;
   EXPECT_EQ(watch.now(1), StopReason::kSignal);
+  EXPECT_EQ(watch.told(), StopReason::kSignal);
 }
 
 TEST(StopWatch, TheEndOfTheJobIsMetWithTimeForAStepAndACheckpoint) {
   FaultyFileSystem files;
-  StopWatch watch(nullptr, kStart + seconds(100), std::nullopt, files);
+  StopWatch watch(nullptr, kStart + seconds(100), "/run", files);
   EXPECT_EQ(watch.now(20, kStart), StopReason::kNone);
   EXPECT_EQ(watch.now(20, kStart + seconds(49)), StopReason::kNone);
   EXPECT_EQ(watch.now(20, kStart + seconds(50)), StopReason::kWallTime) << "10 s, and twice the 20 s";
@@ -29,12 +31,15 @@ TEST(StopWatch, TheEndOfTheJobIsMetWithTimeForAStepAndACheckpoint) {
 }
 
 TEST(StopWatch, TheEarlierEndCounts) {
-  EXPECT_FALSE(end_of_job(kStart, 0, ""));
-  EXPECT_FALSE(end_of_job(kStart, 0, "soon"));
-  EXPECT_EQ(end_of_job(kStart, 50, ""), kStart + seconds(50));
-  EXPECT_EQ(end_of_job(kStart, 0, "1000030"), kStart + seconds(30));
-  EXPECT_EQ(end_of_job(kStart, 50, "1000030"), kStart + seconds(30));
-  EXPECT_EQ(end_of_job(kStart, 20, "1000030"), kStart + seconds(20));
+  const auto end = [](double wall_seconds, const std::string& scheduler_end) {
+    return end_of_job(kStart, 5'000'000'000, wall_seconds, scheduler_end);  // beyond 32 bits: after 2038
+  };
+  EXPECT_FALSE(end(0, ""));
+  EXPECT_FALSE(end(0, "soon"));
+  EXPECT_EQ(end(50, ""), kStart + seconds(50));
+  EXPECT_EQ(end(0, "5000000030"), kStart + seconds(30));
+  EXPECT_EQ(end(50, "5000000030"), kStart + seconds(30));
+  EXPECT_EQ(end(20, "5000000030"), kStart + seconds(20));
 }
 
 TEST(StopWatch, AStopFileIsLookedForOnceASecondAndRemovedWhenAnswered) {

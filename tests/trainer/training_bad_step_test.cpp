@@ -33,6 +33,7 @@ class Spoiled : public Model {
  public:
   explicit Spoiled(const ModelContext& context) : outputs_(context.outputs) {
     weight_ = module_.register_parameter("weight", torch::zeros({1}));
+    forwards_ = module_.register_buffer("forwards", torch::zeros({1}));
   }
   torch::nn::Module& module() override { return module_; }
   at::Tensor forward(const ModelBatch& batch) override {
@@ -42,6 +43,7 @@ class Spoiled : public Model {
       const torch::NoGradGuard no_grad;
       weight_.add_(1e-6);
     }
+    if (module_.is_training()) forwards_.add_(1);
     if (!module_.is_training() || ++steps_ != spoil().step) return out;
     return out * spoil().value;
   }
@@ -49,6 +51,7 @@ class Spoiled : public Model {
  private:
   torch::nn::Module module_;
   torch::Tensor weight_;
+  torch::Tensor forwards_;  ///< training steps that count
   std::int64_t outputs_;
   std::uint64_t steps_ = 0;
 };
@@ -114,6 +117,12 @@ TEST_F(BadStep, ItsUpdateIsLeftOutAndTheRunGoesOn) {
   EXPECT_EQ(skipped[0].at("step"), 29);
   EXPECT_EQ(events("step").at(29).at("loss"), "NaN");
   EXPECT_EQ(events("step").size(), 120U);
+  for (const TensorBlob& blob : weights()) {
+    if (blob.name != "forwards") continue;
+    float forwards = 0;
+    std::memcpy(&forwards, blob.data.data(), sizeof forwards);
+    EXPECT_EQ(forwards, 119) << "nor does the forward pass leave a trace in the buffers";
+  }
 }
 
 TEST_F(BadStep, OneTooManyEndsTheRun) {

@@ -60,6 +60,7 @@ class Training : public ::testing::Test {
       options.progress = [&](const Progress& progress) {
         if (progress.step == stop_at) mine.stop = true;
       };
+      if (adjust_) adjust_(options, comm.rank());
       const TrainResult ours = train(comm, *files_, options);
       if (comm.rank() == 0) result = ours;
     });
@@ -74,6 +75,7 @@ class Training : public ::testing::Test {
     return names;
   }
 
+  std::function<void(TrainOptions&, int rank)> adjust_;  ///< of what each rank is told
   std::string model_ = "{name: mlp, hidden: [8]}";
   ScratchDirectory scratch_;
   std::unique_ptr<FileSystem> files_ = make_posix_file_system();

@@ -1,4 +1,4 @@
-#include "launch/checkpoint_path.h"
+#include "trainer/checkpoint_path.h"
 
 #include "trainer/checkpoint_store.h"
 
