@@ -37,7 +37,7 @@ class BatchStream {
   bool wait(const std::function<bool()>& stop);
   /// Nothing more will be wanted: reading ends. False where a read has not come back after `patience`; then
   /// the destructor waits for it.
-  bool stop_reading(std::chrono::milliseconds patience);
+  bool stop_reading(std::chrono::milliseconds patience = std::chrono::seconds(1));
   /// Where bad rows are not refused: those found in reading that the batch given last is the first to have. A
   /// read that fails is made twice; then all rows of its block are bad.
   const std::vector<BadRows>& found() const;

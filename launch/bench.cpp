@@ -1,6 +1,7 @@
 #include "core/text.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
+#include "trainer/agreement.h"
 #include "trainer/checkpoint_benchmark.h"
 #include "trainer/overhead_benchmark.h"
 #include "trainer/step_benchmark.h"
@@ -9,10 +10,39 @@ namespace muster {
 
 namespace {
 
+struct Benchmark {
+  std::function<Json(Communicator&, FileSystem&)> measure;  ///< on all ranks
+  std::string (*describe)(const Json&);
+};
+
+int run(const Benchmark& benchmark, bool json) {
+  return with_ranks({}, [&](Ranks& ranks) {
+    Console console(json, ranks.comm().rank() != 0);
+    const auto files = make_posix_file_system();
+    const Json result = benchmark.measure(ranks.comm(), *files);
+    console.result(result, benchmark.describe(result));
+    return 0;
+  });
+}
+
+void set_action(CLI::App& command, Invocation& invocation, Benchmark chosen) {
+  command.fallthrough();  // --json may stand behind either word
+  const auto benchmark = std::make_shared<Benchmark>(std::move(chosen));
+  command.callback([&invocation, benchmark] {
+    invocation.collective = true;
+    invocation.action = [&invocation, benchmark] { return run(*benchmark, invocation.json); };
+  });
+}
+
+std::string describe_step(const Json& result) {
+  return fmt::format("{} ranks, {} parameters: {:.2f} ms a step (median), {:.2f} ms without communication",
+                     result.at("ranks").dump(), result.at("parameters").dump(),
+                     result.at("step_ms").get<double>(), result.at("alone_ms").get<double>());
+}
+
 void add_step(CLI::App& command, Invocation& invocation) {
   CLI::App* step =
       command.add_subcommand("step", "time of an optimizer step: data-parallel, and without communication");
-  step->fallthrough();  // --json may stand behind either word
   auto options = std::make_shared<StepBenchmarkOptions>();
   step->add_option("--inputs", options->inputs, "features per row")
       ->capture_default_str()
@@ -33,21 +63,9 @@ void add_step(CLI::App& command, Invocation& invocation) {
   step->add_option("--threads", options->threads, "compute threads per rank")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
-  step->callback([&invocation, options] {
-    invocation.collective = true;
-    invocation.action = [&invocation, options] {
-      return with_ranks({}, [&](Ranks& ranks) {
-        Console console(invocation.json, ranks.comm().rank() != 0);
-        const Json result = benchmark_step(ranks.comm(), *options);
-        console.result(
-            result,
-            fmt::format("{} ranks, {} parameters: {:.2f} ms a step (median), {:.2f} ms without communication",
-                        ranks.comm().size(), result.at("parameters").get<std::uint64_t>(),
-                        result.at("step_ms").get<double>(), result.at("alone_ms").get<double>()));
-        return 0;
-      });
-    };
-  });
+  set_action(
+      *step, invocation,
+      {[options](Communicator& comm, FileSystem&) { return benchmark_step(comm, *options); }, describe_step});
 }
 
 std::string describe_checkpoint(const Json& result) {
@@ -75,42 +93,34 @@ std::string describe_checkpoint(const Json& result) {
 void add_checkpoint(CLI::App& command, Invocation& invocation) {
   CLI::App* checkpoint = command.add_subcommand(
       "checkpoint", "time to write a checkpoint, beside plain writes on the same disk");
-  checkpoint->fallthrough();
   struct Flags {
     CheckpointBenchmarkOptions options;
     std::string bytes = "400 MiB";
-    std::string directory = ".";
   };
   auto flags = std::make_shared<Flags>();
   checkpoint->add_option("--bytes", flags->bytes, "of the state, over all ranks")->capture_default_str();
-  checkpoint->add_option("--dir", flags->directory, "a directory on the disk to measure")
+  checkpoint->add_option("--dir", flags->options.directory, "a directory on the disk to measure")
       ->capture_default_str()
       ->check(CLI::ExistingDirectory);
   checkpoint->add_option("--rounds", flags->options.rounds, "rounds measured")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
-  checkpoint->callback([&invocation, flags] {
-    invocation.collective = true;
-    invocation.action = [&invocation, flags] {
-      const auto bytes = parse_bytes(flags->bytes);
-      if (!bytes || *bytes == 0)
-        fail(ErrorCode::kUsage, "--bytes {}: a size was expected, as 400 MiB", flags->bytes);
-      flags->options.bytes = *bytes;
-      flags->options.directory = flags->directory;
-      return with_ranks({}, [&](Ranks& ranks) {
-        Console console(invocation.json, ranks.comm().rank() != 0);
-        const auto files = make_posix_file_system();
-        const Json result = benchmark_checkpoint(ranks.comm(), *files, flags->options);
-        console.result(result, describe_checkpoint(result));
-        return 0;
-      });
-    };
-  });
+  set_action(*checkpoint, invocation,
+             {[flags](Communicator& comm, FileSystem& files) {
+                const auto bytes = parse_bytes(flags->bytes);
+                together(comm, "bench", [&] {
+                  if (bytes && *bytes > 0) return 0;
+                  fail(ErrorCode::kUsage, "--bytes {}: a size was expected, as 400 MiB", flags->bytes);
+                });
+                flags->options.bytes = *bytes;
+                return benchmark_checkpoint(comm, files, flags->options);
+              },
+              describe_checkpoint});
 }
 
 std::string describe_overhead(const Json& result) {
   const auto line = [&](const char* what, const char* name) {
-    return fmt::format("  {:<44}{:>8.1f} us", what, result.at(name).get<double>());
+    return fmt::format("  {:<44}{:>8.2f} us", what, result.at(name).get<double>());
   };
   return join(
       std::vector<std::string>{
@@ -128,7 +138,6 @@ std::string describe_overhead(const Json& result) {
 void add_overhead(CLI::App& command, Invocation& invocation) {
   CLI::App* overhead =
       command.add_subcommand("overhead", "what verdict, watch, comparison and events cost in each step");
-  overhead->fallthrough();
   auto options = std::make_shared<OverheadBenchmarkOptions>();
   overhead->add_option("--parameters", options->parameters, "of the model whose weights are compared")
       ->capture_default_str()
@@ -147,18 +156,10 @@ void add_overhead(CLI::App& command, Invocation& invocation) {
   overhead->add_option("--dir", options->directory, "a directory on the disk that events would go to")
       ->capture_default_str()
       ->check(CLI::ExistingDirectory);
-  overhead->callback([&invocation, options] {
-    invocation.collective = true;
-    invocation.action = [&invocation, options] {
-      return with_ranks({}, [&](Ranks& ranks) {
-        Console console(invocation.json, ranks.comm().rank() != 0);
-        const auto files = make_posix_file_system();
-        const Json result = benchmark_overhead(ranks.comm(), *files, *options);
-        console.result(result, describe_overhead(result));
-        return 0;
-      });
-    };
-  });
+  set_action(
+      *overhead, invocation,
+      {[options](Communicator& comm, FileSystem& files) { return benchmark_overhead(comm, files, *options); },
+       describe_overhead});
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ namespace muster {
 
 struct CheckpointBenchmarkOptions {
   std::uint64_t bytes = std::uint64_t{400} << 20;  ///< of the state, over all ranks
-  std::filesystem::path directory;  ///< on the disk to measure; what is written there is removed
+  std::filesystem::path directory = ".";  ///< on the disk to measure; what is written there is removed
   std::uint64_t rounds = 5;
 };
 

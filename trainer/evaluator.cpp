@@ -93,10 +93,8 @@ StopReason agreed_stop(Communicator& comm, StopReason mine) {
   return *std::ranges::max_element(all);
 }
 
-constexpr auto kReadPatience = std::chrono::seconds(1);
-
 EvaluationEnd stopped(std::shared_ptr<Reading> source, StopReason reason) {
-  const bool quiet = source->stream->stop_reading(kReadPatience);
+  const bool quiet = source->stream->stop_reading();
   return {std::nullopt, reason, quiet ? nullptr : std::move(source)};
 }
 

@@ -2,14 +2,12 @@
 
 #include <torch/torch.h>
 
-#include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <functional>
-#include <numeric>
 #include <string>
 #include <vector>
 
+#include "core/temporary_directory.h"
 #include "trainer/agreement.h"
 #include "trainer/benchmark_times.h"
 #include "trainer/events.h"
@@ -97,30 +95,13 @@ double telling(FileSystem& files, const std::filesystem::path& directory, std::u
   });
 }
 
-/// Made, and gone when it goes.
-class ScratchDirectory {
- public:
-  ScratchDirectory(FileSystem& files, std::filesystem::path path) : files_(files), path_(std::move(path)) {
-    files_.make_directories(path_);
-  }
-  ~ScratchDirectory() {
-    static_cast<void>(attempt([&] { return files_.remove_all(path_), true; }));
-  }
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-
- private:
-  FileSystem& files_;
-  std::filesystem::path path_;
-};
-
 }  // namespace
 
 Json benchmark_overhead(Communicator& comm, FileSystem& files, const OverheadBenchmarkOptions& options) {
   const std::filesystem::path directory =
       options.directory / (".muster-bench-overhead-" + std::to_string(comm.rank()));
   const auto scratch =
-      together(comm, "bench", [&] { return std::make_unique<ScratchDirectory>(files, directory); });
+      together(comm, "bench", [&] { return std::make_unique<TemporaryDirectory>(files, directory); });
   const bool main_rank = comm.rank() == 0;  // it alone writes events
   std::vector<std::pair<std::string, double>> parts;
   parts.emplace_back("verdict_us", slowest(comm, verdict(comm, options.repeats)));

@@ -13,8 +13,6 @@ namespace {
 
 /// How long a stop waits for a checkpoint that fails: who asked for it will not wait for ever.
 constexpr double kStopPatience = 30;
-/// How long the end waits for a read.
-constexpr auto kReadPatience = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -153,7 +151,7 @@ bool TrainingRun::catch_up() {
 void TrainingRun::stop_reading(const std::function<void(std::shared_ptr<void>)>& keep) {
   if (!keep) return;
   using Held = std::pair<std::shared_ptr<TrainingData>, std::shared_ptr<void>>;
-  const bool quiet = data_->stream == nullptr || data_->stream->stop_reading(kReadPatience);
+  const bool quiet = data_->stream == nullptr || data_->stream->stop_reading();
   if (!quiet || evaluation_reads_ != nullptr) keep(std::make_shared<Held>(data_, evaluation_reads_));
 }
 

@@ -98,12 +98,11 @@ TrainingRun::Step TrainingRun::one_step() {
   } else {
     reducer_->begin_step();
     report.without_batch = true;
-    report.stop = static_cast<std::uint8_t>(stop_wanted(/*waits=*/true));
   }
   report.seconds = {seconds_between(began, has_data), seconds_between(has_data, Clock::now())};
   phase(RankPhase::kCommunicate);
   reducer_->start_rest();
-  report.stop = std::max(report.stop, static_cast<std::uint8_t>(stop_wanted()));
+  report.stop = static_cast<std::uint8_t>(stop_wanted(/*waits=*/report.without_batch));
   if (options_.requests != nullptr) report.save = options_.requests->save.exchange(false);
   if (comm_.rank() == 0 && checkpoints_->due_by_clock()) report.save = true;
   const std::string found = batch != nullptr ? bad_rows_text(data_->stream->found()) : "";
@@ -219,8 +218,8 @@ bool TrainingRun::take_bad_step(const std::string& why) {
         comm_.rank() == std::max(0, last_.first_not_finite));
   }
   const bool skips = policy == BadStepPolicy::kSkip;
-  if (skips) buffers_->restore();
   if (skips) {
+    buffers_->restore();
     event("step_skipped", {{"reason", why}, {"bad_steps", bad_steps_.count()}});
   } else {
     event("roll_back_wanted", {{"reason", why}, {"bad_steps", bad_steps_.count()}});

@@ -6,9 +6,11 @@ import json
 import shutil
 
 import muster_runs as m
-import with_h5py  # noqa: F401
-import h5py
-import numpy as np
+import with_packages
+
+with_packages.need("h5py", "numpy")
+import h5py  # noqa: E402
+import numpy as np  # noqa: E402
 
 ROWS = 700
 

@@ -11,9 +11,11 @@ import sys
 import time
 
 import muster_runs as m
-import with_h5py  # noqa: F401
-import h5py
-import numpy as np
+import with_packages
+
+with_packages.need("h5py", "numpy")
+import h5py  # noqa: E402
+import numpy as np  # noqa: E402
 
 ZOO = pathlib.Path(os.environ.get("MUSTER_DATA", "")) / "hdf5-zoo"
 LEAST_WHOLE = 56  # of the valid files: as many as the stock library can read

@@ -1,20 +1,12 @@
 """model.init_from with a file that Python's safetensors writes, under PyTorch's names for such a network: name maps, a matrix that lies the
 other way, a part that stays random, frozen parameters; what does not fit is one line."""
 
-import os
-import sys
-
 import muster_runs as m
+import with_packages
 
-try:
-    import numpy as np
-    from safetensors.numpy import load_file, save_file
-except ImportError:
-    PYTHON = str(m.SOURCE / "build/deps/python/bin/python")
-    if sys.executable == PYTHON or not os.path.exists(PYTHON):
-        print("skipped: no Python with safetensors (setup.sh --tests installs one)")
-        sys.exit(77)
-    os.execv(PYTHON, [PYTHON, "-B", *sys.argv])
+with_packages.need("numpy", "safetensors")
+import numpy as np  # noqa: E402
+from safetensors.numpy import load_file, save_file  # noqa: E402
 
 NAMES = ["hidden_0.weight = body.0.weight transposed", "hidden_0.bias = body.0.bias", "hidden_1.* = body.2.*"]
 

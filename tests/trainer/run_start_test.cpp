@@ -26,11 +26,14 @@ class RunStartTest : public ::testing::Test {
 
   /// Commits a checkpoint of run /runs/a as the trainer does; ten steps are an epoch.
   std::string commit(CheckpointStore& store, std::uint64_t step, bool finished = false) {
+    return commit(store, step, finished, resolved_.values());
+  }
+  std::string commit(CheckpointStore& store, std::uint64_t step, bool finished, const Json& config) {
     CheckpointContent content;
     content.step = step;
-    content.state = {{"config", resolved_.values()}, {"fingerprint", kData.fingerprint},
-                     {"contract", kData.contract},   {"dataset", {{"partitions", 4}, {"rows", 600}}},
-                     {"finished", finished},         {"plan", {{"steps_per_epoch", 10}}}};
+    content.state = {{"config", config},           {"fingerprint", kData.fingerprint},
+                     {"contract", kData.contract}, {"dataset", {{"partitions", 4}, {"rows", 600}}},
+                     {"finished", finished},       {"plan", {{"steps_per_epoch", 10}}}};
     content.pipeline = Json::object();
     content.contract_yaml = "version: 1\nfields: {x: {dtype: float32}}\nsplits: {by: fraction, train: 1}\n";
     return store.commit(content, {5});
@@ -289,6 +292,22 @@ TEST(InheritResolved, TakesOverWhatWasLeftOpen) {
   Json older = earlier.values();
   older["schedule"].erase("horizon");
   EXPECT_TRUE(inherit_resolved(config_with(), Config(older)).at("schedule", "horizon").is_null());
+}
+
+/// Keys that came later, the model's own too, are as their defaults in what an earlier version left.
+TEST_F(RunStartTest, AnEarlierVersionsConfigLacksKeysAndIsTheSameRun) {
+  Json values = resolved_.values();
+  values.at("model").erase("bias");
+  values.at("model").erase("init_from");
+  values.at("train").erase("clip_norm");
+  EXPECT_EQ(Config(values, kModels).section("model").at("bias"), true);
+  CheckpointStore store = claimed();
+  commit(store, 5, false, values);
+  StartOptions options;
+  options.models = kModels;
+  EXPECT_TRUE(start({}, options).changes.empty());
+  EXPECT_EQ(error_of({"model.bias=false"}, options).code(), ErrorCode::kConfig)
+      << "another value is another run";
 }
 
 }  // namespace

@@ -22,11 +22,12 @@ class Training : public ::testing::Test {
  protected:
   void SetUp() override { make_data("tabular"); }
 
-  void make_data(const std::string& kind) {
+  void make_data(const std::string& kind, std::uint64_t rows = 3000, std::uint64_t seed = 1) {
     std::filesystem::remove_all(data());
     GenerateOptions generate_options;
     generate_options.kind = kind;
-    generate_options.rows = 3000;
+    generate_options.rows = rows;
+    generate_options.seed = seed;
     generate_options.partitions = 3;
     generate_options.out = data();
     generate(generate_options);

@@ -72,17 +72,7 @@ TEST_F(TrainingInit, ResumesWithoutTheFileItBeganWith) {
 
 TEST_F(TrainingInit, SaysWhatTheWeightsSawOtherwise) {
   run(1, with({"run.name=first"}));
-  std::filesystem::rename(data(), scratch_ / "old");
-  GenerateOptions other;
-  other.kind = "tabular";
-  other.rows = 2000;
-  other.seed = 9;
-  other.partitions = 3;
-  other.out = data();
-  generate(other);
-  ValidateOptions validated;
-  validated.directory = data();
-  ASSERT_TRUE(validate(validated).faults.empty());
+  make_data("tabular", 2000, 9);
   run(1, with({"run.name=second", "model.init_from=" + (scratch_ / "runs" / "first").string()}));
   const Json began = read_events(*files_, scratch_ / "runs" / "second" / "events.jsonl").front();
   EXPECT_FALSE(began.at("init").at("inputs_differ").empty());
