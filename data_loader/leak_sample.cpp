@@ -151,10 +151,14 @@ std::vector<std::uint32_t> leak_blocks(const Dataset& dataset, const LeakFields&
 }
 
 std::vector<std::uint64_t> read_leak_rows(const Dataset& dataset, const LeakFields& fields,
-                                          std::uint8_t split, std::span<const std::uint32_t> blocks) {
+                                          std::uint8_t split, std::span<const std::uint32_t> blocks,
+                                          const std::function<void()>& before_block) {
   BlockSampler sampler(dataset, fields);
   std::vector<std::uint64_t> rows;
-  for (const std::uint32_t block : blocks) sampler.add(split, block, rows);
+  for (const std::uint32_t block : blocks) {
+    if (before_block) before_block();
+    sampler.add(split, block, rows);
+  }
   return rows;
 }
 

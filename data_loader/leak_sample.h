@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,9 +39,11 @@ struct LeakFields {
 /// GiB of inputs to read.
 std::vector<std::uint32_t> leak_blocks(const Dataset& dataset, const LeakFields& fields, std::uint8_t split);
 
-/// The split's rows of these blocks, LeakFields::width() numbers each; of doubles their bits.
+/// The split's rows of these blocks, LeakFields::width() numbers each; of doubles their bits. Calls
+/// `before_block` before each, which throws what ends it; it may be empty.
 std::vector<std::uint64_t> read_leak_rows(const Dataset& dataset, const LeakFields& fields,
-                                          std::uint8_t split, std::span<const std::uint32_t> blocks);
+                                          std::uint8_t split, std::span<const std::uint32_t> blocks,
+                                          const std::function<void()>& before_block);
 
 /// What the detectors take, from such rows.
 LeakTable leak_table(const Contract& contract, const LeakFields& fields, std::span<const std::uint64_t> rows);

@@ -14,7 +14,7 @@ namespace {
 
 /// Collective. All sampled rows of a split, in order: every rank reads a run of the blocks.
 std::vector<std::uint64_t> gather_rows(Communicator& comm, const Dataset& dataset, const LeakFields& fields,
-                                       const std::string& name) {
+                                       const std::string& name, const std::function<void()>& before_block) {
   const auto mine = together(comm, "leak guard", [&] {
     const std::uint8_t split = dataset.row_index().split(name);
     const std::vector<std::uint32_t> blocks = leak_blocks(dataset, fields, split);
@@ -22,7 +22,8 @@ std::vector<std::uint64_t> gather_rows(Communicator& comm, const Dataset& datase
     const auto world = static_cast<std::size_t>(comm.size());
     const std::size_t first = blocks.size() * rank / world;
     const std::size_t last = blocks.size() * (rank + 1) / world;
-    return read_leak_rows(dataset, fields, split, std::span(blocks).subspan(first, last - first));
+    return read_leak_rows(dataset, fields, split, std::span(blocks).subspan(first, last - first),
+                          before_block);
   });
   std::vector<std::uint64_t> all;
   for (const auto& bytes : comm.all_gather("leak guard rows", std::as_bytes(std::span(mine)))) {
@@ -91,7 +92,8 @@ void log_scores(const LeakReport& report, const LogSink& log) {
 }  // namespace
 
 LeakReport check_leaks(Communicator& comm, const Dataset& dataset, const std::string& split,
-                       const std::string& other, const FieldChoice& choice) {
+                       const std::string& other, const FieldChoice& choice,
+                       const std::function<void()>& before_block) {
   const Contract& contract = dataset.contract();
   const LeakFields fields =
       together(comm, "leak guard fields", [&] { return LeakFields::of(contract, choice); });
@@ -99,14 +101,14 @@ LeakReport check_leaks(Communicator& comm, const Dataset& dataset, const std::st
     const std::uint8_t number = dataset.row_index().split(name);
     return count_late(dataset, fields, rows, number, leak_blocks(dataset, fields, number));
   };
-  const std::vector<std::uint64_t> train = gather_rows(comm, dataset, fields, split);
+  const std::vector<std::uint64_t> train = gather_rows(comm, dataset, fields, split, before_block);
   LeakReport report = look_at_labels(contract, fields, train);
   std::vector<LateCount> late = late_in(split, train);
   const auto add = [&](std::vector<LeakFinding> more) {
     report.findings.insert(report.findings.end(), more.begin(), more.end());
   };
   if (!other.empty()) {
-    const std::vector<std::uint64_t> rows = gather_rows(comm, dataset, fields, other);
+    const std::vector<std::uint64_t> rows = gather_rows(comm, dataset, fields, other, before_block);
     late = sum_of(std::move(late), late_in(other, rows));
     std::vector<std::string> keys;
     for (const std::size_t key : fields.keys) keys.push_back(contract.fields()[key].name);

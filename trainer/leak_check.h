@@ -1,6 +1,7 @@
 #pragma once
 // The leak guard before a run's first step.
 
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,9 +25,11 @@ struct LeakReport {
 
 /// Collective; the same on every rank and for any number of them. Looks at rows of `split` and of
 /// `other` ("" for none), as many as leak_blocks says: does a feature tell a label, or did it become known
-/// after its row's time? Are rows or keys on both sides? Needs a label.
+/// after its row's time? Are rows or keys on both sides? Needs a label. `before_block` is called before
+/// each block; what it throws ends the check on all ranks. May be empty.
 LeakReport check_leaks(Communicator& comm, const Dataset& dataset, const std::string& split,
-                       const std::string& other, const FieldChoice& choice);
+                       const std::string& other, const FieldChoice& choice,
+                       const std::function<void()>& before_block = {});
 
 /// Prints what was found, and throws Error{kData} on all ranks (agreed) where there is something and
 /// `policy` is "refuse".

@@ -98,6 +98,12 @@ void announce(RunRecord* record, const Prepared& run, const LogSink& log) {
   }
 }
 
+/// Of the passes over the data before there is a run to checkpoint.
+void look_for_stop(const TrainOptions& options) {
+  if (options.requests == nullptr || !options.requests->stop.load()) return;
+  fail(ErrorCode::kCheckpointed, "stopped before the first step, nothing is lost: run it again");
+}
+
 FeaturePipeline make_pipeline(Communicator& comm, const Config& config, const Dataset& dataset,
                               const Json& decision, const TrainOptions& options) {
   if (decision.at("resumed").get<bool>()) {
@@ -105,12 +111,8 @@ FeaturePipeline make_pipeline(Communicator& comm, const Config& config, const Da
       return FeaturePipeline::from_json(dataset.contract(), decision.at("pipeline"), "pipeline.json");
     });
   }
-  const auto look_for_stop = [&options] {
-    if (options.requests == nullptr || !options.requests->stop.load()) return;
-    fail(ErrorCode::kCheckpointed, "stopped before the first step, nothing is lost: run it again");
-  };
   return fit_pipeline(comm, dataset, config.text_at("data", "split"), field_choice(config), options.log,
-                      look_for_stop);
+                      [&options] { look_for_stop(options); });
 }
 
 std::vector<std::string> frozen_patterns(const Config& config) {
@@ -140,12 +142,13 @@ std::pair<std::unique_ptr<Model>, Json> make_start_model(Communicator& comm, Fil
 }
 
 void guard_against_leaks(Communicator& comm, const Config& config, const Dataset& dataset,
-                         const LogSink& log) {
+                         const TrainOptions& options) {
   if (dataset.contract().only(Role::kLabel) == nullptr)
     return;  // where one is needed that is said when the model is made
-  const LeakReport report = check_leaks(comm, dataset, config.text_at("data", "split"),
-                                        config.text_at("evaluate", "split"), field_choice(config));
-  apply_leak_policy(comm, report, config.text_at("data", "leaks"), log);
+  const LeakReport report =
+      check_leaks(comm, dataset, config.text_at("data", "split"), config.text_at("evaluate", "split"),
+                  field_choice(config), [&options] { look_for_stop(options); });
+  apply_leak_policy(comm, report, config.text_at("data", "leaks"), options.log);
 }
 
 /// Whether opening it kills or stops muster-probe: then this process had better not. What it refuses in order
@@ -279,7 +282,7 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   RunPlan plan = make_run_plan(comm, config, dataset, unfitted);
   if (comm.rank() == 0) options.log(LogLevel::kInfo, describe(plan, comm.size()));
   config = resolve(config, plan);
-  if (!resumed) guard_against_leaks(comm, config, dataset, options.log);
+  if (!resumed) guard_against_leaks(comm, config, dataset, options);
   FeaturePipeline pipeline = make_pipeline(comm, config, dataset, decision, options);
   auto [model, init] = make_start_model(comm, files, config, dataset, pipeline, start, options.log);
   decision["init"] = std::move(init);

@@ -224,6 +224,26 @@ TEST_F(LeakCheckTest, RefusesOnEveryRankOrWarns) {
   }
 }
 
+TEST_F(LeakCheckTest, AStopOnOneRankEndsItOnAll) {
+  const Dataset data = dataset(false);
+  std::mutex mutex;
+  int ended = 0;
+  run_local(3, [&](Communicator& comm) {
+    int blocks = 0;
+    const auto stop = [&] {
+      if (comm.rank() == 1 && ++blocks == 2) fail(ErrorCode::kCheckpointed, "stopped");
+    };
+    try {
+      check_leaks(comm, data, "train", "validation", {}, stop);
+    } catch (const AgreedError& error) {
+      const std::lock_guard lock(mutex);
+      EXPECT_EQ(error.code(), ErrorCode::kCheckpointed);
+      ++ended;
+    }
+  });
+  EXPECT_EQ(ended, 3);
+}
+
 TEST_F(LeakCheckTest, TakesAllBlocksOfAFewRows) {
   const Dataset data = dataset(false);
   const std::uint8_t train = data.row_index().split("train");
