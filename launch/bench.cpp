@@ -2,6 +2,7 @@
 #include "launch/guard.h"
 #include "launch/invocation.h"
 #include "trainer/agreement.h"
+#include "trainer/allreduce_benchmark.h"
 #include "trainer/checkpoint_benchmark.h"
 #include "trainer/overhead_benchmark.h"
 #include "trainer/step_benchmark.h"
@@ -34,23 +35,43 @@ void set_action(CLI::App& command, Invocation& invocation, Benchmark chosen) {
   });
 }
 
+std::vector<std::uint64_t> sizes_of(const char* option, const std::vector<std::string>& texts) {
+  std::vector<std::uint64_t> sizes;
+  for (const std::string& text : texts) {
+    const auto bytes = parse_bytes(text);
+    if (!bytes || *bytes == 0)
+      fail(ErrorCode::kUsage, "{} {}: a size was expected, as 400 MiB", option, text);
+    sizes.push_back(*bytes);
+  }
+  return sizes;
+}
+
 std::string describe_step(const Json& result) {
-  return fmt::format("{} ranks, {} parameters: {:.2f} ms a step (median), {:.2f} ms without communication",
-                     result.at("ranks").dump(), result.at("parameters").dump(),
-                     result.at("step_ms").get<double>(), result.at("alone_ms").get<double>());
+  return fmt::format(
+      "{}, {} ranks, {} parameters: {:.2f} ms a step (median), {:.2f} ms without communication, {:.2f} ms by "
+      "a "
+      "plain LibTorch loop",
+      result.at("model").get<std::string>(), result.at("ranks").dump(), result.at("parameters").dump(),
+      result.at("step_ms").get<double>(), result.at("alone_ms").get<double>(),
+      result.at("bare_ms").get<double>());
 }
 
 void add_step(CLI::App& command, Invocation& invocation) {
-  CLI::App* step =
-      command.add_subcommand("step", "time of an optimizer step: data-parallel, and without communication");
+  CLI::App* step = command.add_subcommand(
+      "step", "time of an optimizer step: data-parallel, without communication, by LibTorch alone");
   auto options = std::make_shared<StepBenchmarkOptions>();
-  step->add_option("--inputs", options->inputs, "features per row")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
-  step->add_option("--hidden", options->hidden, "widths of the hidden layers")
+  step->add_option("--model", options->model, "the model")->capture_default_str();
+  step->add_option("--options", options->options, "of it, as in a config: '{hidden: [2048, 2048]}'");
+  step->add_option("--shape", options->shape, "of a row, as 3,32,32")
       ->delimiter(',')
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
+  step->add_option("--vocabulary", options->vocabulary, "rows are ids below it; 0: numbers")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 24));
+  step->add_option("--precision", options->precision, "as train.precision")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
   step->add_option("--outputs", options->outputs, "classes")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
@@ -66,6 +87,45 @@ void add_step(CLI::App& command, Invocation& invocation) {
   set_action(
       *step, invocation,
       {[options](Communicator& comm, FileSystem&) { return benchmark_step(comm, *options); }, describe_step});
+}
+
+std::string describe_allreduce(const Json& result) {
+  std::vector<std::string> lines{
+      fmt::format("{} ranks, sums {}; medians of the slowest rank", result.at("ranks").dump(),
+                  result.at("in_rank_order") == true ? "in memory that they share" : "through MPI"),
+      fmt::format("  {:>10}{:>14}{:>16}{:>12}", "size", "summed", "MPI_Allreduce", "copied")};
+  for (const Json& size : result.at("sizes")) {
+    const auto time = [&](const char* name) {
+      return size.at(name).is_null() ? "-" : human_seconds(size.at(name).get<double>() / 1e6);
+    };
+    lines.push_back(fmt::format("  {:>10}{:>14}{:>16}{:>12}",
+                                human_bytes(size.at("bytes").get<std::uint64_t>()), time("sum_us"),
+                                time("mpi_us"), time("copy_us")));
+  }
+  return join(lines, "\n");
+}
+
+void add_allreduce(CLI::App& command, Invocation& invocation) {
+  CLI::App* allreduce = command.add_subcommand(
+      "allreduce", "time to sum gradients over the ranks, beside the MPI library's own");
+  struct Flags {
+    AllreduceBenchmarkOptions options;
+    std::vector<std::string> bytes;
+  };
+  auto flags = std::make_shared<Flags>();
+  allreduce->add_option("--bytes", flags->bytes, "sizes, as 64 KiB,25 MiB")->delimiter(',');
+  allreduce->add_option("--rounds", flags->options.rounds, "rounds measured of each size")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100000));
+  set_action(*allreduce, invocation,
+             {[flags](Communicator& comm, FileSystem&) {
+                together(comm, "bench", [&] {
+                  if (!flags->bytes.empty()) flags->options.bytes = sizes_of("--bytes", flags->bytes);
+                  return 0;
+                });
+                return benchmark_allreduce(comm, flags->options);
+              },
+              describe_allreduce});
 }
 
 std::string describe_checkpoint(const Json& result) {
@@ -107,12 +167,8 @@ void add_checkpoint(CLI::App& command, Invocation& invocation) {
       ->check(CLI::Range(1, 1000));
   set_action(*checkpoint, invocation,
              {[flags](Communicator& comm, FileSystem& files) {
-                const auto bytes = parse_bytes(flags->bytes);
-                together(comm, "bench", [&] {
-                  if (bytes && *bytes > 0) return 0;
-                  fail(ErrorCode::kUsage, "--bytes {}: a size was expected, as 400 MiB", flags->bytes);
-                });
-                flags->options.bytes = *bytes;
+                flags->options.bytes =
+                    together(comm, "bench", [&] { return sizes_of("--bytes", {flags->bytes}).front(); });
                 return benchmark_checkpoint(comm, files, flags->options);
               },
               describe_checkpoint});
@@ -165,11 +221,12 @@ void add_overhead(CLI::App& command, Invocation& invocation) {
 }  // namespace
 
 void add_bench(CLI::App& app, Invocation& invocation) {
-  CLI::App* command =
-      add_command(app, invocation, "bench", "measure, with the machine's own limit beside it",
-                  "mpirun -np 2 --bind-to none muster bench step --hidden 2048,2048 --inputs 784");
+  CLI::App* command = add_command(
+      app, invocation, "bench", "measure, with the machine's own limit beside it",
+      "mpirun -np 2 --bind-to none muster bench step --shape 784 --options '{hidden: [2048, 2048]}'");
   command->require_subcommand(1);
   add_step(*command, invocation);
+  add_allreduce(*command, invocation);
   add_checkpoint(*command, invocation);
   add_overhead(*command, invocation);
 }

@@ -88,6 +88,7 @@ int run(int argc, char** argv, Invocation& invocation) {
   add_order(app, invocation);
   add_verify(app, invocation);
   add_explain(app, invocation);
+  add_export(app, invocation);
   add_runs(app, invocation);
   add_config(app, invocation);
   add_bench(app, invocation);

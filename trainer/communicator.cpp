@@ -3,7 +3,35 @@
 #include <algorithm>
 #include <cstring>
 
+#include "data_loader/batch.h"
+
 namespace muster {
+namespace {
+
+class PlainSumBuffer : public SumBuffer {
+ public:
+  PlainSumBuffer(Communicator& comm, std::size_t count)
+      : comm_(comm),
+        memory_(aligned_allocator()(count * sizeof(float))),
+        values_(reinterpret_cast<float*>(memory_.get()), count) {
+    std::ranges::fill(values_, 0.0F);
+  }
+  std::span<float> values() override { return values_; }
+  std::unique_ptr<PendingReduce> start(std::string_view name) override {
+    return comm_.start_all_reduce_sum(name, values_);
+  }
+
+ private:
+  Communicator& comm_;
+  std::shared_ptr<std::byte> memory_;
+  std::span<float> values_;
+};
+
+}  // namespace
+
+std::unique_ptr<SumBuffer> Communicator::make_sum_buffer(std::string_view, std::size_t count) {
+  return std::make_unique<PlainSumBuffer>(*this, count);
+}
 
 std::string broadcast_text(Communicator& comm, std::string_view name, std::string text, int root) {
   std::uint64_t length = text.size();

@@ -23,6 +23,17 @@ class PendingReduce {
   virtual void wait() = 0;
 };
 
+/// Floats that are summed over the ranks again and again. Gone before its communicator; one thread.
+class SumBuffer {
+ public:
+  virtual ~SumBuffer() = default;
+  /// Starts at a multiple of 64 bytes; zeros at first. Nobody's but the sum's from start() until the end of
+  /// wait().
+  virtual std::span<float> values() = 0;
+  /// Collective. As Communicator::start_all_reduce_sum of values(). What it returns is gone before this.
+  virtual std::unique_ptr<PendingReduce> start(std::string_view name) = 0;
+};
+
 /// Collective operations of a group of ranks. Every collective has a name and gets the next sequence number;
 /// all ranks must call the same ones in the same order. One thread at a time. A deadline never returns an
 /// error: see the implementations.
@@ -45,6 +56,11 @@ class Communicator {
   /// returns.
   virtual std::unique_ptr<PendingReduce> start_all_reduce_sum(std::string_view name,
                                                               std::span<float> values) = 0;
+  /// Collective. `count`, the same on all ranks, of floats to sum: in memory that is faster for it where the
+  /// ranks have such.
+  virtual std::unique_ptr<SumBuffer> make_sum_buffer(std::string_view name, std::size_t count);
+  /// Collective. Whether buffers' sums add in rank order, or as the library likes: it decides their bits.
+  virtual bool sums_in_rank_order() { return true; }
   /// Collective. Every rank's bytes (sizes may differ), in rank order, on every rank.
   virtual std::vector<std::vector<std::byte>> all_gather(std::string_view name,
                                                          std::span<const std::byte> bytes) = 0;

@@ -127,6 +127,17 @@ void require_given(const Json& values, const YamlNode& document) {
 
 }  // namespace
 
+Config Config::of(const Json& given, std::span<const ModelOptions> models) {
+  const std::string where = "the given configuration";
+  std::string text;
+  try {
+    text = given.dump(2);
+  } catch (const Json::exception&) {
+    throw Error(ErrorCode::kConfig, "holds a text that is not UTF-8", where);
+  }
+  return parse(YamlNode::parse(text, where), {}, models);  // JSON is YAML
+}
+
 Config Config::parse(const YamlNode& document, std::span<const std::string> overrides,
                      std::span<const ModelOptions> models) {
   if (!document.is_map()) document.fail_here("is no config: a map of sections was expected");

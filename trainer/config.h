@@ -50,6 +50,8 @@ class Config {
                      std::span<const ModelOptions> models);
   static Config parse(const YamlNode& document, std::span<const std::string> overrides,
                       std::span<const ModelOptions> models);
+  /// As parse, of values that a program has: {section: {key: value}}.
+  static Config of(const Json& given, std::span<const ModelOptions> models);
   /// From a checkpoint's or run directory's resolved values. Keys that an earlier version did not know have
   /// their defaults: it did as those say.
   explicit Config(Json values, std::span<const ModelOptions> models = {});

@@ -45,6 +45,7 @@ constexpr Range kRanges[] = {
     {"optimizer", "beta1", 0, kBelow1},
     {"optimizer", "beta2", 0, kBelow1},
     {"optimizer", "epsilon", kAbove0, kAny},
+    {"schedule", "initial_ratio", 0, 1},
     {"schedule", "final_ratio", 0, kAny},
     {"schedule", "step_ratio", 0, kAny},
     {"train", "epochs", 1, kMost32},

@@ -42,6 +42,7 @@ Json describe_environment(Communicator& comm, const Config& config, const std::s
           {"ranks_per_host", runs_of_equal(gather_texts(comm, "hosts", host_name()))},
           {"threads", config.at("train", "threads")},
           {"device", "cpu"},
+          {"sums", comm.sums_in_rank_order() ? "in rank order" : "as MPI makes them"},
           {"torch", MUSTER_TORCH_VERSION},
           {"mpi", mpi_version},
           {"cpu", join(kinds, ", ")},

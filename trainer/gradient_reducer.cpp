@@ -5,31 +5,23 @@
 #include <torch/torch.h>
 
 #include <cstring>
+#include <optional>
+#include <unordered_set>
 
 #include "core/error.h"
+#include "trainer/bucket_sums.h"
 #include "trainer/module_tensors.h"
 
 namespace muster {
 
 namespace {
 
-constexpr std::int64_t kAlignment = 64 / sizeof(float);  ///< in values
-
-std::int64_t aligned(std::int64_t values) { return (values + kAlignment - 1) / kAlignment * kAlignment; }
-
 struct Parameter {
   std::string name;
   at::Tensor tensor;
-  at::Tensor gradient;  ///< view into its bucket
-  std::size_t bucket = 0;
-  bool in = false;  ///< this step's last backward pass is done with it
-};
-
-struct Bucket {
-  std::string name;
-  at::Tensor values;
-  std::size_t missing = 0;  ///< parameters whose gradients are not in yet
-  std::unique_ptr<PendingReduce> reduce;
+  at::Tensor gradient;  ///< view of its part of the buckets; of one rank what autograd made in this step
+  bool taken = false;   ///< `gradient` holds this step's so far
+  bool in = false;      ///< this step's last backward pass is done with it
 };
 
 std::vector<Parameter> parameters_of(torch::nn::Module& module) {
@@ -39,10 +31,19 @@ std::vector<Parameter> parameters_of(torch::nn::Module& module) {
       fail(ErrorCode::kConfig, "the parameter '{}' is {}{}; trainable parameters must be dense float32", name,
            c10::toString(tensor.scalar_type()), tensor.is_non_overlapping_and_dense() ? "" : ", not dense");
     }
-    parameters.push_back({name, tensor, {}, 0, false});
+    parameters.push_back({name, tensor});
   }
   if (parameters.empty()) fail(ErrorCode::kConfig, "the model has no trainable parameters");
   return parameters;
+}
+
+void divide(const at::Tensor& gradient, double divisor) {
+  const torch::NoGradGuard no_grad;
+  if (divisor == 0) {
+    gradient.zero_();
+  } else if (divisor != 1) {
+    gradient.div_(divisor);
+  }
 }
 
 std::vector<std::byte> as_message(const std::vector<std::uint32_t>& order) {
@@ -74,17 +75,15 @@ struct GradientReducer::State {
   BucketLimits limits;
   BucketPlan plan;
   std::vector<Parameter> parameters;
-  std::vector<Bucket> buckets;
+  std::optional<BucketSums> sums;    ///< nothing of one rank: gradients stay where autograd puts them
   std::vector<std::uint32_t> order;  ///< in which this step's last backward pass finished the gradients
-  std::size_t next = 0;              ///< first bucket that has not started
+  std::unordered_set<const void*> storages;  ///< of one rank: of this step's gradients
+  double wait_seconds = 0;                   ///< of buckets that were remade since
   bool armed = false;
-  double wait_seconds = 0;
 
   void make_buckets();
-  void attach_gradients();
+  void take(std::uint32_t number);
   void gradient_is_in(std::uint32_t number);
-  void start_next_bucket();
-  void start_complete_buckets();
   std::vector<std::uint32_t> whole_order() const;
 };
 
@@ -104,54 +103,61 @@ class GradientHook : public torch::autograd::PostAccumulateGradHook {
 }  // namespace
 
 void GradientReducer::State::make_buckets() {
-  const torch::NoGradGuard no_grad;
-  buckets.clear();
-  for (std::size_t b = 0; b < plan.buckets.size(); ++b) {
-    std::int64_t size = 0;
-    for (const std::uint32_t number : plan.buckets[b]) size += aligned(parameters[number].tensor.numel());
-    Bucket& bucket = buckets.emplace_back();
-    bucket.name = fmt::format("gradient bucket {} of {}", b + 1, plan.buckets.size());
-    bucket.values = at::zeros({size}, at::kFloat);
-    std::int64_t offset = 0;
-    for (const std::uint32_t number : plan.buckets[b]) {
-      Parameter& parameter = parameters[number];
-      parameter.bucket = b;
-      // Autograd wants a gradient laid out like its parameter.
-      parameter.gradient =
-          bucket.values.as_strided(parameter.tensor.sizes(), parameter.tensor.strides(), offset);
-      offset += aligned(parameter.tensor.numel());
-    }
+  if (comm->size() == 1) return;
+  for (Parameter& parameter : parameters) parameter.tensor.mutable_grad().reset();
+  std::vector<std::size_t> floats;
+  for (const Parameter& parameter : parameters)
+    floats.push_back(static_cast<std::size_t>(parameter.tensor.numel()));
+  if (sums) wait_seconds += sums->wait_seconds();
+  sums.reset();  // before the next ones take as much
+  sums.emplace(*comm, plan, floats);
+  for (std::uint32_t number = 0; number < parameters.size(); ++number) {
+    Parameter& parameter = parameters[number];
+    // Autograd wants a gradient laid out like its parameter.
+    parameter.gradient = at::from_blob(sums->part(number).data(), parameter.tensor.sizes(),
+                                       parameter.tensor.strides(), at::kFloat);
+    parameter.tensor.mutable_grad() = parameter.gradient;
   }
-  attach_gradients();
 }
 
-void GradientReducer::State::attach_gradients() {
-  for (Parameter& parameter : parameters) parameter.tensor.mutable_grad() = parameter.gradient;
-}
-
-void GradientReducer::State::start_next_bucket() {
-  Bucket& bucket = buckets[next++];
-  const std::span<float> values(bucket.values.data_ptr<float>(),
-                                static_cast<std::size_t>(bucket.values.numel()));
-  bucket.reduce = comm->start_all_reduce_sum(bucket.name, values);
-}
-
-void GradientReducer::State::start_complete_buckets() {
-  while (next < buckets.size() && buckets[next].missing == 0) start_next_bucket();
+/// Brings what autograd made to where it is summed. Autograd hands over a new tensor where there was no
+/// gradient, and adds where there is one: so the first micro-batch's is copied once instead of zeroed and
+/// added to.
+void GradientReducer::State::take(std::uint32_t number) {
+  Parameter& parameter = parameters[number];
+  at::Tensor& gradient = parameter.tensor.mutable_grad();
+  if (!gradient.is_same(parameter.gradient)) {
+    if (parameter.taken)
+      fail(ErrorCode::kBug,
+           "the gradient of '{}' was replaced by another tensor; leave zeroing to the trainer",
+           parameter.name);
+    const torch::NoGradGuard no_grad;
+    at::Tensor made = gradient.layout() == at::kStrided ? gradient : gradient.to_dense();
+    if (sums) {
+      parameter.gradient.copy_(made);
+    } else {
+      // Two parameters can be given views of one tensor: each divides and adds to its own.
+      const bool is_shared = !storages.insert(made.storage().unsafeGetStorageImpl()).second;
+      parameter.gradient = is_shared ? made.clone() : std::move(made);
+    }
+    gradient = parameter.gradient;
+  }
+  parameter.taken = true;
+  if (sums) sums->written(number);
 }
 
 void GradientReducer::State::gradient_is_in(std::uint32_t number) {
+  take(number);
   if (!armed) return;
   Parameter& parameter = parameters[number];
-  if (parameter.in || parameter.tensor.grad().data_ptr() != parameter.gradient.data_ptr()) {
-    fail(ErrorCode::kBug, "the gradient of '{}' was {}", parameter.name,
-         parameter.in ? "added to by a second backward pass of one micro-batch; sum the losses first"
-                      : "replaced by another tensor; leave zeroing to the trainer");
-  }
+  if (parameter.in)
+    fail(ErrorCode::kBug,
+         "the gradient of '{}' was added to by a second backward pass of one micro-batch; sum the losses "
+         "first",
+         parameter.name);
   parameter.in = true;
   order.push_back(number);
-  --buckets[parameter.bucket].missing;
-  start_complete_buckets();
+  if (sums) sums->complete(number);
 }
 
 std::vector<std::uint32_t> GradientReducer::State::whole_order() const {
@@ -186,43 +192,45 @@ GradientReducer::GradientReducer(torch::nn::Module& module, Communicator& comm, 
 }
 
 GradientReducer::~GradientReducer() {
-  for (const Parameter& parameter : state_->parameters) {
+  for (Parameter& parameter : state_->parameters) {
     torch::autograd::impl::set_post_acc_grad_hooks(parameter.tensor, nullptr);
+    parameter.tensor.mutable_grad().reset();  // the buckets' memory goes
   }
 }
 
 void GradientReducer::begin_step() {
   state_->armed = false;
-  state_->next = 0;
   state_->order.clear();
-  for (Parameter& parameter : state_->parameters) parameter.in = false;
-  for (std::size_t b = 0; b < state_->buckets.size(); ++b) {
-    state_->buckets[b].missing = state_->plan.buckets[b].size();
-    state_->buckets[b].values.zero_();
+  state_->storages.clear();
+  for (Parameter& parameter : state_->parameters) {
+    parameter.taken = parameter.in = false;
+    parameter.tensor.mutable_grad().reset();
+    if (!state_->sums) parameter.gradient.reset();
   }
-  state_->attach_gradients();
+  if (state_->sums) state_->sums->begin_step();
 }
 
 void GradientReducer::ready() { state_->armed = true; }
 
+/// What the loss does not depend on gets its zeros.
 void GradientReducer::start_rest() {
   state_->armed = false;
-  while (state_->next < state_->buckets.size()) state_->start_next_bucket();
+  for (Parameter& parameter : state_->parameters) {
+    at::Tensor& gradient = parameter.tensor.mutable_grad();
+    if (gradient.defined()) continue;
+    if (parameter.taken)
+      fail(ErrorCode::kBug, "the gradient of '{}' was taken away; leave zeroing to the trainer",
+           parameter.name);
+    if (!state_->sums) parameter.gradient = at::zeros_like(parameter.tensor);
+    gradient = parameter.gradient;
+  }
+  if (state_->sums) state_->sums->start_rest();
 }
 
-void GradientReducer::finish(double weight_sum) {
+void GradientReducer::finish(double divisor) {
   start_rest();
-  for (Bucket& bucket : state_->buckets) {
-    const auto start = std::chrono::steady_clock::now();
-    bucket.reduce->wait();
-    bucket.reduce.reset();
-    state_->wait_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (weight_sum == 0) {
-      bucket.values.zero_();
-    } else {
-      bucket.values.div_(weight_sum);
-    }
-  }
+  if (state_->sums) state_->sums->finish();
+  for (const Parameter& parameter : state_->parameters) divide(parameter.gradient, divisor);
 }
 
 const BucketPlan& GradientReducer::plan() const { return state_->plan; }
@@ -240,6 +248,8 @@ void GradientReducer::replan_once() {
   }
 }
 
-double GradientReducer::wait_seconds() const { return state_->wait_seconds; }
+double GradientReducer::wait_seconds() const {
+  return state_->wait_seconds + (state_->sums ? state_->sums->wait_seconds() : 0);
+}
 
 }  // namespace muster

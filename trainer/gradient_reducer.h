@@ -21,17 +21,18 @@ std::vector<std::uint64_t> gradient_bytes(torch::nn::Module& module);
 /// The plan of a run's first step: reverse order of registration.
 BucketPlan initial_bucket_plan(torch::nn::Module& module);
 
-/// Owns the flat buckets; every parameter's grad() is a 64-byte aligned view into one. One per model; one
-/// thread (autograd on CPU calls the hooks on the thread of backward()). All ranks make the same calls in the
-/// same order.
+/// After a step's backward passes every parameter's grad() lies, 64-byte aligned, in a bucket that is summed
+/// (of one rank: is what autograd made); it is gone with this. One per model; one thread (autograd on CPU
+/// calls the hooks on the thread of backward()). All ranks make the same calls in the same order.
 class GradientReducer {
  public:
-  /// Shares the module's parameters; `comm` outlives this. `limits`: for the plan that replan_once makes.
+  /// Collective. Shares the module's parameters; `comm` outlives this. `limits`: for the plan that
+  /// replan_once makes.
   GradientReducer(torch::nn::Module& module, Communicator& comm, BucketPlan plan,
                   const BucketLimits& limits = {});
   ~GradientReducer();
 
-  /// Zeroes the buckets. Call before the step's first micro-batch.
+  /// Lets go of the last step's gradients. Call before the step's first micro-batch.
   void begin_step();
   /// The next backward() is the step's last on this rank: a bucket whose gradients are all in starts its
   /// all-reduce at once, in plan order.
@@ -39,16 +40,16 @@ class GradientReducer {
   /// Collective. Starts, in plan order, what did not start (unused parameters, a rank without rows). Between
   /// this and finish other collectives may be made: all ranks have then started the same ones.
   void start_rest();
-  /// Collective. start_rest() if it was not called, waits for all sums, and divides them by `weight_sum` (the
-  /// reduced one; 0 leaves zeros).
-  void finish(double weight_sum);
+  /// Collective. start_rest() if it was not called, waits for all sums, and divides them by `divisor`: the
+  /// reduced weight over what losses were divided by before backward(). 1 costs nothing, 0 leaves zeros.
+  void finish(double divisor);
 
   const BucketPlan& plan() const;
   /// Collective. If the plan is not observed and a rank saw a backward pass in this step: re-makes the plan
   /// from the order seen on the lowest such rank (parameters without a gradient last), the same on all ranks.
-  /// Zeroes the gradients: call after finish and after the optimizer used them.
+  /// The gradients are worth nothing then: call after finish and after the optimizer used them.
   void replan_once();
-  /// Seconds blocked in finish so far.
+  /// Seconds blocked in finish so far; of one rank 0.
   double wait_seconds() const;
 
  private:

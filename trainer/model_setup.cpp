@@ -5,6 +5,7 @@
 #include "core/text.h"
 #include "trainer/evaluator.h"
 #include "trainer/module_state.h"
+#include "trainer/precision.h"
 #include "trainer/trainer.h"
 
 namespace muster {
@@ -47,6 +48,7 @@ OptimizerSettings optimizer_settings(const Config& config) {
   settings.name = config.text_at("optimizer", "name");
   settings.learning_rate = config.number_at("optimizer", "learning_rate");
   settings.weight_decay = config.number_at("optimizer", "weight_decay");
+  settings.decay = config.text_at("optimizer", "decay");
   settings.momentum = config.number_at("optimizer", "momentum");
   settings.nesterov = config.at("optimizer", "nesterov").get<bool>();
   settings.beta1 = config.number_at("optimizer", "beta1");
@@ -60,6 +62,7 @@ ScheduleSettings schedule_settings(const Config& config) {
   settings.kind = config.text_at("schedule", "kind");
   settings.warmup_steps = config.unsigned_at("schedule", "warmup_steps");
   settings.final_ratio = config.number_at("schedule", "final_ratio");
+  settings.initial_ratio = config.number_at("schedule", "initial_ratio");
   settings.step_every = config.unsigned_at("schedule", "step_every");
   settings.step_ratio = config.number_at("schedule", "step_ratio");
   settings.horizon = config.unsigned_at("schedule", "horizon");
@@ -130,6 +133,7 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
          context.outputs);
   }
   auto model = make_model(name, context, config.unsigned_at("run", "seed"));
+  model = with_precision(std::move(model), config.text_at("train", "precision"));
   const bool wants_tokens = loss.kind == LossKind::kNextToken;
   if (model->predicts_tokens() && !wants_tokens)
     fail(ErrorCode::kConfig, "the model '{}' predicts tokens: it needs loss.kind next_token", name);

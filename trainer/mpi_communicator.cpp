@@ -1,9 +1,14 @@
 #include "trainer/mpi_communicator.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/error.h"
+#include "trainer/agreement.h"
+#include "trainer/gather.h"
 #include "trainer/mpi_engine.h"
+#include "trainer/run_directory.h"
+#include "trainer/shared_parts.h"
 
 namespace muster {
 namespace {
@@ -47,10 +52,42 @@ class MpiPendingReduce : public PendingReduce {
   std::shared_ptr<MpiOperation> operation_;  ///< null once waited for
 };
 
+/// Summed by the ranks themselves, in memory that they share.
+class SharedSumBuffer : public SumBuffer {
+ public:
+  SharedSumBuffer(std::shared_ptr<MpiEngine> engine, SharedParts shared)
+      : engine_(std::move(engine)), state_(std::make_shared<State>(std::move(shared), engine_->rank())) {}
+
+  std::span<float> values() override { return state_->values; }
+
+  std::unique_ptr<PendingReduce> start(std::string_view name) override {
+    state_->sum.start();
+    // The progress thread may look once more after the end: it keeps what it looks at.
+    auto operation = engine_->start_shared(name, [state = state_] { return state->sum.advance(); });
+    engine_->hand_over(operation);
+    return std::make_unique<MpiPendingReduce>(engine_, std::move(operation));
+  }
+
+ private:
+  struct State {
+    State(SharedParts shared, int rank)
+        : memories(std::move(shared.memories)),
+          values(shared.parts[static_cast<std::size_t>(rank)].values),
+          sum(std::move(shared.parts), static_cast<std::size_t>(rank)) {}
+    std::vector<std::unique_ptr<SharedMemory>> memories;
+    std::span<float> values;
+    SharedSum sum;
+  };
+  std::shared_ptr<MpiEngine> engine_;
+  std::shared_ptr<State> state_;
+};
+
 class MpiCommunicator : public Communicator {
  public:
   MpiCommunicator(const MpiOptions& options, MPI_Comm parent)
-      : engine_(std::make_shared<MpiEngine>(options, parent)) {}
+      : engine_(std::make_shared<MpiEngine>(options, parent)),
+        on_warning_(options.on_warning),
+        shares_memory_(options.share_memory) {}
 
   int rank() const override { return engine_->rank(); }
   int size() const override { return engine_->size(); }
@@ -83,6 +120,32 @@ class MpiCommunicator : public Communicator {
     auto operation = start_sum(name, values);
     engine_->hand_over(operation);
     return std::make_unique<MpiPendingReduce>(engine_, std::move(operation));
+  }
+
+  std::unique_ptr<SumBuffer> make_sum_buffer(std::string_view name, std::size_t count) override {
+    if (!shares_memory_ || size() == 1) return Communicator::make_sum_buffer(name, count);
+    auto shared = share_parts(*this, name, count);
+    if (shared.ok()) {
+      has_shared_memory_ = true;
+      return std::make_unique<SharedSumBuffer>(engine_, std::move(shared).value());
+    }
+    // Other sums than were recorded of this run would be other bits; and what is too much here is so there.
+    if (has_shared_memory_)
+      throw AgreedError(Error(ErrorCode::kConfig,
+                              fmt::format("'{}' does not fit in memory: {}", name, shared.error().message())),
+                        rank() == 0);
+    shares_memory_ = false;
+    const std::vector<std::string> hosts = gather_texts(*this, name, host_name());
+    const bool one_host = std::ranges::count(hosts, hosts.front()) == size();
+    if (one_host && rank() == 0 && on_warning_)
+      on_warning_(fmt::format("the ranks share no memory, their sums go through MPI, which is slower ({})",
+                              shared.error().message()));
+    return Communicator::make_sum_buffer(name, count);
+  }
+
+  bool sums_in_rank_order() override {
+    if (size() > 1) static_cast<void>(make_sum_buffer("shared memory", 1));  // finds out
+    return shares_memory_ || size() == 1;
   }
 
   std::vector<Bytes> all_gather(std::string_view name, std::span<const std::byte> bytes) override {
@@ -150,6 +213,9 @@ class MpiCommunicator : public Communicator {
   void finish(const std::shared_ptr<MpiOperation>& operation) { engine_->wait(*operation); }
 
   std::shared_ptr<MpiEngine> engine_;
+  std::function<void(const std::string&)> on_warning_;
+  bool shares_memory_;              ///< as far as is known; the same on all ranks
+  bool has_shared_memory_ = false;  ///< it was seen to
 };
 
 }  // namespace

@@ -24,6 +24,8 @@ struct MpiOptions {
   std::function<void(const std::string& line, bool mine)> on_failure = {};  // NOLINT
   /// A rank that cannot reach rank 0 beside MPI watches alone; may be empty.
   std::function<void(const std::string&)> on_warning = {};  // NOLINT
+  bool share_memory =
+      true;  ///< where all ranks are on one host, buffers are summed in memory that they share
   std::size_t max_count = std::size_t{1}
                           << 30;  ///< items of one MPI call, whose counts are ints; more are cut up
 };

@@ -75,6 +75,14 @@ std::shared_ptr<MpiOperation> MpiEngine::begin(std::string_view name) {
   return operation;
 }
 
+std::shared_ptr<MpiOperation> MpiEngine::start_shared(std::string_view name,
+                                                      std::function<SharedSum::Progress()> advance) {
+  const std::lock_guard lock(mutex_);
+  auto operation = begin(name);
+  operation->advance = std::move(advance);
+  return operation;
+}
+
 void MpiEngine::hand_over(const std::shared_ptr<MpiOperation>& operation) {
   {
     const std::lock_guard lock(mutex_);
@@ -87,33 +95,43 @@ void MpiEngine::hand_over(const std::shared_ptr<MpiOperation>& operation) {
 /// thread, or of the very rank that it waits for.
 void MpiEngine::wait(MpiOperation& operation) {
   const auto start = Clock::now();
-  const auto tested = [&] {
-    const std::lock_guard lock(mutex_);
-    return test(operation);
-  };
-  for (int round = 0; !tested(); ++round) {
-    if (round < 100) {
+  int idle = 0;
+  while (true) {
+    const SharedSum::Progress progress = move(operation);
+    if (progress == SharedSum::Progress::kDone) break;
+    if (progress == SharedSum::Progress::kWorked) {
+      idle = 0;
+    } else if (++idle <= 100) {
       std::this_thread::yield();
     } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(round < 200 ? 20 : 100));
+      std::this_thread::sleep_for(std::chrono::microseconds(idle <= 200 ? 20 : 100));
     }
   }
   wait_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-bool MpiEngine::test(MpiOperation& operation) {
-  if (operation.done) return true;
+SharedSum::Progress MpiEngine::move(MpiOperation& operation) {
+  using Progress = SharedSum::Progress;
+  if (operation.done) return Progress::kDone;
+  throw_if_failed(operation);
+  const Progress progress = operation.advance          ? operation.advance()
+                            : test_requests(operation) ? Progress::kDone
+                                                       : Progress::kWaiting;
+  if (progress == Progress::kDone && !operation.done.exchange(true)) watch_->end(operation.sequence);
+  return progress;
+}
+
+bool MpiEngine::test_requests(MpiOperation& operation) {
+  const std::lock_guard lock(mutex_);
   throw_if_failed(operation);
   int all = 0;
   check(MPI_Testall(static_cast<int>(operation.requests.size()), operation.requests.data(), &all,
                     MPI_STATUSES_IGNORE),
         operation);
-  if (all == 0) return false;
-  operation.done = true;
-  watch_->end(operation.sequence);
-  return true;
+  return all != 0;
 }
 
+/// The mutex is held for one test at a time: the caller's own collectives wait for no sum.
 void MpiEngine::keep_moving() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
@@ -121,14 +139,18 @@ void MpiEngine::keep_moving() {
       wake_.wait(lock);
       continue;
     }
-    try {
-      std::erase_if(outstanding_, [this](const auto& operation) { return test(*operation); });
-    } catch (const Error&) {
-      continue;  // kept in failure_: the caller's own test throws it
-    }
+    const std::vector<std::shared_ptr<MpiOperation>> moving = outstanding_;
     lock.unlock();
-    std::this_thread::sleep_for(kProgressInterval);
+    bool worked = false;
+    try {
+      for (const auto& operation : moving)
+        worked = move(*operation) == SharedSum::Progress::kWorked || worked;
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch)
+      // Kept in failure_: the caller's own test throws it.
+    }
+    if (!worked) std::this_thread::sleep_for(kProgressInterval);
     lock.lock();
+    std::erase_if(outstanding_, [](const auto& operation) { return operation->done.load(); });
   }
 }
 
@@ -148,8 +170,8 @@ void MpiEngine::check(int code, const std::string& what) {
   char text[MPI_MAX_ERROR_STRING] = "";
   int length = 0;
   MPI_Error_string(code, text, &length);
-  failed_ = true;
   failure_ = fmt::format("rank {}: {} failed: {}", rank_, what, text);
+  failed_ = true;
   throw Error(ErrorCode::kPeer, failure_);
 }
 

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -16,6 +17,7 @@
 
 #include "trainer/mpi_communicator.h"
 #include "trainer/rank_watch.h"
+#include "trainer/shared_sum.h"
 
 namespace muster {
 
@@ -24,7 +26,8 @@ struct MpiOperation {
   std::string name;
   std::uint64_t sequence = 0;
   std::vector<MPI_Request> requests;
-  bool done = false;
+  std::function<SharedSum::Progress()> advance;  ///< moves it without MPI, in place of requests
+  std::atomic<bool> done = false;
 };
 
 /// Works on a duplicate of the communicator it is given. After a failed MPI call nobody calls MPI again:
@@ -59,6 +62,11 @@ class MpiEngine {
     add(operation, items, post);
   }
 
+  /// Numbers and watches a collective that needs no MPI. `advance` is called by any thread, and once more
+  /// after the end at worst.
+  std::shared_ptr<MpiOperation> start_shared(std::string_view name,
+                                             std::function<SharedSum::Progress()> advance);
+
   /// Lets the progress thread move it while the caller computes.
   void hand_over(const std::shared_ptr<MpiOperation>& operation);
 
@@ -76,7 +84,8 @@ class MpiEngine {
   }
 
   std::shared_ptr<MpiOperation> begin(std::string_view name);
-  bool test(MpiOperation& operation);
+  SharedSum::Progress move(MpiOperation& operation);
+  bool test_requests(MpiOperation& operation);
   void keep_moving();
   void throw_if_failed(const MpiOperation& operation) const;
   void check(int code, const MpiOperation& operation);
@@ -95,8 +104,8 @@ class MpiEngine {
   std::condition_variable wake_;
   std::vector<std::shared_ptr<MpiOperation>> outstanding_;  ///< moved by the progress thread
   bool stopping_ = false;
+  std::string failure_;  ///< written before failed_, once
   std::atomic<bool> failed_ = false;
-  std::string failure_;
   std::thread progress_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -18,6 +19,9 @@ void check(const OptimizerSettings& settings) {
     fail(ErrorCode::kConfig, "there is no optimizer '{}'{}; known: {}", settings.name,
          did_you_mean(settings.name, known), join(known, ", "));
   }
+  const std::vector<std::string> decays{"all", "matrices"};
+  if (std::ranges::find(decays, settings.decay) == decays.end())
+    fail(ErrorCode::kConfig, "optimizer.decay is '{}'; known: {}", settings.decay, join(decays, ", "));
   const auto wants = [](bool holds, const char* what, double value) {
     if (!holds) fail(ErrorCode::kConfig, "the optimizer's {}; it is {}", what, value);
   };
@@ -41,6 +45,29 @@ struct Optimizer::State {
   std::vector<at::Tensor> averages;  ///< adamw
   std::vector<at::Tensor> squares;
   std::vector<at::Tensor> steps;  ///< 0-dim int64
+  /// Parameters, by their numbers, that are updated together.
+  struct Group {
+    double weight_decay = 0;
+    std::vector<std::size_t> numbers;
+  };
+  std::vector<Group> groups;
+
+  void make_groups() {
+    Group decayed{settings.weight_decay, {}};
+    Group others;
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      (settings.decay == "all" || parameters[i].dim() >= 2 ? decayed : others).numbers.push_back(i);
+    for (Group* group : {&decayed, &others}) {
+      if (!group->numbers.empty()) groups.push_back(std::move(*group));
+    }
+  }
+
+  static std::vector<at::Tensor> chosen(const Group& group, const std::vector<at::Tensor>& all) {
+    std::vector<at::Tensor> of_group;
+    if (all.empty()) return of_group;
+    for (const std::size_t number : group.numbers) of_group.push_back(all[number]);
+    return of_group;
+  }
 
   /// Everything that a checkpoint must hold; shares memory.
   NamedTensors tensors() const {
@@ -64,18 +91,29 @@ struct Optimizer::State {
     return all;
   }
 
-  void adamw(double learning_rate) {
-    std::vector<at::Tensor> counts;
-    for (at::Tensor& step : steps) counts.push_back(step.add_(1).to(at::kFloat));
-    at::_fused_adamw_(parameters, gradients(), averages, squares, {}, counts, learning_rate, settings.beta1,
-                      settings.beta2, settings.weight_decay, settings.epsilon, /*amsgrad=*/false,
-                      /*maximize=*/false);
+  void adamw(double learning_rate, const std::vector<at::Tensor>& all_gradients) {
+    for (at::Tensor& step : steps) step.add_(1);
+    for (const Group& group : groups) {
+      std::vector<at::Tensor> counts = chosen(group, steps);
+      for (at::Tensor& count : counts) count = count.to(at::kFloat);
+      std::vector<at::Tensor> weights = chosen(group, parameters);
+      std::vector<at::Tensor> first = chosen(group, averages);
+      std::vector<at::Tensor> second = chosen(group, squares);
+      at::_fused_adamw_(weights, chosen(group, all_gradients), first, second, {}, counts, learning_rate,
+                        settings.beta1, settings.beta2, group.weight_decay, settings.epsilon,
+                        /*amsgrad=*/false, /*maximize=*/false);
+    }
   }
 
-  void sgd(double learning_rate) {
-    // Momenta start as zeros, so that the first step is like any other.
-    at::_fused_sgd_(parameters, gradients(), momenta, settings.weight_decay, settings.momentum, learning_rate,
-                    /*dampening=*/0, settings.nesterov, /*maximize=*/false, /*is_first_step=*/false);
+  void sgd(double learning_rate, const std::vector<at::Tensor>& all_gradients) {
+    for (const Group& group : groups) {
+      std::vector<at::Tensor> weights = chosen(group, parameters);
+      std::vector<at::Tensor> kept = chosen(group, momenta);
+      // Momenta start as zeros, so that the first step is like any other.
+      at::_fused_sgd_(weights, chosen(group, all_gradients), kept, group.weight_decay, settings.momentum,
+                      learning_rate, /*dampening=*/0, settings.nesterov, /*maximize=*/false,
+                      /*is_first_step=*/false);
+    }
   }
 };
 
@@ -95,6 +133,7 @@ Optimizer::Optimizer(torch::nn::Module& module, const OptimizerSettings& setting
       state_->momenta.push_back(at::zeros_like(parameter));
     }
   }
+  state_->make_groups();
 }
 
 Optimizer::~Optimizer() = default;
@@ -117,9 +156,9 @@ double Optimizer::clip(double max_norm) {
 void Optimizer::step(double learning_rate) {
   const torch::NoGradGuard no_grad;
   if (state_->settings.name == "adamw") {
-    state_->adamw(learning_rate);
+    state_->adamw(learning_rate, state_->gradients());
   } else {
-    state_->sgd(learning_rate);
+    state_->sgd(learning_rate, state_->gradients());
   }
 }
 

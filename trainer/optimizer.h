@@ -12,12 +12,13 @@
 
 namespace muster {
 
-/// Weight decay applies to all trainable parameters: AdamW's is decoupled (Loshchilov and Hutter 2019), SGD's
-/// is added to the gradient.
+/// AdamW's weight decay is decoupled (Loshchilov and Hutter 2019), SGD's is added to the gradient.
 struct OptimizerSettings {
   std::string name = "adamw";  ///< "sgd" or "adamw"
   double learning_rate = 1e-3;
   double weight_decay = 0;
+  std::string decay =
+      "all";            ///< which parameters decay: "all", or "matrices", those of two dimensions or more
   double momentum = 0;  ///< sgd
   bool nesterov = false;
   double beta1 = 0.9;  ///< adamw

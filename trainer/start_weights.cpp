@@ -8,15 +8,17 @@
 #include <set>
 
 #include "core/hash.h"
-#include "core/name_pattern.h"
 #include "core/text.h"
 #include "trainer/checkpoint_path.h"
 #include "trainer/checkpoint_reader.h"
+#include "trainer/weight_names.h"
 
 namespace muster {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kNamesKey = "model.init_names";
 
 /// What torch.save writes begins as a zip archive, what older versions wrote as a pickle. So can a file of
 /// safetensors, by chance: this is for those that are none.
@@ -73,64 +75,6 @@ WeightSource read_checkpoint(FileSystem& files, const std::string& from, const L
   CheckpointContent content = load_checkpoint(files, directory).value();
   return {directory.string(), sha256(files.read_text(directory / "manifest.json")).hex(),
           std::move(content.model), std::move(content.pipeline)};
-}
-
-struct NameRule {
-  NamePattern ours;
-  NamePattern theirs;
-  bool transposed = false;
-};
-
-NameRule parse_rule(const std::string& text) {
-  constexpr std::string_view kTransposed = " transposed";
-  const std::size_t equals = text.find('=');
-  if (equals == std::string::npos) {
-    fail(ErrorCode::kConfig,
-         "model.init_names: '{}' is no rule: OURS = THEIRS was expected, or OURS = THEIRS transposed", text);
-  }
-  std::string_view theirs = trim(std::string_view(text).substr(equals + 1));
-  const bool transposed = theirs.ends_with(kTransposed);
-  if (transposed) theirs = trim(theirs.substr(0, theirs.size() - kTransposed.size()));
-  NameRule rule{NamePattern(std::string(trim(std::string_view(text).substr(0, equals)))),
-                NamePattern(std::string(theirs)), transposed};
-  if (rule.ours.text().empty() || rule.theirs.text().empty() || rule.theirs.stars() > rule.ours.stars()) {
-    fail(ErrorCode::kConfig,
-         "model.init_names: '{}' needs a name on both sides, and no more * right than left", text);
-  }
-  return rule;
-}
-
-std::vector<NameRule> parse_rules(const std::vector<std::string>& texts) {
-  std::vector<NameRule> rules;
-  for (const std::string& text : texts) rules.push_back(parse_rule(text));
-  return rules;
-}
-
-/// What a tensor of the model is in the source.
-struct Origin {
-  std::string name;
-  bool transposed = false;
-  std::size_t rule = 0;  ///< its number, or how many there are where none has it
-};
-
-Origin origin_of(const std::string& ours, const std::vector<NameRule>& rules) {
-  for (std::size_t i = 0; i < rules.size(); ++i) {
-    if (const auto texts = rules[i].ours.match(ours))
-      return {rules[i].theirs.filled(*texts), rules[i].transposed, i};
-  }
-  return {ours, false, rules.size()};
-}
-
-/// Rules that had nothing to do: they fit no tensor, or only such as an earlier rule had taken.
-void refuse_unused(const char* key, const std::vector<std::string>& rules, const std::vector<bool>& used,
-                   const NamedTensors& tensors) {
-  const auto unused = std::ranges::find(used, false);
-  if (unused == used.end()) return;
-  std::vector<std::string> names;
-  for (const auto& [name, tensor] : tensors) names.push_back(name);
-  fail(ErrorCode::kConfig,
-       "{}: '{}' fits no tensor of the model that an earlier rule does not take; it has {}", key,
-       rules[static_cast<std::size_t>(unused - used.begin())], some_of(names));
 }
 
 /// The source's tensor as the model wants it.
@@ -207,7 +151,7 @@ WeightReport assign_weights(const NamedTensors& tensors, const std::vector<Tenso
                             const WeightRules& rules) {
   std::map<std::string, const TensorBlob*> by_name;
   for (const TensorBlob& blob : source) by_name[blob.name] = &blob;
-  const std::vector<NameRule> names = parse_rules(rules.names);
+  const std::vector<NameRule> names = parse_name_rules(kNamesKey, rules.names);
   std::vector<bool> names_used(names.size() + 1, false);
   names_used.back() = true;
   std::vector<bool> except_used(rules.except.size(), false);
@@ -223,7 +167,7 @@ WeightReport assign_weights(const NamedTensors& tensors, const std::vector<Tenso
       except_used[i] = true;
       kept = true;
     }
-    const Origin origin = origin_of(name, names);
+    const ForeignName origin = foreign_name(name, names);
     names_used[origin.rule] = true;
     const auto found = by_name.find(origin.name);
     if (kept) {
@@ -236,8 +180,10 @@ WeightReport assign_weights(const NamedTensors& tensors, const std::vector<Tenso
       used.insert(origin.name);
     }
   }
-  refuse_unused("model.init_names", rules.names, names_used, tensors);
-  refuse_unused("model.init_except", rules.except, except_used, tensors);
+  std::vector<std::string> ours;
+  for (const auto& [name, tensor] : tensors) ours.push_back(name);
+  refuse_unused_rules(kNamesKey, rules.names, names_used, ours);
+  refuse_unused_rules("model.init_except", rules.except, except_used, ours);
   if (!missing.empty()) refuse_missing(missing, source);
   const torch::NoGradGuard no_grad;
   for (auto& [tensor, values] : assignments) tensor.copy_(values);
@@ -251,7 +197,8 @@ void check_weight_source(FileSystem& files, const Config& config) {
   const std::string from = config.text_at("model", "init_from");
   if (from.empty()) return;
   if (!files.exists(from)) throw Error(ErrorCode::kConfig, "model.init_from: there is no such file", from);
-  static_cast<void>(parse_rules(config.at("model", "init_names").get<std::vector<std::string>>()));
+  static_cast<void>(
+      parse_name_rules(kNamesKey, config.at("model", "init_names").get<std::vector<std::string>>()));
 }
 
 Json start_from_weights(FileSystem& files, const Config& config, const Json& pipeline,

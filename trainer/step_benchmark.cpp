@@ -7,13 +7,16 @@
 #include <cstring>
 
 #include "core/random.h"
+#include "core/yaml.h"
 #include "models/model.h"
+#include "trainer/agreement.h"
 #include "trainer/benchmark_times.h"
 #include "trainer/evaluator.h"
 #include "trainer/gradient_reducer.h"
 #include "trainer/local_communicator.h"
 #include "trainer/module_state.h"
 #include "trainer/optimizer.h"
+#include "trainer/precision.h"
 
 namespace muster {
 namespace {
@@ -21,78 +24,134 @@ namespace {
 constexpr std::uint64_t kRounds = 10;
 
 Batch make_batch(const StepBenchmarkOptions& options, std::uint64_t rank) {
-  Batch batch(
-      {{"features", TensorSpec::Kind::kFloat32, {options.inputs}}, {"label", TensorSpec::Kind::kInt64, {}}},
-      options.rows_per_rank, aligned_allocator());
+  const bool ids = options.vocabulary > 0;
+  TensorSpec input{"input", ids ? TensorSpec::Kind::kInt64 : TensorSpec::Kind::kFloat32, options.shape, {}};
+  if (ids) input.ids = {options.vocabulary};
+  Batch batch({input, {std::string(kLabelTensor), TensorSpec::Kind::kInt64, {}, {}}}, options.rows_per_rank,
+              aligned_allocator());
   batch.set_rows(options.rows_per_rank);
   RandomStream random(random_key(1, Purpose::kGenerate, {rank}));
-  const auto values = options.rows_per_rank * static_cast<std::uint64_t>(options.inputs);
-  for (std::uint64_t i = 0; i < values; ++i) batch.floats(0)[i] = static_cast<float>(random.normal());
+  const auto below = [&](std::int64_t end) {
+    return static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(end)));
+  };
+  const std::size_t values = options.rows_per_rank * input.values_per_row();
+  for (std::size_t i = 0; i < values; ++i) {
+    if (ids) {
+      batch.integers(0)[i] = below(options.vocabulary);
+    } else {
+      batch.floats(0)[i] = static_cast<float>(random.normal());
+    }
+  }
   for (std::uint64_t row = 0; row < options.rows_per_rank; ++row) {
-    batch.integers(1)[row] =
-        static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(options.outputs)));
+    batch.integers(1)[row] = below(options.outputs);
     batch.weights()[row] = 1;
   }
   return batch;
 }
 
 std::unique_ptr<Model> make_benchmark_model(const StepBenchmarkOptions& options, const Batch& batch) {
+  const ModelFactory& factory = models().get(options.model);
+  const YamlNode given = YamlNode::parse(options.options.empty() ? "{}" : options.options, "--options");
   ModelContext context;
-  const ModelFactory& factory = models().get("mlp");
-  context.options = read_options(factory.options, nullptr);
-  context.options["hidden"] = options.hidden;
+  context.options = read_options(factory.options, &given);
   context.tensors = batch.specs();
   context.outputs = options.outputs;
-  return make_model("mlp", context, 1);
+  return with_precision(make_model(options.model, context, 1), options.precision);
 }
 
-/// One model in training on made-up rows.
+OptimizerSettings sgd() {
+  OptimizerSettings settings;
+  settings.name = "sgd";
+  return settings;
+}
+
+/// One model on made-up rows.
 class StepLoop {
  public:
-  StepLoop(Communicator& comm, const StepBenchmarkOptions& options, std::uint64_t rank)
-      : batch_(make_batch(options, rank)),
-        model_(make_benchmark_model(options, batch_)),
-        optimizer_(model_->module(), sgd()),
-        reducer_(model_->module(), comm, initial_bucket_plan(model_->module())),
-        global_rows_(static_cast<double>(options.rows_per_rank) * comm.size()) {
-    loss_.kind = LossKind::kCrossEntropy;
+  StepLoop(const StepBenchmarkOptions& options, std::uint64_t rank)
+      : batch_(make_batch(options, rank)), model_(make_benchmark_model(options, batch_)) {
+    loss_.kind = model_->predicts_tokens() ? LossKind::kNextToken : LossKind::kCrossEntropy;
   }
+  virtual ~StepLoop() = default;
 
   /// Trains so many steps; the milliseconds of each.
   std::vector<double> run(std::uint64_t steps) {
     std::vector<double> milliseconds;
-    for (std::uint64_t step = 0; step < steps; ++step) {
+    for (std::uint64_t i = 0; i < steps; ++i) {
       const auto began = std::chrono::steady_clock::now();
-      reducer_.begin_step();
-      const ModelBatch inputs(batch_, 0, batch_.rows(), true, 1);
-      const at::Tensor sums = model_->loss(model_->forward(inputs), inputs, loss_);
-      reducer_.ready();
-      sums[0].backward();
-      reducer_.start_rest();
-      reducer_.finish(global_rows_);
-      optimizer_.step(1e-3);
-      reducer_.replan_once();
+      step();
       const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
       milliseconds.push_back(took.count());
     }
     return milliseconds;
   }
 
-  std::int64_t parameters() const { return parameter_count(model_->module()); }
+  torch::nn::Module& module() { return model_->module(); }
 
- private:
-  static OptimizerSettings sgd() {
-    OptimizerSettings settings;
-    settings.name = "sgd";
-    return settings;
+ protected:
+  virtual void step() = 0;
+  /// As Model::loss.
+  at::Tensor sums() {
+    const ModelBatch inputs(batch_, 0, batch_.rows(), true, 1);
+    return model_->loss(model_->forward(inputs), inputs, loss_);
   }
 
+ private:
   Batch batch_;
   std::unique_ptr<Model> model_;
+  LossSettings loss_;
+};
+
+/// As a training does it.
+class MusterLoop : public StepLoop {
+ public:
+  MusterLoop(Communicator& comm, const StepBenchmarkOptions& options, std::uint64_t rank)
+      : StepLoop(options, rank),
+        optimizer_(module(), sgd()),
+        reducer_(module(), comm, initial_bucket_plan(module())),
+        ranks_(comm.size()) {}
+
+ protected:
+  void step() override {
+    reducer_.begin_step();
+    const at::Tensor loss = sums();
+    const auto weight = loss[1].item<double>() * ranks_;
+    reducer_.ready();
+    loss[0].backward(at::scalar_tensor(1 / weight, at::kDouble));
+    reducer_.start_rest();
+    reducer_.finish(1);
+    optimizer_.step(1e-3);
+    reducer_.replan_once();
+  }
+
+ private:
   Optimizer optimizer_;
   GradientReducer reducer_;
-  LossSettings loss_;
-  double global_rows_;
+  double ranks_;
+};
+
+/// As LibTorch's users write it.
+class BareLoop : public StepLoop {
+ public:
+  BareLoop(const StepBenchmarkOptions& options, std::uint64_t rank)
+      : StepLoop(options, rank), optimizer_(module().parameters(), torch::optim::SGDOptions(1e-3)) {}
+
+ protected:
+  void step() override {
+    optimizer_.zero_grad();
+    const at::Tensor loss = sums();
+    (loss[0] / loss[1]).backward();
+    optimizer_.step();
+  }
+
+ private:
+  torch::optim::SGD optimizer_;
+};
+
+/// The milliseconds of a loop's steps so far.
+struct TimedLoop {
+  StepLoop& loop;
+  std::vector<double> milliseconds;
 };
 
 }  // namespace
@@ -100,29 +159,37 @@ class StepLoop {
 Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options) {
   set_compute_threads(options.threads);
   const auto rank = static_cast<std::uint64_t>(comm.rank());
+  together(comm, "bench", [&] {
+    BareLoop(options, rank).run(1);  // what cannot be made, or does not run, ends here on all ranks
+    return 0;
+  });
   const auto one_rank = make_local_communicators(1);
-  StepLoop together(comm, options, rank);
-  StepLoop alone(*one_rank.front(), options, rank);
-  // Both are warmed up: the first steps remake the bucket plan and fault memory in.
-  together.run(options.steps / 10 + 2);
-  alone.run(options.steps / 10 + 2);
-  // In turns: a machine that slows down for a while does so to both.
-  std::vector<double> together_ms, alone_ms;
+  MusterLoop parallel(comm, options, rank);
+  MusterLoop alone(*one_rank.front(), options, rank);
+  BareLoop bare(options, rank);
+  std::vector<TimedLoop> loops{{parallel, {}}, {alone, {}}, {bare, {}}};
+  // The first steps remake the bucket plan and fault memory in.
+  for (TimedLoop& timed : loops) timed.loop.run(options.steps / 10 + 2);
+  // In turns: a machine that slows down for a while does so to all.
   for (std::uint64_t round = 0; round < kRounds; ++round) {
     const std::uint64_t steps = (round + 1) * options.steps / kRounds - round * options.steps / kRounds;
-    for (const double ms : together.run(steps)) together_ms.push_back(ms);
-    for (const double ms : alone.run(steps)) alone_ms.push_back(ms);
-    comm.barrier("bench");
+    for (TimedLoop& timed : loops) {
+      comm.barrier("bench");
+      for (const double ms : timed.loop.run(steps)) timed.milliseconds.push_back(ms);
+    }
   }
-  const double together_median = slowest(comm, median(together_ms));
-  const double alone_median = slowest(comm, median(alone_ms));
-  return {{"ranks", comm.size()},
-          {"parameters", together.parameters()},
+  std::vector<double> medians;
+  for (const TimedLoop& timed : loops) medians.push_back(slowest(comm, median(timed.milliseconds)));
+  return {{"model", options.model},
+          {"ranks", comm.size()},
+          {"parameters", parameter_count(parallel.module())},
           {"rows_per_rank", options.rows_per_rank},
           {"threads", options.threads},
-          {"step_ms", together_median},
-          {"alone_ms", alone_median},
-          {"ratio_to_alone", together_median / alone_median}};
+          {"step_ms", medians[0]},
+          {"alone_ms", medians[1]},
+          {"bare_ms", medians[2]},
+          {"ratio_to_alone", medians[0] / medians[1]},
+          {"alone_to_bare", medians[1] / medians[2]}};
 }
 
 }  // namespace muster

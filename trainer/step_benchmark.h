@@ -1,8 +1,9 @@
 #pragma once
 // `muster bench step`: the cost of a data-parallel step on made-up rows, beside the same step without
-// communication.
+// communication, and beside LibTorch alone.
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "core/json.h"
@@ -11,18 +12,23 @@
 namespace muster {
 
 struct StepBenchmarkOptions {
-  std::int64_t inputs = 784;
-  std::vector<std::int64_t> hidden = {2048, 2048};
-  std::int64_t outputs = 10;
+  std::string model = "mlp";
+  std::string options;  ///< of the config's `model` section, as YAML: "{hidden: [2048, 2048]}"
+  std::vector<std::int64_t> shape = {784};  ///< of a row: numbers, or a window of ids
+  std::int64_t vocabulary = 0;              ///< above 0: ids below it, in place of numbers
+  std::int64_t outputs = 10;                ///< classes
+  std::string precision = "float32";
   std::uint64_t rows_per_rank = 64;
   std::uint64_t steps = 50;
   std::uint64_t threads = 1;
 };
 
-/// Collective. Trains the model `mlp` with SGD for so many steps after a tenth as many for warming up, and in
-/// turns with it the same model without communication (all ranks computing at once).
-/// {ranks, parameters, rows_per_rank, threads, step_ms (median over the steps, of the slowest rank), alone_ms
-/// (the same without communication), ratio_to_alone}.
+/// Collective. Trains the model with SGD for so many steps after a tenth as many for warming up, and in turns
+/// with it the same model without communication, and by a plain LibTorch loop (each time all ranks computing
+/// at once). {model, ranks, parameters, rows_per_rank, threads, step_ms (median over the steps, of the
+/// slowest rank), alone_ms (of one rank: nothing is copied into buckets or summed), bare_ms (by a plain
+/// loop), ratio_to_alone, alone_to_bare}. Error{kConfig} for a model that cannot be made of these options,
+/// the same on all ranks.
 Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options);
 
 }  // namespace muster

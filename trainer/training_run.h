@@ -81,6 +81,7 @@ class TrainingRun {
   bool take_bad_step(const std::string& why);
   void roll_back();
   double mean_loss() const;
+  void expect_weight(double weight);
   StopReason stop_wanted(bool waits = false);
   StepReport forward_backward(const Batch& batch);
   Waits waits() const;
@@ -126,6 +127,9 @@ class TrainingRun {
   std::uint64_t epoch_rows_ = 0;
   StepTotals last_;
   double gradient_norm_ = 0;  ///< of the last step
+  /// What losses are divided by before the backward pass: the weight of the step before, the same on all
+  /// ranks. Where a step's own weight is that, its gradients need no division.
+  double expected_weight_ = 1;
   double rate_ = 0;
   double step_seconds_ = 0;
   std::uint64_t steps_here_ = 0;  ///< in this start

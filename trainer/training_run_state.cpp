@@ -21,6 +21,7 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
   } else {
     set_step(run_.start.at("step").get<std::uint64_t>());
     running_ = Digest::from_hex(member<std::string>(state, "running_digest", "checkpoint"));
+    expected_weight_ = state.value("expected_weight", 1.0);
     epoch_rows_ = member<std::uint64_t>(state, "epoch_rows", "checkpoint");
     best_ = state.at("best");
     best_before_ = best_;
@@ -75,6 +76,7 @@ Json TrainingRun::state(bool finished) const {
       {"cursor", {{"epoch", cursor.epoch}, {"step", cursor.step}}},
       {"running_digest", running_.hex()},
       {"epoch_rows", epoch_rows_},
+      {"expected_weight", expected_weight_},
       {"bucket_plan", reducer_->plan().to_json()},
       {"best", best},
       {"decision", decision_},

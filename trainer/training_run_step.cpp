@@ -26,7 +26,7 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
     const ModelBatch inputs(batch, first, count, true, seed_);
     const at::Tensor sums = run_.model->loss(run_.model->forward(inputs), inputs, loss_);
     if (first + count == batch.rows()) reducer_->ready();
-    sums[0].backward();
+    sums[0].backward(at::scalar_tensor(1 / expected_weight_, at::kDouble));
     report.loss += sums[0].item<double>();
     report.weight += sums[1].item<double>();
   }
@@ -62,6 +62,11 @@ void TrainingRun::tell_stragglers() {
         fmt::format(
             "step {}: rank {} is slow: {} a step in phase '{}', where ranks usually take {}; all wait for it",
             step_, slow->rank, human_seconds(slow->seconds), slow->phase, human_seconds(slow->usual)));
+}
+
+/// One that float32 gradients can be divided by without losing them.
+void TrainingRun::expect_weight(double weight) {
+  if (weight > 1e-20 && weight < 1e20) expected_weight_ = weight;
 }
 
 /// Null where a stop is wanted before the data come.
@@ -114,7 +119,8 @@ TrainingRun::Step TrainingRun::one_step() {
     return Step::kNoBatch;
   }
   tell_stragglers();
-  reducer_->finish(last_.weight);
+  reducer_->finish(last_.weight / expected_weight_);
+  expect_weight(last_.weight);
   phase(RankPhase::kUpdate);
   if (!update()) return Step::kGoBack;
   reducer_->replan_once();

@@ -19,19 +19,27 @@ fi
 median() { sort -g | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
 number() { grep -o "\"$1\": *[-0-9.e+]*" | head -n 1 | sed 's/.*: *//'; }
 
-compare() { # name, inputs, hidden layers, rows per rank, steps
-  : > build/bench.muster; : > build/bench.ddp; : > build/bench.alone
+compare() { # name, steps, Muster's arguments, DDP's arguments
+  : > build/bench.muster; : > build/bench.ddp; : > build/bench.alone; : > build/bench.bare
+  local muster_arguments ddp_arguments
+  read -ra muster_arguments <<< "$3"
+  read -ra ddp_arguments <<< "$4"
   for _ in $(seq "$rounds"); do
-    line=$(mpirun -np 2 --bind-to none "$muster" bench step --inputs "$2" --hidden "$3" --rows "$4" --steps "$5" --json | tail -n 1)
+    line=$(mpirun -np 2 --bind-to none "$muster" bench step --steps "$2" "${muster_arguments[@]}" --json | tail -n 1)
     printf '%s' "$line" | number step_ms >> build/bench.muster
     printf '%s' "$line" | number alone_ms >> build/bench.alone
-    "$python" tests/bench/ddp_step.py --inputs "$2" --hidden "$3" --rows "$4" --steps "$5" | number step_ms >> build/bench.ddp
+    printf '%s' "$line" | number bare_ms >> build/bench.bare
+    "$python" tests/bench/ddp_step.py --steps "$2" "${ddp_arguments[@]}" | number step_ms >> build/bench.ddp
   done
   parameters=$(printf '%s' "$line" | number parameters)
   awk -v name="$1" -v p="$parameters" -v m="$(median < build/bench.muster)" -v d="$(median < build/bench.ddp)" \
-    -v a="$(median < build/bench.alone)" 'BEGIN {
-      printf "%-6s %9d parameters: muster %.2f ms, DDP %.2f ms (ratio %.2f), without communication %.2f ms\n", name, p, m, d, m / d, a }'
+    -v a="$(median < build/bench.alone)" -v b="$(median < build/bench.bare)" 'BEGIN {
+      printf "%-10s %9d parameters: muster %.2f ms, DDP %.2f ms (%.2f times as long), without communication %.2f ms, plain LibTorch %.2f ms\n",
+        name, p, m, d, d / m, a, b }'
 }
 
-compare large 1024 2048,2048 64 50
-compare small 784 200,200 64 500
+compare mlp-large 50 '--shape 1024 --options {"hidden":[2048,2048]}' '--shape 1024 --hidden 2048,2048'
+compare mlp-small 500 '--shape 784 --options {"hidden":[200,200]}' '--shape 784 --hidden 200,200'
+compare resnet18 20 '--model resnet --shape 3,32,32 --rows 16' '--model resnet --shape 3,32,32 --rows 16'
+compare gpt-10M 20 '--model gpt --shape 129 --vocabulary 256 --options {"layers":12,"width":256,"heads":8} --rows 4' \
+  '--model gpt --shape 129 --vocabulary 256 --layers 12 --width 256 --heads 8 --rows 4'

@@ -80,6 +80,35 @@ TEST(Config, FillsInDefaultsAndKeepsWhatIsGiven) {
   EXPECT_TRUE(config.at("batch", "window").is_null());
 }
 
+TEST(Config, ValuesOfAProgramAreCheckedAsAFilesAre) {
+  const Json given = {{"data", {{"dataset", "a: \"b\"\n~"}, {"root", "yes"}}},
+                      {"train", {{"epochs", 3}}},
+                      {"optimizer", {{"epsilon", 1e-05}, {"nesterov", false}}},
+                      {"batch", {{"lanes", nullptr}}},
+                      {"model", {{"name", "mlp"}, {"hidden", {8, 4}}}}};
+  const Config config = Config::of(given, kModels);
+  EXPECT_EQ(config.text_at("data", "dataset"), "a: \"b\"\n~");
+  EXPECT_EQ(config.text_at("data", "root"), "yes");
+  EXPECT_EQ(config.number_at("optimizer", "epsilon"), 1e-05);
+  EXPECT_EQ(config.at("model", "hidden"), Json::array({8, 4}));
+  EXPECT_EQ(config.at("batch", "lanes"), nullptr);
+  EXPECT_EQ(config.unsigned_at("batch", "size"), 256U);
+  const auto refusal = [&](const char* section, const char* key, const Json& value) -> std::string {
+    Json changed = given;
+    changed[section][key] = value;
+    try {
+      Config::of(changed, kModels);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kConfig);
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_NE(refusal("train", "epocks", 3).find("did you mean 'epochs'"), std::string::npos);
+  EXPECT_NE(refusal("train", "epochs", "3 or so").find("the given configuration:"), std::string::npos);
+  EXPECT_NE(refusal("data", "root", "\xff").find("UTF-8"), std::string::npos);
+}
+
 TEST(Config, AKeyThatDoesNotExistIsABug) {
   const Config config = parse(kSmall);
   for (const auto& [section, key] : {std::pair("batch", "sise"), std::pair("bach", "size")}) {

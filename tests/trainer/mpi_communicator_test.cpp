@@ -3,14 +3,18 @@
 
 #include <gtest/gtest.h>
 #include <mpi.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <optional>
 #include <random>
 #include <thread>
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "trainer/agreement.h"
 
 namespace muster {
 namespace {
@@ -63,6 +67,100 @@ TEST_P(MpiCommunicatorTest, Sums) {
     expect_sums<float>(*comm_, count, 1e-6);
     expect_sums<double>(*comm_, count, 1e-15);
     expect_sums<std::uint64_t>(*comm_, count, 0);
+  }
+}
+
+/// Rounds of a buffer's sums, with others under way beside them.
+void expect_buffer_sums(Communicator& comm, std::size_t count, int rounds, float tolerance) {
+  const auto first = comm.make_sum_buffer("first", count);
+  const auto second = comm.make_sum_buffer("second", 7);
+  ASSERT_EQ(first->values().size(), count);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(first->values().data()) % 64, 0U);
+  for (const float value : first->values()) ASSERT_EQ(value, 0);
+  for (int round = 0; round < rounds; ++round) {
+    std::vector<float> expected(count);
+    for (int rank = 0; rank < comm.size(); ++rank) {
+      const auto terms = values_of<float>(rank + 10 * round, count);
+      for (std::size_t i = 0; i < count; ++i) expected[i] += terms[i];
+    }
+    const auto mine = values_of<float>(comm.rank() + 10 * round, count);
+    std::ranges::copy(mine, first->values().begin());
+    std::ranges::fill(second->values(), static_cast<float>(comm.rank() + round));
+    if (comm.rank() == round % comm.size()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    const auto first_sum = first->start("first");
+    const auto second_sum = second->start("second");
+    const auto gathered = comm.all_gather("between", std::as_bytes(std::span(&round, 1)));
+    EXPECT_EQ(gathered.size(), static_cast<std::size_t>(comm.size()));
+    first_sum->wait();
+    second_sum->wait();
+    for (std::size_t i = 0; i < count; ++i)
+      ASSERT_NEAR(first->values()[i], expected[i], tolerance * std::abs(expected[i])) << i << " of " << count;
+    const float sum_of_ranks = static_cast<float>(comm.size() * (comm.size() - 1)) / 2;
+    for (const float value : second->values())
+      ASSERT_EQ(value, sum_of_ranks + static_cast<float>(comm.size() * round));
+  }
+}
+
+TEST_P(MpiCommunicatorTest, BuffersAreSummedAgainAndAgain) {
+  for (const bool share : {true, false}) {
+    std::vector<std::string> warnings;
+    MpiOptions options{.max_count = GetParam()};
+    options.share_memory = share;
+    options.on_warning = [&](const std::string& line) { warnings.push_back(line); };
+    const auto comm = make_mpi_communicator(options);
+    for (const std::size_t count : {0, 1, 1000, 786'432}) {
+      if (small_pieces_ && count > 1000) continue;
+      expect_buffer_sums(*comm, count, 5, share ? 0.0F : 1e-6F);  // in memory that they share in rank order
+    }
+    EXPECT_EQ(comm->sums_in_rank_order(), share || size_ == 1);
+    EXPECT_TRUE(warnings.empty()) << warnings.front();  // else it was not the memory that was tried
+  }
+}
+
+/// For this process's files and shared memory, while it lives.
+class SizeLimit {
+ public:
+  explicit SizeLimit(rlim_t bytes) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit small{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &small);
+  }
+  ~SizeLimit() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+  SizeLimit(const SizeLimit&) = delete;
+  SizeLimit& operator=(const SizeLimit&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+TEST_P(MpiCommunicatorTest, ARankThatCannotShareMemorySendsAllThroughMpi) {
+  if (size_ == 1) GTEST_SKIP() << "of several ranks";
+  std::vector<std::string> warnings;
+  MpiOptions options{.max_count = GetParam()};
+  options.on_warning = [&](const std::string& line) { warnings.push_back(line); };
+  const auto comm = make_mpi_communicator(options);
+  {
+    std::optional<SizeLimit> limit;
+    if (rank_ == size_ - 1) limit.emplace(100);
+    expect_buffer_sums(*comm, 1000, 2, 1e-6F);
+  }
+  EXPECT_FALSE(comm->sums_in_rank_order());
+  EXPECT_EQ(warnings.size(), rank_ == 0 ? 1U : 0U);
+  if (rank_ == 0) {
+    EXPECT_NE(warnings[0].find("share no memory"), std::string::npos) << warnings[0];
+  }
+
+  // Once some was shared, what does not fit is an error that all ranks know of.
+  const auto other = make_mpi_communicator({.max_count = GetParam()});
+  EXPECT_TRUE(other->sums_in_rank_order());
+  std::optional<SizeLimit> limit;
+  if (rank_ == 0) limit.emplace(100);
+  try {
+    other->make_sum_buffer("large", 1000);
+    ADD_FAILURE() << "it was made";
+  } catch (const AgreedError& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kConfig);
+    EXPECT_EQ(error.mine(), rank_ == 0);
   }
 }
 

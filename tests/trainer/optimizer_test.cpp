@@ -37,29 +37,46 @@ void train(SmallNet& net, Optimizer& optimizer, int first, int last) {
 }
 
 std::vector<OptimizerSettings> all_settings() {
-  std::vector<OptimizerSettings> all(5);
+  std::vector<OptimizerSettings> all(7);
   all[1].weight_decay = 0.1;
   all[2].name = all[3].name = all[4].name = "sgd";
   all[3].momentum = 0.9;
   all[4].momentum = 0.8;
   all[4].nesterov = true;
   all[4].weight_decay = 0.05;
+  all[5].weight_decay = 0.3;
+  all[6] = all[4];
+  all[6].weight_decay = 0.3;
+  all[5].decay = all[6].decay = "matrices";
   return all;
 }
 
 std::string label(const OptimizerSettings& s) {
-  return fmt::format("{} momentum {} decay {}", s.name, s.momentum, s.weight_decay);
+  return fmt::format("{} momentum {} decay {} of {}", s.name, s.momentum, s.weight_decay, s.decay);
 }
 
 std::unique_ptr<torch::optim::Optimizer> reference(SmallNet& net, const OptimizerSettings& s) {
-  const std::vector<at::Tensor> parameters{net.first, net.second};
+  const bool one_group = s.decay == "all";
+  std::vector<at::Tensor> parameters{net.first};
+  if (one_group) parameters.push_back(net.second);
+  std::unique_ptr<torch::optim::Optimizer> optimizer;
   if (s.name == "adamw") {
-    return std::make_unique<torch::optim::AdamW>(
-        parameters, torch::optim::AdamWOptions(1e-3).weight_decay(s.weight_decay));
+    const auto options = torch::optim::AdamWOptions(1e-3).weight_decay(s.weight_decay);
+    optimizer = std::make_unique<torch::optim::AdamW>(parameters, options);
+  } else {
+    const auto options =
+        torch::optim::SGDOptions(1e-3).momentum(s.momentum).nesterov(s.nesterov).weight_decay(s.weight_decay);
+    optimizer = std::make_unique<torch::optim::SGD>(parameters, options);
   }
-  return std::make_unique<torch::optim::SGD>(
-      parameters,
-      torch::optim::SGDOptions(1e-3).momentum(s.momentum).nesterov(s.nesterov).weight_decay(s.weight_decay));
+  if (one_group) return optimizer;
+  torch::optim::OptimizerParamGroup others({net.second}, optimizer->defaults().clone());
+  if (s.name == "adamw") {
+    static_cast<torch::optim::AdamWOptions&>(others.options()).weight_decay(0);
+  } else {
+    static_cast<torch::optim::SGDOptions&>(others.options()).weight_decay(0);
+  }
+  optimizer->add_param_group(others);
+  return optimizer;
 }
 
 TEST(OptimizerTest, UpdatesAreLibTorchs) {
@@ -71,7 +88,7 @@ TEST(OptimizerTest, UpdatesAreLibTorchs) {
     for (int step = 0; step < 20; ++step) {
       train(net, optimizer, step, step + 1);
       set_gradients(other, step);
-      expected->param_groups()[0].options().set_lr(0.01 / (step + 1));
+      for (auto& group : expected->param_groups()) group.options().set_lr(0.01 / (step + 1));
       expected->step();
     }
     EXPECT_TRUE(at::allclose(net.first, other.first, 1e-6, 1e-7)) << label(settings);
@@ -181,7 +198,7 @@ TEST(OptimizerTest, ClipsTheGlobalNorm) {
 
 TEST(OptimizerTest, RefusesSettingsOutOfRange) {
   SmallNet net;
-  std::vector<OptimizerSettings> bad(7);
+  std::vector<OptimizerSettings> bad(8);
   bad[0].name = "adam";
   bad[1].weight_decay = -1;
   bad[2].momentum = -0.1;
@@ -189,6 +206,7 @@ TEST(OptimizerTest, RefusesSettingsOutOfRange) {
   bad[4].beta2 = std::nan("");
   bad[5].nesterov = true;
   bad[6].epsilon = 0;
+  bad[7].decay = "some";
   for (const OptimizerSettings& settings : bad) {
     try {
       const Optimizer optimizer(net, settings);

@@ -1,5 +1,5 @@
 #pragma once
-// A communicator of one rank that remembers what it was given, and when.
+// A communicator of one of two ranks, whose peer adds nothing, that remembers what it was given, and when.
 
 #include <algorithm>
 #include <string>
@@ -21,7 +21,7 @@ class RecordingCommunicator : public Communicator {
   bool in_backward = false;  ///< set by the test around its backward pass
 
   int rank() const override { return 0; }
-  int size() const override { return 1; }
+  int size() const override { return 2; }
   void barrier(std::string_view) override {}
   void broadcast(std::string_view, std::span<std::byte>, int) override {}
   void all_reduce_sum(std::string_view, std::span<float>) override {}

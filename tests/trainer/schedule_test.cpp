@@ -61,6 +61,26 @@ TEST(ScheduleTest, StepDropsAtEachMultipleAfterTheWarmUp) {
   }
 }
 
+TEST(ScheduleTest, OneCycleRisesAndFallsAlongHalfWaves) {
+  ScheduleSettings settings = settings_of("one_cycle", 0, 100, 0.01);
+  settings.initial_ratio = 0.1;
+  for (const std::uint64_t warmup : {0, 30}) {  // three tenths of the horizon, or just as many steps
+    settings.warmup_steps = warmup;
+    EXPECT_NEAR(learning_rate(settings, 0.4, 0), 0.04, 1e-15);
+    EXPECT_NEAR(learning_rate(settings, 0.4, 15), 0.4 * 0.55, 1e-15);
+    EXPECT_NEAR(learning_rate(settings, 0.4, 30), 0.4, 1e-15);
+    EXPECT_NEAR(learning_rate(settings, 0.4, 65), 0.4 * 0.505, 1e-15);
+    EXPECT_NEAR(learning_rate(settings, 0.4, 100), 0.004, 1e-15);
+    EXPECT_NEAR(learning_rate(settings, 0.4, 1000), 0.004, 1e-15);
+    for (std::uint64_t step = 1; step <= 100; ++step) {
+      const double rise = learning_rate(settings, 0.4, step) - learning_rate(settings, 0.4, step - 1);
+      EXPECT_EQ(rise > 0, step <= 30) << step;
+    }
+  }
+  settings.warmup_steps = 200;  // longer than the run
+  EXPECT_LT(learning_rate(settings, 0.4, 99), 0.4);
+}
+
 TEST(ScheduleTest, RandomSettingsRiseThenFallWithinBounds) {
   RandomStream stream(3);
   int longer_warmups = 0;
@@ -94,6 +114,7 @@ TEST(ScheduleTest, RandomSettingsRiseThenFallWithinBounds) {
 TEST(ScheduleTest, RefusesWhatItCannotCompute) {
   EXPECT_THROW(learning_rate(settings_of("cosin", 0, 10), 1, 0), Error);
   EXPECT_THROW(learning_rate(settings_of("cosine", 0, 0), 1, 0), Error);
+  EXPECT_THROW(learning_rate(settings_of("one_cycle", 0, 0), 1, 0), Error);
   ScheduleSettings step = settings_of("step", 0, 10);
   step.step_every = 0;
   EXPECT_THROW(learning_rate(step, 1, 0), Error);

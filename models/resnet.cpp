@@ -1,0 +1,204 @@
+// Residual networks for images: He, Zhang, Ren, Sun, "Deep residual learning for image recognition" (2015),
+// with the stride in a bottleneck's 3x3 convolution. Tensors have torchvision's names.
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <array>
+
+#include "models/model.h"
+
+namespace muster {
+namespace {
+
+struct ResnetShape {
+  std::array<std::int64_t, 4> blocks{};  ///< of each stage
+  bool bottleneck = false;
+  std::int64_t width = 64;    ///< channels of the first stage
+  bool small_stem = false;    ///< one 3x3 convolution that keeps the size, for images of few pixels
+  std::int64_t channels = 1;  ///< of the image
+  std::int64_t outputs = 1;
+};
+
+constexpr std::int64_t kExpansion = 4;  // of a bottleneck's last convolution
+
+torch::nn::Conv2d convolution(std::int64_t from, std::int64_t to, std::int64_t size, std::int64_t stride) {
+  const auto options = torch::nn::Conv2dOptions(from, to, size).stride(stride).padding(size / 2).bias(false);
+  return torch::nn::Conv2d(options);
+}
+
+/// Up to 32 groups (Wu and He 2018) of at least 2 channels.
+torch::nn::GroupNorm norm(std::int64_t channels) {
+  std::int64_t groups = std::clamp<std::int64_t>(channels / 2, 1, 32);
+  while (channels % groups != 0) --groups;
+  return torch::nn::GroupNorm(torch::nn::GroupNormOptions(groups, channels));
+}
+
+/// Convolutions beside a way round them.
+class Block : public torch::nn::Module {
+ public:
+  Block(std::int64_t from, std::int64_t width, std::int64_t stride, bool bottleneck) {
+    const std::int64_t to = bottleneck ? kExpansion * width : width;
+    if (bottleneck) {
+      add(from, width, 1, 1);
+      add(width, width, 3, stride);
+      add(width, to, 1, 1);
+    } else {
+      add(from, width, 3, stride);
+      add(width, to, 3, 1);
+    }
+    if (stride != 1 || from != to)
+      downsample_ =
+          register_module("downsample", torch::nn::Sequential(convolution(from, to, 1, stride), norm(to)));
+  }
+
+  at::Tensor forward(const at::Tensor& x) {
+    at::Tensor inner = x;
+    for (std::size_t i = 0; i < convolutions_.size(); ++i) {
+      inner = norms_[i](convolutions_[i](inner));
+      if (i + 1 < convolutions_.size()) inner = at::relu(inner);
+    }
+    return at::relu(inner + (downsample_ ? downsample_->forward(x) : x));
+  }
+
+ private:
+  void add(std::int64_t from, std::int64_t to, std::int64_t size, std::int64_t stride) {
+    const std::size_t number = convolutions_.size() + 1;
+    convolutions_.emplace_back(
+        register_module(fmt::format("conv{}", number), convolution(from, to, size, stride)));
+    norms_.emplace_back(register_module(fmt::format("bn{}", number), norm(to)));
+  }
+
+  std::vector<torch::nn::Conv2d> convolutions_;
+  std::vector<torch::nn::GroupNorm> norms_;
+  torch::nn::Sequential downsample_{nullptr};
+};
+
+class ResnetNet : public torch::nn::Module {
+ public:
+  explicit ResnetNet(const ResnetShape& shape) : small_stem_(shape.small_stem) {
+    stem_ = register_module(
+        "conv1", convolution(shape.channels, shape.width, small_stem_ ? 3 : 7, small_stem_ ? 1 : 2));
+    stem_norm_ = register_module("bn1", norm(shape.width));
+    std::int64_t from = shape.width;
+    for (std::size_t stage = 0; stage < shape.blocks.size(); ++stage) {
+      const auto blocks = register_module(fmt::format("layer{}", stage + 1), torch::nn::ModuleList());
+      const std::int64_t width = shape.width << stage;
+      for (std::int64_t i = 0; i < shape.blocks[stage]; ++i) {
+        const auto block =
+            std::make_shared<Block>(from, width, stage > 0 && i == 0 ? 2 : 1, shape.bottleneck);
+        blocks->push_back(block);
+        blocks_.push_back(block);
+        from = shape.bottleneck ? kExpansion * width : width;
+      }
+    }
+    output_ = register_module("fc", torch::nn::Linear(from, shape.outputs));
+    start();
+  }
+
+  /// x: [rows, channels, height, width]; the result: [rows, outputs].
+  at::Tensor forward(at::Tensor x) {
+    x = at::relu(stem_norm_(stem_(x)));
+    if (!small_stem_) x = at::max_pool2d(x, 3, 2, 1);
+    for (const auto& block : blocks_) x = block->forward(x);
+    return output_(x.mean({2, 3}));
+  }
+
+ private:
+  /// He's start: normal, by what goes out of a convolution.
+  void start() {
+    for (auto& parameter : named_parameters()) {
+      if (parameter.value().dim() == 4)
+        torch::nn::init::kaiming_normal_(parameter.value(), 0, torch::kFanOut, torch::kReLU);
+    }
+  }
+
+  bool small_stem_;
+  torch::nn::Conv2d stem_{nullptr};
+  torch::nn::GroupNorm stem_norm_{nullptr};
+  std::vector<std::shared_ptr<Block>> blocks_;
+  torch::nn::Linear output_{nullptr};
+};
+
+ResnetShape shape_of(const ModelContext& context, const TensorSpec& input) {
+  const auto& image = input.shape;
+  if (input.kind != TensorSpec::Kind::kFloat32 || (image.size() != 2 && image.size() != 3)) {
+    fail(ErrorCode::kConfig,
+         "the resnet takes float images [height, width] or [channels, height, width]; '{}' has {} dimensions",
+         input.name, image.size());
+  }
+  ResnetShape shape;
+  const auto depth = context.options.at("depth").get<std::int64_t>();
+  shape.bottleneck = depth == 50;
+  shape.blocks =
+      depth == 18 ? std::array<std::int64_t, 4>{2, 2, 2, 2} : std::array<std::int64_t, 4>{3, 4, 6, 3};
+  if (depth != 18 && depth != 34 && depth != 50)
+    fail(ErrorCode::kConfig, "model.depth is {}; known: 18, 34, 50", depth);
+  shape.width = context.options.at("width").get<std::int64_t>();
+  if (shape.width < 1 || shape.width > 1 << 16)
+    fail(ErrorCode::kConfig, "model.width is {}; it is at least 1 and at most 65536", shape.width);
+  shape.channels = image.size() == 3 ? image[0] : 1;
+  shape.outputs = context.outputs;
+  const auto stem = context.options.at("stem").get<std::string>();
+  constexpr std::int64_t kFewPixels = 64;
+  const std::int64_t side = std::min(image[image.size() - 2], image.back());
+  shape.small_stem = stem == "small" || (stem == "auto" && side < kFewPixels);
+  return shape;
+}
+
+class Resnet : public Model {
+ public:
+  explicit Resnet(const ModelContext& context)
+      : input_(context.only_input().name),
+        channels_last_(context.options.at("channels_last").get<bool>()),
+        shape_(shape_of(context, context.only_input())),
+        image_(context.only_input().shape),
+        net_(std::make_shared<ResnetNet>(shape_)) {
+    if (!channels_last_) return;
+    for (auto& parameter : net_->named_parameters()) {
+      if (parameter.value().dim() == 4)
+        parameter.value().set_data(parameter.value().contiguous(at::MemoryFormat::ChannelsLast));
+    }
+  }
+
+  torch::nn::Module& module() override { return *net_; }
+
+  at::Tensor forward(const ModelBatch& batch) override {
+    at::Tensor x =
+        batch.get(input_).view({batch.rows(), shape_.channels, image_[image_.size() - 2], image_.back()});
+    if (channels_last_) x = x.contiguous(at::MemoryFormat::ChannelsLast);
+    x = net_->forward(x);
+    return shape_.outputs == 1 ? x.squeeze(1) : x;
+  }
+
+ private:
+  std::string input_;
+  bool channels_last_;
+  ResnetShape shape_;
+  std::vector<std::int64_t> image_;
+  std::shared_ptr<ResnetNet> net_;
+};
+
+const bool kRegistered = models().add(
+    "resnet",
+    {{{"depth", OptionType::kUnsigned, 18, "layers: 18, 34 or 50", {}},
+      {"width",
+       OptionType::kUnsigned,
+       64,
+       "channels of the first stage; each of the next three doubles them",
+       {}},
+      {"stem",
+       OptionType::kText,
+       "auto",
+       "what comes first: a 7x7 convolution and a pooling, which quarter the image, or one 3x3 convolution, "
+       "which "
+       "keeps its size; auto: small below 64 pixels",
+       {"auto", "large", "small"}},
+      {"channels_last", OptionType::kBoolean, true, "how images lie in memory: faster on most machines", {}}},
+     [](const ModelContext& context) { return std::make_unique<Resnet>(context); },
+     "a residual network over one image input, [height, width] or [channels, height, width], with group "
+     "norm"});
+
+}  // namespace
+
+}  // namespace muster
