@@ -96,7 +96,7 @@ std::string describe_allreduce(const Json& result) {
       fmt::format("  {:>10}{:>14}{:>16}{:>12}", "size", "summed", "MPI_Allreduce", "copied")};
   for (const Json& size : result.at("sizes")) {
     const auto time = [&](const char* name) {
-      return size.at(name).is_null() ? "-" : human_seconds(size.at(name).get<double>() / 1e6);
+      return size.at(name).is_null() ? "-" : fmt::format("{:.0f} us", size.at(name).get<double>());
     };
     lines.push_back(fmt::format("  {:>10}{:>14}{:>16}{:>12}",
                                 human_bytes(size.at("bytes").get<std::uint64_t>()), time("sum_us"),
