@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/text.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
@@ -121,6 +123,9 @@ void add_allreduce(CLI::App& command, Invocation& invocation) {
              {[flags](Communicator& comm, FileSystem&) {
                 together(comm, "bench", [&] {
                   if (!flags->bytes.empty()) flags->options.bytes = sizes_of("--bytes", flags->bytes);
+                  constexpr std::uint64_t kMost = std::uint64_t{4} << 30;  // MPI counts by int
+                  if (std::ranges::max(flags->options.bytes) > kMost)
+                    fail(ErrorCode::kUsage, "--bytes: sizes up to 4 GiB are summed");
                   return 0;
                 });
                 return benchmark_allreduce(comm, flags->options);

@@ -32,7 +32,6 @@ class BucketSums {
   bool is_written(std::uint32_t number) const { return parts_[number].written; }
   /// The part is what it shall be: starts the sums that nothing is missing to and that are next in the plan.
   void complete(std::uint32_t number);
-  bool is_complete(std::uint32_t number) const { return parts_[number].complete; }
   /// Collective. Starts all the others. Other collectives may follow before finish().
   void start_rest();
   /// Collective. start_rest() where it was not called; returns when every part holds its sum.

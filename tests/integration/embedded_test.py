@@ -2,26 +2,15 @@
 configuration or its data is an error that it can catch."""
 
 import json
-import os
-import pathlib
 import subprocess
 
 import muster_runs as m
 
-BUILD = pathlib.Path(os.environ["MUSTER_BUILD"])
-SANITIZE = [f"-DCMAKE_CXX_FLAGS=-fsanitize={os.environ['MUSTER_SANITIZE']}"] if os.environ.get("MUSTER_SANITIZE") else []
-
 
 def main():
     with m.Scratch() as scratch:
-        prefix = scratch / "installed"
-        for step in ([["cmake", "--install", BUILD, "--prefix", prefix],
-                      ["cmake", "-S", m.SOURCE / "examples/embedded", "-B", scratch / "build", "-G", "Ninja",
-                       "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_PREFIX_PATH={prefix}", *SANITIZE],
-                      ["cmake", "--build", scratch / "build"]]):
-            done = subprocess.run(step, capture_output=True, text=True, check=False)
-            m.check(done.returncode == 0, f"{step}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-        program = str(scratch / "build/embedded")
+        _, build = m.build_example("embedded", scratch)
+        program = str(build / "embedded")
         m.run("generate", "tabular", "--rows", 3000, "--partitions", 2, "--out", scratch / "data")
         m.run("validate", scratch / "data")
         row = {f"x{i}": 0.5 for i in range(100)}

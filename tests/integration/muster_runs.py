@@ -110,3 +110,16 @@ def write_config(path, **sections):
 def check(holds, message):
     if not holds:
         sys.exit(f"FAILED: {message}")
+
+
+def build_example(name, scratch):
+    """Installs Muster into a folder and builds examples/NAME against it; returns both folders."""
+    prefix, build = scratch / "installed", scratch / "build"
+    sanitize = os.environ.get("MUSTER_SANITIZE")
+    for step in (["cmake", "--install", os.environ["MUSTER_BUILD"], "--prefix", prefix],
+                 ["cmake", "-S", SOURCE / "examples" / name, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+                  f"-DCMAKE_PREFIX_PATH={prefix}", *([f"-DCMAKE_CXX_FLAGS=-fsanitize={sanitize}"] if sanitize else [])],
+                 ["cmake", "--build", build]):
+        done = subprocess.run(step, capture_output=True, text=True, check=False)
+        check(done.returncode == 0, f"{step}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    return prefix, build

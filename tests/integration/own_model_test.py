@@ -2,26 +2,14 @@
 on one rank ends all ranks with 70 and one line."""
 
 import json
-import os
-import pathlib
-import subprocess
 
 import muster_runs as m
-
-BUILD = pathlib.Path(os.environ["MUSTER_BUILD"])
-SANITIZE = [f"-DCMAKE_CXX_FLAGS=-fsanitize={os.environ['MUSTER_SANITIZE']}"] if os.environ.get("MUSTER_SANITIZE") else []
 
 
 def main():
     with m.Scratch() as scratch:
-        prefix = scratch / "installed"
-        for step in ([["cmake", "--install", BUILD, "--prefix", prefix],
-                      ["cmake", "-S", m.SOURCE / "examples/own-model", "-B", scratch / "build", "-G", "Ninja",
-                       "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_PREFIX_PATH={prefix}", *SANITIZE],
-                      ["cmake", "--build", scratch / "build"]]):
-            done = subprocess.run(step, capture_output=True, text=True, check=False)
-            m.check(done.returncode == 0, f"{step}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-        program = str(scratch / "build/own_model")
+        prefix, build = m.build_example("own-model", scratch)
+        program = str(build / "own_model")
         installed = str(prefix / "bin/muster")
         m.run("generate", "tabular", "--rows", 4000, "--partitions", 2, "--out", scratch / "data", program=installed)
         m.run("validate", scratch / "data", program=installed)

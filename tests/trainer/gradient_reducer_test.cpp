@@ -3,9 +3,6 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include <iostream>
-#include <thread>
-
 #include "core/error.h"
 #include "tests/trainer/recording_communicator.h"
 #include "trainer/local_communicator.h"
@@ -63,6 +60,16 @@ void backward(Scalars& net, RecordingCommunicator& comm) {
   comm.in_backward = true;
   net.loss().backward();
   comm.in_backward = false;
+}
+
+/// The backward passes of a step with so many micro-batches.
+template <typename Net>
+void backward_in(Net& net, GradientReducer& reducer, int micro_batches) {
+  reducer.begin_step();
+  for (int i = 0; i < micro_batches; ++i) {
+    if (i + 1 == micro_batches) reducer.ready();
+    net.loss().backward();
+  }
 }
 
 std::vector<bool> started_in_backward(const RecordingCommunicator& comm) {
@@ -176,11 +183,7 @@ TEST(GradientReducerTest, OneRankKeepsWhatAutogradMade) {
   Scalars net;
   GradientReducer reducer(net, *comms.front(), plan_of(kForward), {1, 1});
   for (const int micro_batches : {1, 3}) {
-    reducer.begin_step();
-    for (int i = 0; i < micro_batches; ++i) {
-      if (i + 1 == micro_batches) reducer.ready();
-      net.loss().backward();
-    }
+    backward_in(net, reducer, micro_batches);
     reducer.start_rest();
     reducer.finish(2);
     expect_gradients(net, plain_gradients(micro_batches), 0.5);
@@ -212,11 +215,7 @@ TEST(GradientReducerTest, OneRanksGradientsShareNoMemory) {
   Twins net;
   GradientReducer reducer(net, *comms.front(), initial_bucket_plan(net));
   for (const int micro_batches : {1, 2}) {
-    reducer.begin_step();
-    for (int i = 0; i < micro_batches; ++i) {
-      if (i + 1 == micro_batches) reducer.ready();
-      net.loss().backward();
-    }
+    backward_in(net, reducer, micro_batches);
     reducer.finish(2);
     const at::Tensor expected = at::arange(6, at::kFloat) * (static_cast<float>(micro_batches) / 2);
     EXPECT_TRUE(at::equal(net.a.grad().view(-1), expected)) << net.a.grad();
@@ -241,11 +240,7 @@ TEST(GradientReducerTest, SparseGradientsBecomeDense) {
   RecordingCommunicator comm;
   GradientReducer reducer(net, comm, initial_bucket_plan(net));
   for (const int micro_batches : {1, 2}) {
-    reducer.begin_step();
-    for (int i = 0; i < micro_batches; ++i) {
-      if (i + 1 == micro_batches) reducer.ready();
-      net.loss().backward();
-    }
+    backward_in(net, reducer, micro_batches);
     reducer.finish(1);
     const auto times = static_cast<float>(micro_batches);
     EXPECT_TRUE(at::equal(net.table->weight.grad().sum(1) / times, at::tensor({0.F, 12.F, 0.F, 6.F, 0.F})));
@@ -356,75 +351,6 @@ TEST(ReplanTest, AllRanksTakeTheOrderOfTheLowestThatSawOne) {
     // exp's operand comes in later: the other one is a direct leaf of the last product.
     EXPECT_EQ(plans[0].buckets, first_with_rows == 1 ? (Buckets{{0}, {1}}) : (Buckets{{1}, {0}}));
   }
-}
-
-/// Passes x on; its backward pass takes a known time.
-struct SlowBackward : torch::autograd::Function<SlowBackward> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
-                            std::int64_t milliseconds) {
-    context->saved_data["milliseconds"] = milliseconds;
-    return x.clone();
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 const torch::autograd::variable_list& gradients) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(context->saved_data["milliseconds"].toInt()));
-    return {gradients[0], at::Tensor()};
-  }
-};
-
-/// Backward: four gradients 20 ms apart, then `rest` ms without any.
-class SlowChain : public torch::nn::Module {
- public:
-  SlowChain() {
-    for (int i = 0; i < 5; ++i)
-      factors.push_back(register_parameter(fmt::format("factor_{}", i), at::ones({64})));
-  }
-  at::Tensor loss(std::int64_t rest) {
-    at::Tensor x = at::ones({64}).requires_grad_(true);
-    x = SlowBackward::apply(x, rest);
-    for (std::size_t i = 0; i < factors.size(); ++i) {
-      x = x * factors[i];
-      if (i + 1 < factors.size()) x = SlowBackward::apply(x, std::int64_t{20});
-    }
-    return x.sum();
-  }
-  std::vector<at::Tensor> factors;
-};
-
-/// The longest time a rank of two was blocked in finish.
-double blocked_seconds(std::chrono::milliseconds delay, std::int64_t rest, bool overlap) {
-  LocalOptions options;
-  options.all_reduce_delay = delay;
-  std::vector<double> seconds(2);
-  run_local(
-      2,
-      [&](Communicator& comm) {
-        at::set_num_threads(1);
-        SlowChain net;
-        GradientReducer reducer(net, comm, {{{4}, {3}, {2}, {1}, {0}}, false});
-        reducer.begin_step();
-        if (overlap) reducer.ready();
-        net.loss(rest).backward();
-        reducer.finish(1);
-        seconds[static_cast<std::size_t>(comm.rank())] = reducer.wait_seconds();
-      },
-      options);
-  return std::max(seconds[0], seconds[1]);
-}
-
-TEST(OverlapTest, DelayThatFitsBehindTheBackwardPassIsHidden) {
-  using std::chrono::milliseconds;
-  // All of the last bucket's 150 ms fit behind the 200 ms that follow its gradients.
-  const double hidden = blocked_seconds(milliseconds(150), 200, true);
-  EXPECT_LE(hidden, 0.2 * 0.150);
-  // 300 of its 500 ms fit.
-  const double partly = blocked_seconds(milliseconds(500), 300, true);
-  EXPECT_LE(partly, 0.500 - 0.8 * 0.300);
-  // And none when everything starts after the backward pass: the test would see it.
-  const double without = blocked_seconds(milliseconds(150), 200, false);
-  EXPECT_GE(without, 0.9 * 0.150);
-  std::cout << "blocked " << hidden * 1e3 << " of 150 ms, " << partly * 1e3 << " of 500 ms (300 fit), "
-            << without * 1e3 << " of 150 ms without overlap\n";
 }
 
 }  // namespace
