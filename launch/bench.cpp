@@ -94,7 +94,7 @@ void add_step(CLI::App& command, Invocation& invocation) {
 std::string describe_allreduce(const Json& result) {
   std::vector<std::string> lines{
       fmt::format("{} ranks, sums {}; medians of the slowest rank", result.at("ranks").dump(),
-                  result.at("in_rank_order") == true ? "in memory that they share" : "through MPI"),
+                  result.at("in_rank_order") == true ? "in rank order" : "as MPI makes them"),
       fmt::format("  {:>10}{:>14}{:>16}{:>12}", "size", "summed", "MPI_Allreduce", "copied")};
   for (const Json& size : result.at("sizes")) {
     const auto time = [&](const char* name) {
