@@ -1,7 +1,7 @@
 """What a checkpoint costs: `muster bench checkpoint` beside dd, torch.save and torch.distributed.checkpoint. See checkpoint.sh.
 
     checkpoint.py table MUSTER BYTES DIRECTORY ROUNDS     one table, medians of rounds taken in turns
-    checkpoint.py stall MUSTER DIRECTORY PAIRS            throughput of trainings with and without checkpoints, in turns
+    checkpoint.py stall MUSTER DIRECTORY RUNS STEPS       what a checkpoint costs a training's steps
 """
 
 import json
@@ -128,7 +128,11 @@ def seconds_of(event):
     return datetime.datetime.fromisoformat(event["time"].replace("Z", "+00:00")).timestamp()
 
 
+WINDOW = 12  # steps after a checkpoint's begin in which it is written: they are compared with the other steps of the same run
+
+
 def train(muster, directory, name, ranks, every, steps, **model):
+    """What one checkpoint cost the steps after it, in seconds: each run's own, and a usual step."""
     config = pathlib.Path(directory) / f"{name}.yaml"
     config.write_text(CONFIG.format(name=name, directory=directory, every=every, steps=steps, **model))
     subprocess.run(["mpirun", "-np", str(ranks), "--bind-to", "none", muster, "train", str(config)], check=True, capture_output=True)
@@ -137,29 +141,30 @@ def train(muster, directory, name, ranks, every, steps, **model):
     times = [seconds_of(event) for event in events if event["event"] == "step"]
     commits = [event for event in events if event["event"] == "checkpoint_committed" and event["step"] not in (0, steps)]
     shutil.rmtree(run)
-    # From step to step: a whole number of intervals, beginning after the first.
-    first = every if every else 100
-    return (times[-1] - times[first - 1]) / (len(times) - first), commits
+    took = {step: times[step] - times[step - 1] for step in range(1, len(times))}  # of the step that follows `step`
+    begun = range(every, steps, every)
+    near = {step: {step + i for i in range(WINDOW)} for step in begun}
+    usual = statistics.mean(seconds for step, seconds in took.items() if step > WINDOW and not any(step in window for window in near.values()))
+    return [sum(took[i] for i in window) - WINDOW * usual for window in near.values()], usual, commits
 
 
-def stall(muster, directory, pairs):
+def stall(muster, directory, runs, steps, every=50):
     directory = os.path.abspath(directory)
     subprocess.run([muster, "generate", "tabular", "--rows", "40000", "--partitions", "2", "--out", f"{directory}/data"], check=True, capture_output=True)
     subprocess.run([muster, "validate", f"{directory}/data"], check=True, capture_output=True)
-    print(f"a checkpoint every 100 steps beside none, {os.cpu_count()} cores, {pairs} pairs in turns, medians")
+    print(f"what a checkpoint costs the {WINDOW} steps after it beside the other steps of its run; {os.cpu_count()} cores, {runs} runs of {steps} steps", flush=True)
     for ranks in (1, 2):
-        every, without, commits = [], [], []
-        for pair in range(pairs):
-            order = [100, 0] if pair % 2 else [0, 100]
-            for interval in order:
-                step, seen = train(muster, directory, f"r{ranks}-{pair}-{interval}", ranks, interval, 400, hidden="4096, 4096, 4096", batch=64 * ranks)
-                (every if interval else without).append(step)
-                commits += seen
-        bytes_ = commits[0]["state_bytes"]
-        medians = statistics.median(every), statistics.median(without)
-        print(f"{ranks} ranks of 1 thread, {bytes_ / 1e6:.0f} MB of state: {medians[1] * 1e3:.1f} ms a step without, {medians[0] * 1e3:.1f} ms with"
-              f" ({100 * (medians[0] / medians[1] - 1):+.2f} %); stands still {statistics.median(c['stall_seconds'] for c in commits):.3f} s a checkpoint,"
-              f" committed {statistics.median(c['commit_seconds'] for c in commits):.2f} s later")
+        costs, usual, commits = [], [], []
+        for run in range(runs):
+            cost, step, seen = train(muster, directory, f"r{ranks}-{run}", ranks, every, steps, hidden="4096, 4096, 4096", batch=64 * ranks)
+            costs += cost
+            usual.append(step)
+            commits += seen
+        step, cost = statistics.mean(usual), statistics.mean(costs)
+        error = statistics.stdev(costs) / len(costs) ** 0.5
+        print(f"{ranks} ranks of 1 thread, {commits[0]['state_bytes'] / 1e6:.0f} MB of state, {step * 1e3:.0f} ms a step: a checkpoint costs"
+              f" {cost:.2f} s (standard error {error:.2f}, {len(costs)} of them), of 100 steps {100 * cost / (100 * step):.2f} %; stands still"
+              f" {statistics.median(c['stall_seconds'] for c in commits):.3f} s, committed {statistics.median(c['commit_seconds'] for c in commits):.2f} s later", flush=True)
     shutil.rmtree(f"{directory}/data")
 
 
@@ -167,4 +172,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "table":
         table(sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))
     else:
-        stall(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        stall(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
