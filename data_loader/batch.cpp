@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <numeric>
 
 #include "core/error.h"
 
@@ -46,6 +47,7 @@ Batch::Batch(std::vector<TensorSpec> specs, std::size_t capacity, const BufferAl
       positions_(capacity) {
   ensure(reinterpret_cast<std::uintptr_t>(buffer_.get()) % kAlignment == 0,
          "the allocator of batch buffers gave memory that is not {}-byte aligned", kAlignment);
+  lanes_.reserve(capacity);
   std::byte* start = buffer_.get();
   for (const TensorSpec& spec : specs_) {
     data_.push_back(start);
@@ -55,18 +57,26 @@ Batch::Batch(std::vector<TensorSpec> specs, std::size_t capacity, const BufferAl
 
 std::size_t Batch::bytes(std::span<const TensorSpec> specs, std::size_t capacity) {
   constexpr std::size_t kHeap = 32;  // what an allocation costs beside its bytes
-  std::size_t bookkeeping = sizeof(Batch) + 7 * kHeap + kAlignment;
+  std::size_t bookkeeping = sizeof(Batch) + 8 * kHeap + kAlignment;
   for (const TensorSpec& spec : specs) {
     bookkeeping += sizeof(TensorSpec) + spec.name.size() + spec.shape.size() * sizeof(std::int64_t) +
                    sizeof(std::byte*) + 2 * kHeap;
   }
-  const std::size_t row = sizeof(float) + sizeof(std::uint8_t) + sizeof(RowId) + sizeof(std::uint32_t);
+  const std::size_t row = sizeof(float) + sizeof(std::uint8_t) + sizeof(RowId) + 2 * sizeof(std::uint32_t);
   return buffer_bytes(specs, capacity) + capacity * row + bookkeeping;
 }
 
 void Batch::set_rows(std::size_t rows) {
   ensure(rows <= capacity_, "a batch of {} rows does not fit into a capacity of {}", rows, capacity_);
   rows_ = rows;
+  lanes_.clear();
+  if (rows > 0) lanes_.push_back(static_cast<std::uint32_t>(rows));
+}
+
+void Batch::set_lanes(std::span<const std::uint32_t> rows) {
+  set_rows(std::accumulate(rows.begin(), rows.end(), std::size_t{0}));
+  lanes_.assign(rows.begin(), rows.end());
+  std::erase(lanes_, 0);
 }
 
 void Batch::clear_row(std::size_t row) {
@@ -91,7 +101,7 @@ void Batch::drop_bad_rows() {
     positions_[kept] = positions_[row];
     bad_[kept++] = 0;
   }
-  rows_ = kept;
+  set_rows(kept);
 }
 
 int Batch::find(std::string_view name) const {

@@ -49,8 +49,11 @@ class Batch {
   static std::size_t bytes(std::span<const TensorSpec> specs, std::size_t capacity);
 
   std::size_t rows() const { return rows_; }
-  void set_rows(std::size_t rows);  ///< at most the capacity
-  std::uint64_t step = 0;           ///< global step, or number of the micro-batch in an evaluation
+  void set_rows(std::size_t rows);  ///< at most the capacity; all of one lane
+  /// As set_rows of the sum: so many rows of each lane, one after the other. Lanes without rows are left out.
+  void set_lanes(std::span<const std::uint32_t> rows);
+  std::span<const std::uint32_t> lanes() const { return lanes_; }
+  std::uint64_t step = 0;  ///< global step, or number of the micro-batch in an evaluation
 
   const std::vector<TensorSpec>& specs() const { return specs_; }
   /// Index of a tensor by name, or -1.
@@ -69,7 +72,7 @@ class Batch {
   std::span<const std::uint8_t> bad() const { return {bad_.data(), rows_}; }
   /// Makes a bad row of it.
   void clear_row(std::size_t row);
-  /// Takes the bad rows out; the others keep their order.
+  /// Takes the bad rows out; the others keep their order, and are of one lane from here on.
   void drop_bad_rows();
   /// Position of each row in the global batch (in an evaluation: in the micro-batch).
   std::span<std::uint32_t> positions() { return {positions_.data(), rows_}; }
@@ -85,6 +88,7 @@ class Batch {
   std::vector<std::uint8_t> bad_;
   std::vector<RowId> ids_;
   std::vector<std::uint32_t> positions_;
+  std::vector<std::uint32_t> lanes_;  ///< rows of each
 };
 
 }  // namespace muster

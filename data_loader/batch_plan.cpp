@@ -78,6 +78,12 @@ class TrainingPlan : public BatchPlan {
     return is_last(step(batch) % steps_) ? last_rows_ : lanes_.count() * per_lane_;
   }
   std::uint64_t step(std::uint64_t batch) const override { return first_step_ + batch; }
+  std::vector<std::uint32_t> lane_rows(std::uint64_t batch) const override {
+    if (!is_last(step(batch) % steps_)) return std::vector<std::uint32_t>(lanes_.count(), per_lane_);
+    std::vector<std::uint32_t> of_lanes;
+    for (const LastStep& lane : last_step_) of_lanes.push_back(lane.rows);
+    return of_lanes;
+  }
   std::uint32_t max_rows() const override {
     if (batches_ == 0) return 0;
     return batches_ == 1 ? rows(0)
@@ -105,6 +111,7 @@ class TrainingPlan : public BatchPlan {
   struct LastStep {
     std::uint32_t row_in_batch;
     std::uint32_t position;
+    std::uint32_t rows;
   };
 
   std::uint64_t max_turns() const {
@@ -119,7 +126,7 @@ class TrainingPlan : public BatchPlan {
     std::uint32_t position = any.first_position(steps_ - 1, lanes_.first);
     for (std::uint32_t lane = lanes_.first; lane < lanes_.last; ++lane) {
       const std::uint32_t rows = any.rows_in_step(steps_ - 1, lane);
-      last_step_.push_back({last_rows_, position});
+      last_step_.push_back({last_rows_, position, rows});
       last_rows_ += rows;
       position += rows;
     }
@@ -169,7 +176,7 @@ class TrainingPlan : public BatchPlan {
     const auto rows = index_.rows_of(split_, piece.block);
     const std::uint64_t epoch_start = current_->epoch() * steps_;
     const LastStep packed = last_step_[lane_ - lanes_.first];
-    const LastStep regular{(lane_ - lanes_.first) * per_lane_, lane_ * per_lane_};
+    const LastStep regular{(lane_ - lanes_.first) * per_lane_, lane_ * per_lane_, per_lane_};
     for (std::uint32_t i = 0; i < piece.count; ++i) {
       const std::uint64_t in_lane = window_position_ + place_[next_row_ + i];
       const std::uint64_t step = in_lane / per_lane_;

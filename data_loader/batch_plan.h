@@ -40,6 +40,8 @@ class BatchPlan {
   /// Rows of this rank in a batch (can be 0), and the step number the batch gets.
   virtual std::uint32_t rows(std::uint64_t batch) const = 0;
   virtual std::uint64_t step(std::uint64_t batch) const = 0;
+  /// rows(batch) by the lanes they are of, in order; of one lane where a plan has none.
+  virtual std::vector<std::uint32_t> lane_rows(std::uint64_t batch) const { return {rows(batch)}; }
   /// Most rows of any batch; fewest batches a ring must hold (>= 1); most bytes the plan itself keeps (a
   /// task's places are the caller's: sizeof(RowPlace) a row).
   virtual std::uint32_t max_rows() const = 0;

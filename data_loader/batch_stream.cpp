@@ -101,7 +101,7 @@ void BatchStream::State::prepare(std::uint64_t batch) {
   if (batch >= plan->batches()) return;
   Slot& slot = slots[batch % slots.size()];
   slot.pending = plan->rows(batch);
-  slot.batch.set_rows(slot.pending);
+  slot.batch.set_lanes(plan->lane_rows(batch));
   slot.batch.step = plan->step(batch);
 }
 

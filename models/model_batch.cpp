@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "core/text.h"
 
@@ -14,15 +16,21 @@ struct ModelBatch::State {
   bool training = false;
   std::uint64_t seed = 0;
   std::vector<std::uint32_t> positions;
+  SumOverRanks sum;
 };
 
 ModelBatch::ModelBatch(const Batch& batch, std::size_t first, std::size_t count, bool training,
-                       std::uint64_t seed) {
+                       std::uint64_t seed, SumOverRanks sum) {
   ensure(first <= batch.rows() && count <= batch.rows() - first, "rows {} to {} of a batch of {}", first,
          first + count, batch.rows());
   const auto positions = batch.positions().subspan(first, count);
-  state_ = std::make_unique<State>(State{
-      &batch, first, static_cast<std::int64_t>(count), training, seed, {positions.begin(), positions.end()}});
+  state_ = std::make_unique<State>(State{&batch,
+                                         first,
+                                         static_cast<std::int64_t>(count),
+                                         training,
+                                         seed,
+                                         {positions.begin(), positions.end()},
+                                         std::move(sum)});
 }
 
 ModelBatch::~ModelBatch() = default;
@@ -33,6 +41,25 @@ bool ModelBatch::training() const { return state_->training; }
 std::uint64_t ModelBatch::seed() const { return state_->seed; }
 std::uint64_t ModelBatch::step() const { return state_->batch->step; }
 const std::vector<std::uint32_t>& ModelBatch::positions() const { return state_->positions; }
+
+const SumOverRanks& ModelBatch::sum_over_ranks() const { return state_->sum; }
+
+std::span<const std::uint8_t> ModelBatch::bad() const {
+  return state_->batch->bad().subspan(state_->first, static_cast<std::size_t>(state_->rows));
+}
+
+std::vector<std::int64_t> ModelBatch::lane_rows() const {
+  std::vector<std::int64_t> rows;
+  const auto end = static_cast<std::int64_t>(state_->first) + state_->rows;
+  std::int64_t lane_first = 0;
+  for (const std::uint32_t of_lane : state_->batch->lanes()) {
+    const std::int64_t lane_end = lane_first + of_lane;
+    const std::int64_t here = std::min(end, lane_end) - std::max<std::int64_t>(state_->first, lane_first);
+    if (here > 0) rows.push_back(here);
+    lane_first = lane_end;
+  }
+  return rows;
+}
 
 at::Tensor ModelBatch::get(std::string_view name) const {
   const Batch& batch = *state_->batch;

@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -18,12 +20,17 @@ namespace muster {
 /// Name of the tensor that a model learns to predict.
 constexpr std::string_view kLabelTensor = "label";
 
+/// Makes of each number the sum of all ranks' numbers, in place. Collective.
+using SumOverRanks = std::function<void(std::span<double>)>;
+
 /// Rows [first, first + count) of a Batch as tensors that share the batch's memory (valid while the Batch
 /// is).
 class ModelBatch {
  public:
   /// `training`: dropout is on. `seed` and the global `step` key all randomness, with each row's position.
-  ModelBatch(const Batch& batch, std::size_t first, std::size_t count, bool training, std::uint64_t seed);
+  /// `sum`: for models whose numbers depend on all rows of a step; none where this rank is alone.
+  ModelBatch(const Batch& batch, std::size_t first, std::size_t count, bool training, std::uint64_t seed,
+             SumOverRanks sum = {});
   ~ModelBatch();
   ModelBatch(ModelBatch&&) noexcept;
 
@@ -39,6 +46,12 @@ class ModelBatch {
   at::Tensor weights() const;  ///< float32 [rows]
   /// Position of each row in the global batch.
   const std::vector<std::uint32_t>& positions() const;
+  /// How many of the rows each lane has, in order; lanes without rows are left out.
+  std::vector<std::int64_t> lane_rows() const;
+  /// 1 for a row that is passed over: all zeros, with weight 0. [rows]
+  std::span<const std::uint8_t> bad() const;
+  /// May be empty.
+  const SumOverRanks& sum_over_ranks() const;
 
  private:
   struct State;

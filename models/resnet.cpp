@@ -7,6 +7,7 @@
 #include <array>
 
 #include "models/model.h"
+#include "models/norm.h"
 
 namespace muster {
 namespace {
@@ -18,6 +19,7 @@ struct ResnetShape {
   bool small_stem = false;    ///< one 3x3 convolution that keeps the size, for images of few pixels
   std::int64_t channels = 1;  ///< of the image
   std::int64_t outputs = 1;
+  std::string norm;
 };
 
 constexpr std::int64_t kExpansion = 4;  // of a bottleneck's last convolution
@@ -27,19 +29,26 @@ torch::nn::Conv2d convolution(std::int64_t from, std::int64_t to, std::int64_t s
   return torch::nn::Conv2d(options);
 }
 
-/// Up to 32 groups (Wu and He 2018) of at least 2 channels.
-torch::nn::GroupNorm norm(std::int64_t channels) {
-  std::int64_t groups = std::clamp<std::int64_t>(channels / 2, 1, 32);
-  while (channels % groups != 0) --groups;
-  return torch::nn::GroupNorm(torch::nn::GroupNormOptions(groups, channels));
-}
+/// The way round a block's convolutions where it must change the shape.
+class Downsample : public torch::nn::Module {
+ public:
+  Downsample(std::int64_t from, std::int64_t to, std::int64_t stride, const std::string& norm)
+      : convolution_(register_module("0", convolution(from, to, 1, stride))), norm_(*this, "1", to, norm) {}
+
+  at::Tensor forward(const at::Tensor& x, const ModelBatch& batch) { return norm_(convolution_(x), batch); }
+
+ private:
+  torch::nn::Conv2d convolution_;
+  Norm norm_;
+};
 
 /// Convolutions beside a way round them.
 class Block : public torch::nn::Module {
  public:
-  Block(std::int64_t from, std::int64_t width, std::int64_t stride, bool bottleneck) {
-    const std::int64_t to = bottleneck ? kExpansion * width : width;
-    if (bottleneck) {
+  Block(std::int64_t from, std::int64_t width, std::int64_t stride, const ResnetShape& shape)
+      : norm_kind_(shape.norm) {
+    const std::int64_t to = shape.bottleneck ? kExpansion * width : width;
+    if (shape.bottleneck) {
       add(from, width, 1, 1);
       add(width, width, 3, stride);
       add(width, to, 1, 1);
@@ -48,17 +57,16 @@ class Block : public torch::nn::Module {
       add(width, to, 3, 1);
     }
     if (stride != 1 || from != to)
-      downsample_ =
-          register_module("downsample", torch::nn::Sequential(convolution(from, to, 1, stride), norm(to)));
+      downsample_ = register_module("downsample", std::make_shared<Downsample>(from, to, stride, shape.norm));
   }
 
-  at::Tensor forward(const at::Tensor& x) {
+  at::Tensor forward(const at::Tensor& x, const ModelBatch& batch) {
     at::Tensor inner = x;
     for (std::size_t i = 0; i < convolutions_.size(); ++i) {
-      inner = norms_[i](convolutions_[i](inner));
+      inner = norms_[i](convolutions_[i](inner), batch);
       if (i + 1 < convolutions_.size()) inner = at::relu(inner);
     }
-    return at::relu(inner + (downsample_ ? downsample_->forward(x) : x));
+    return at::relu(inner + (downsample_ ? downsample_->forward(x, batch) : x));
   }
 
  private:
@@ -66,27 +74,28 @@ class Block : public torch::nn::Module {
     const std::size_t number = convolutions_.size() + 1;
     convolutions_.emplace_back(
         register_module(fmt::format("conv{}", number), convolution(from, to, size, stride)));
-    norms_.emplace_back(register_module(fmt::format("bn{}", number), norm(to)));
+    norms_.emplace_back(*this, fmt::format("bn{}", number), to, norm_kind_);
   }
 
   std::vector<torch::nn::Conv2d> convolutions_;
-  std::vector<torch::nn::GroupNorm> norms_;
-  torch::nn::Sequential downsample_{nullptr};
+  std::string norm_kind_;
+  std::vector<Norm> norms_;
+  std::shared_ptr<Downsample> downsample_;
 };
 
 class ResnetNet : public torch::nn::Module {
  public:
-  explicit ResnetNet(const ResnetShape& shape) : small_stem_(shape.small_stem) {
-    stem_ = register_module(
-        "conv1", convolution(shape.channels, shape.width, small_stem_ ? 3 : 7, small_stem_ ? 1 : 2));
-    stem_norm_ = register_module("bn1", norm(shape.width));
+  explicit ResnetNet(const ResnetShape& shape)
+      : small_stem_(shape.small_stem),
+        stem_(register_module(
+            "conv1", convolution(shape.channels, shape.width, small_stem_ ? 3 : 7, small_stem_ ? 1 : 2))),
+        stem_norm_(*this, "bn1", shape.width, shape.norm) {
     std::int64_t from = shape.width;
     for (std::size_t stage = 0; stage < shape.blocks.size(); ++stage) {
       const auto blocks = register_module(fmt::format("layer{}", stage + 1), torch::nn::ModuleList());
       const std::int64_t width = shape.width << stage;
       for (std::int64_t i = 0; i < shape.blocks[stage]; ++i) {
-        const auto block =
-            std::make_shared<Block>(from, width, stage > 0 && i == 0 ? 2 : 1, shape.bottleneck);
+        const auto block = std::make_shared<Block>(from, width, stage > 0 && i == 0 ? 2 : 1, shape);
         blocks->push_back(block);
         blocks_.push_back(block);
         from = shape.bottleneck ? kExpansion * width : width;
@@ -97,10 +106,10 @@ class ResnetNet : public torch::nn::Module {
   }
 
   /// x: [rows, channels, height, width]; the result: [rows, outputs].
-  at::Tensor forward(at::Tensor x) {
-    x = at::relu(stem_norm_(stem_(x)));
+  at::Tensor forward(at::Tensor x, const ModelBatch& batch) {
+    x = at::relu(stem_norm_(stem_(x), batch));
     if (!small_stem_) x = at::max_pool2d(x, 3, 2, 1);
-    for (const auto& block : blocks_) x = block->forward(x);
+    for (const auto& block : blocks_) x = block->forward(x, batch);
     return output_(x.mean({2, 3}));
   }
 
@@ -114,8 +123,8 @@ class ResnetNet : public torch::nn::Module {
   }
 
   bool small_stem_;
-  torch::nn::Conv2d stem_{nullptr};
-  torch::nn::GroupNorm stem_norm_{nullptr};
+  torch::nn::Conv2d stem_;
+  Norm stem_norm_;
   std::vector<std::shared_ptr<Block>> blocks_;
   torch::nn::Linear output_{nullptr};
 };
@@ -139,6 +148,7 @@ ResnetShape shape_of(const ModelContext& context, const TensorSpec& input) {
     fail(ErrorCode::kConfig, "model.width is {}; it is at least 1 and at most 65536", shape.width);
   shape.channels = image.size() == 3 ? image[0] : 1;
   shape.outputs = context.outputs;
+  shape.norm = context.options.at("norm").get<std::string>();
   const auto stem = context.options.at("stem").get<std::string>();
   constexpr std::int64_t kFewPixels = 64;
   const std::int64_t side = std::min(image[image.size() - 2], image.back());
@@ -167,7 +177,7 @@ class Resnet : public Model {
     at::Tensor x =
         batch.get(input_).view({batch.rows(), shape_.channels, image_[image_.size() - 2], image_.back()});
     if (channels_last_) x = x.contiguous(at::MemoryFormat::ChannelsLast);
-    x = net_->forward(x);
+    x = net_->forward(x, batch);
     return shape_.outputs == 1 ? x.squeeze(1) : x;
   }
 
@@ -194,10 +204,10 @@ const bool kRegistered = models().add(
        "which "
        "keeps its size; auto: small below 64 pixels",
        {"auto", "large", "small"}},
+      norm_option(),
       {"channels_last", OptionType::kBoolean, true, "how images lie in memory: faster on most machines", {}}},
      [](const ModelContext& context) { return std::make_unique<Resnet>(context); },
-     "a residual network over one image input, [height, width] or [channels, height, width], with group "
-     "norm"});
+     "a residual network over one image input, [height, width] or [channels, height, width]"});
 
 }  // namespace
 

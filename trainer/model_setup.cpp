@@ -143,6 +143,20 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
   return model;
 }
 
+RowsTogether rows_together(const BatchNormSums& norms) {
+  if (norms.empty()) return RowsTogether::kNone;
+  return norms.over_ranks() ? RowsTogether::kAll : RowsTogether::kLane;
+}
+
+void check_rows_together(const Config& config, const OrderSettings& order, int ranks,
+                         torch::nn::Module& module) {
+  const std::size_t per_lane = order.batch_size / order.lanes;
+  const auto world = static_cast<std::size_t>(ranks);
+  const std::size_t most_lanes = (order.lanes + world - 1) / world;
+  check_micro_batch(config.unsigned_at("train", "micro_batch"), rows_together(BatchNormSums(module)),
+                    per_lane, most_lanes * per_lane);
+}
+
 std::uint64_t model_memory(torch::nn::Module& module, const OptimizerSettings& optimizer) {
   const std::uint64_t state = optimizer.name == "adamw" ? 2 : optimizer.momentum > 0 ? 1 : 0;
   return sizeof(float) * (parameter_count(module) + trainable_count(module) * (1 + state));

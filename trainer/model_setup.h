@@ -9,8 +9,11 @@
 
 #include "data_loader/contract.h"
 #include "data_loader/feature_pipeline.h"
+#include "data_loader/sample_order.h"
+#include "models/batch_norm.h"
 #include "models/model.h"
 #include "trainer/config.h"
+#include "trainer/micro_batches.h"
 #include "trainer/optimizer.h"
 #include "trainer/schedule.h"
 
@@ -33,6 +36,13 @@ std::int64_t model_outputs(const Contract& contract, LossKind kind, std::span<co
 
 std::unique_ptr<Model> make_configured_model(const Config& config, const Contract& contract,
                                              const FeaturePipeline& pipeline);
+
+/// What a model's norms ask for.
+RowsTogether rows_together(const BatchNormSums& norms);
+/// Error{kConfig} where train.micro_batch parts rows that the model needs together. `order`: with lanes
+/// resolved.
+void check_rows_together(const Config& config, const OrderSettings& order, int ranks,
+                         torch::nn::Module& module);
 
 /// Bytes of a rank's weights, gradients and optimizer state (these of what is trained); activations come on
 /// top.

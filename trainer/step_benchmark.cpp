@@ -8,6 +8,7 @@
 
 #include "core/random.h"
 #include "core/yaml.h"
+#include "models/batch_norm.h"
 #include "models/model.h"
 #include "trainer/agreement.h"
 #include "trainer/benchmark_times.h"
@@ -68,8 +69,11 @@ OptimizerSettings sgd() {
 /// One model on made-up rows.
 class StepLoop {
  public:
-  StepLoop(const StepBenchmarkOptions& options, std::uint64_t rank)
-      : batch_(make_batch(options, rank)), model_(make_benchmark_model(options, batch_)) {
+  /// `sum`: for norms over all ranks' rows.
+  StepLoop(const StepBenchmarkOptions& options, std::uint64_t rank, SumOverRanks sum = {})
+      : batch_(make_batch(options, rank)),
+        model_(make_benchmark_model(options, batch_)),
+        sum_(std::move(sum)) {
     loss_.kind = model_->predicts_tokens() ? LossKind::kNextToken : LossKind::kCrossEntropy;
   }
   virtual ~StepLoop() = default;
@@ -92,13 +96,14 @@ class StepLoop {
   virtual void step() = 0;
   /// As Model::loss.
   at::Tensor sums() {
-    const ModelBatch inputs(batch_, 0, batch_.rows(), true, 1);
+    const ModelBatch inputs(batch_, 0, batch_.rows(), true, 1, sum_);
     return model_->loss(model_->forward(inputs), inputs, loss_);
   }
 
  private:
   Batch batch_;
   std::unique_ptr<Model> model_;
+  SumOverRanks sum_;
   LossSettings loss_;
 };
 
@@ -106,9 +111,12 @@ class StepLoop {
 class MusterLoop : public StepLoop {
  public:
   MusterLoop(Communicator& comm, const StepBenchmarkOptions& options, std::uint64_t rank)
-      : StepLoop(options, rank),
+      : StepLoop(options, rank,
+                 [&comm](std::span<double> values) { comm.all_reduce_sum("batch norm", values); }),
+        comm_(comm),
         optimizer_(module(), sgd()),
         reducer_(module(), comm, initial_bucket_plan(module())),
+        norms_(module()),
         ranks_(comm.size()) {}
 
  protected:
@@ -120,13 +128,20 @@ class MusterLoop : public StepLoop {
     loss[0].backward(at::scalar_tensor(1 / weight, at::kDouble));
     reducer_.start_rest();
     reducer_.finish(1);
+    if (!norms_.empty()) {
+      std::vector<double> statistics = norms_.take();
+      comm_.all_reduce_sum("batch norm statistics", std::span(statistics));
+      norms_.apply(statistics);
+    }
     optimizer_.step(1e-3);
     reducer_.replan_once();
   }
 
  private:
+  Communicator& comm_;
   Optimizer optimizer_;
   GradientReducer reducer_;
+  BatchNormSums norms_;
   double ranks_;
 };
 

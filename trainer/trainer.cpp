@@ -123,12 +123,13 @@ std::vector<std::string> frozen_patterns(const Config& config) {
 /// start_from_weights.
 std::pair<std::unique_ptr<Model>, Json> make_start_model(Communicator& comm, FileSystem& files,
                                                          const Config& config, const Dataset& dataset,
-                                                         const FeaturePipeline& pipeline,
+                                                         const FeaturePipeline& pipeline, const RunPlan& plan,
                                                          const RunStart& start, const LogSink& log) {
   Json init;
   auto model = together(comm, "model", [&] {
     auto made = make_configured_model(config, dataset.contract(), pipeline);
     freeze(made->module(), frozen_patterns(config));
+    check_rows_together(config, plan.order, comm.size(), made->module());
     if (comm.rank() != 0) return made;
     if (start.checkpoint) {
       load_module_state(made->module(), start.checkpoint->model);
@@ -210,6 +211,7 @@ TrainResult dry_run(Communicator& comm, FileSystem& files, const Config& config,
   const auto model = together(comm, "model", [&] {
     auto made = make_configured_model(config, dataset.contract(), pipeline);
     freeze(made->module(), frozen_patterns(config));
+    check_rows_together(config, plan.order, comm.size(), made->module());
     return made;
   });
   TrainResult result;
@@ -284,7 +286,7 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   config = resolve(config, plan);
   if (!resumed) guard_against_leaks(comm, config, dataset, options);
   FeaturePipeline pipeline = make_pipeline(comm, config, dataset, decision, options);
-  auto [model, init] = make_start_model(comm, files, config, dataset, pipeline, start, options.log);
+  auto [model, init] = make_start_model(comm, files, config, dataset, pipeline, plan, start, options.log);
   decision["init"] = std::move(init);
   std::unique_ptr<RunRecord> record;
   decision.update(parse_json(on_rank_zero(comm, "open run",

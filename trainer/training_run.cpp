@@ -28,6 +28,8 @@ TrainingRun::TrainingRun(Communicator& comm, FileSystem& files, const TrainOptio
       loss_(loss_settings(run_.config, run_.pipeline)),
       schedule_(schedule_settings(run_.config)),
       seed_(run_.config.unsigned_at("run", "seed")),
+      batch_norms_(run_.model->module()),
+      together_(rows_together(batch_norms_)),
       bad_steps_(bad_step_rule(run_.config)),
       bad_row_rule_(bad_row_rule(run_.config)) {
   data_ = std::make_shared<TrainingData>();

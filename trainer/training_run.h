@@ -11,12 +11,14 @@
 
 #include "data_loader/batch_stream.h"
 #include "data_loader/dataset.h"
+#include "models/batch_norm.h"
 #include "models/model.h"
 #include "trainer/bad_rows.h"
 #include "trainer/bad_steps.h"
 #include "trainer/buffer_keeper.h"
 #include "trainer/decision.h"
 #include "trainer/gradient_reducer.h"
+#include "trainer/micro_batches.h"
 #include "trainer/optimizer.h"
 #include "trainer/progress_meter.h"
 #include "trainer/run_plan.h"
@@ -84,6 +86,8 @@ class TrainingRun {
   void expect_weight(double weight);
   StopReason stop_wanted(bool waits = false);
   StepReport forward_backward(const Batch& batch);
+  StepReport without_batch();
+  void update_running_statistics();
   Waits waits() const;
   void log_step(const StepTotals& totals);
   After after_step();
@@ -114,8 +118,11 @@ class TrainingRun {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<BufferKeeper> buffers_;
+  BatchNormSums batch_norms_;
+  RowsTogether together_;
   std::shared_ptr<TrainingData> data_;
   std::uint64_t bad_ranges_ = 0;  ///< that this start has found
+  bool told_of_few_rows_ = false;
   std::unique_ptr<TrainingCheckpoints> checkpoints_;
   std::unique_ptr<StopWatch> stop_watch_;
   BadSteps bad_steps_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "core/text.h"
 #include "trainer/agreement.h"
@@ -17,15 +18,16 @@ namespace muster {
 
 StepReport TrainingRun::forward_backward(const Batch& batch) {
   StepReport report;
-  const std::uint64_t wanted = run_.config.unsigned_at("train", "micro_batch");
-  const std::size_t micro_batch = wanted == 0 ? std::max<std::size_t>(1, batch.rows()) : wanted;
+  SumOverRanks sum;
+  if (together_ == RowsTogether::kAll)
+    sum = [this](std::span<double> values) { comm_.all_reduce_sum("batch norm", values); };
   reducer_->begin_step();
   set_training(run_.model->module());
-  for (std::size_t first = 0; first < batch.rows(); first += micro_batch) {
-    const std::size_t count = std::min(micro_batch, batch.rows() - first);
-    const ModelBatch inputs(batch, first, count, true, seed_);
+  const std::uint64_t most = run_.config.unsigned_at("train", "micro_batch");
+  for (const RowRange& rows : micro_batches(batch.lanes(), most, together_)) {
+    const ModelBatch inputs(batch, rows.first, rows.count, true, seed_, sum);
     const at::Tensor sums = run_.model->loss(run_.model->forward(inputs), inputs, loss_);
-    if (first + count == batch.rows()) reducer_->ready();
+    if (rows.first + rows.count == batch.rows()) reducer_->ready();
     sums[0].backward(at::scalar_tensor(1 / expected_weight_, at::kDouble));
     report.loss += sums[0].item<double>();
     report.weight += sums[1].item<double>();
@@ -37,6 +39,37 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
     report.passed_over += batch.bad()[row];
   }
   return report;
+}
+
+/// What this rank gives to a step that it has no data for, and that is not done therefore.
+StepReport TrainingRun::without_batch() {
+  StepReport report;
+  if (together_ == RowsTogether::kAll) {  // the others' passes wait for this rank's
+    Batch none(run_.pipeline.tensors(), 0, aligned_allocator());
+    none.step = step_;
+    report = forward_backward(none);
+  } else {
+    reducer_->begin_step();
+  }
+  report.without_batch = true;
+  return report;
+}
+
+/// Those of batch norms, from what all ranks' rows of this step gave.
+void TrainingRun::update_running_statistics() {
+  if (batch_norms_.empty()) return;
+  std::vector<double> sums = batch_norms_.take();
+  comm_.all_reduce_sum("batch norm statistics", std::span(sums));
+  const std::uint64_t lanes = batch_norms_.apply(sums);
+  if (lanes == 0) return;
+  event("batch_norm_without_rows", {{"times", lanes}});
+  if (comm_.rank() == 0 && !std::exchange(told_of_few_rows_, true)) {
+    options_.log(
+        LogLevel::kWarning,
+        fmt::format("step {}: {} times a batch norm had fewer than 2 values and took its running statistics "
+                    "(others that follow: events.jsonl); fewer batch.lanes give each more rows",
+                    step_, lanes));
+  }
 }
 
 namespace {
@@ -93,6 +126,7 @@ TrainingRun::Step TrainingRun::one_step() {
   const auto began = Clock::now();
   meter_->begin_step(waits());
   buffers_->save();
+  batch_norms_.clear();
   const Batch* batch = next_batch();
   phase(RankPhase::kCompute);
   const auto has_data = Clock::now();
@@ -101,8 +135,7 @@ TrainingRun::Step TrainingRun::one_step() {
     if (options_.before_step) options_.before_step(steps_here_, run_.model->module());
     report = forward_backward(*batch);
   } else {
-    reducer_->begin_step();
-    report.without_batch = true;
+    report = without_batch();
   }
   report.seconds = {seconds_between(began, has_data), seconds_between(has_data, Clock::now())};
   phase(RankPhase::kCommunicate);
@@ -121,6 +154,7 @@ TrainingRun::Step TrainingRun::one_step() {
   tell_stragglers();
   reducer_->finish(last_.weight / expected_weight_);
   expect_weight(last_.weight);
+  update_running_statistics();
   phase(RankPhase::kUpdate);
   if (!update()) return Step::kGoBack;
   reducer_->replan_once();

@@ -72,6 +72,23 @@ TEST(ResnetTest, ARowsScoresDoNotDependOnTheOthers) {
   EXPECT_TRUE(at::allclose(scores(*model, kImage, 5, 2), all.narrow(0, 5, 2), 1e-4, 1e-5));
 }
 
+TEST(ResnetTest, HasTorchvisionsBatchNormsByChoice) {
+  for (const char* norm : {"batch", "batch_sync"}) {
+    const auto model = resnet(kImage, 4, {{"width", 8}, {"norm", norm}});
+    const auto buffers = model->module().named_buffers();
+    for (const char* name :
+         {"bn1.running_mean", "layer1.1.bn2.running_var", "layer2.0.downsample.1.num_batches_tracked"})
+      EXPECT_TRUE(buffers.contains(name)) << name;
+    EXPECT_EQ(scores(*model, kImage, 0, 8).sizes(), at::IntArrayRef({8, 4}));
+    EXPECT_EQ(scores(*model, kImage, 0, 0).sizes(), at::IntArrayRef({0, 4}));
+    EXPECT_FALSE(
+        at::allclose(scores(*model, kImage, 5, 2), scores(*model, kImage, 0, 8).narrow(0, 5, 2), 1e-3, 1e-3));
+    model->module().eval();
+    EXPECT_TRUE(
+        at::allclose(scores(*model, kImage, 5, 2), scores(*model, kImage, 0, 8).narrow(0, 5, 2), 1e-3, 1e-3));
+  }
+}
+
 TEST(ResnetTest, EveryParameterLearns) {
   const auto model = resnet(kImage, 4, {{"width", 8}, {"depth", 50}});
   scores(*model, kImage, 0, 8).square().sum().backward();

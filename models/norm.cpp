@@ -1,0 +1,45 @@
+#include "models/norm.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "models/batch_norm.h"
+
+namespace muster {
+namespace {
+
+torch::nn::GroupNorm group_norm(std::int64_t channels) {
+  std::int64_t groups = std::clamp<std::int64_t>(channels / 2, 1, 32);
+  while (channels % groups != 0) --groups;
+  return torch::nn::GroupNorm(torch::nn::GroupNormOptions(groups, channels));
+}
+
+}  // namespace
+
+Option norm_option() {
+  return {"norm",
+          OptionType::kText,
+          "group",
+          "what keeps activations in range: group (of channels, each row by itself), batch (over the rows "
+          "that a lane "
+          "gives to a step), batch_sync (over all rows of a step, on all ranks)",
+          {"group", "batch", "batch_sync"}};
+}
+
+Norm::Norm(torch::nn::Module& owner, const std::string& name, std::int64_t channels,
+           const std::string& kind) {
+  if (kind == "group") {
+    auto norm = owner.register_module(name, group_norm(channels));
+    forward_ = [norm](const at::Tensor& x, const ModelBatch&) { return norm->forward(x); };
+    return;
+  }
+  ensure(kind == "batch" || kind == "batch_sync", "a norm of kind '{}'", kind);
+  const auto over = kind == "batch" ? BatchNormOver::kLane : BatchNormOver::kGlobalBatch;
+  forward_ = [norm = BatchNorm(owner, name, channels, over)](const at::Tensor& x, const ModelBatch& batch) {
+    return norm.forward(x, batch);
+  };
+}
+
+}  // namespace muster
