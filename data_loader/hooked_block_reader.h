@@ -15,4 +15,9 @@ namespace muster {
 std::unique_ptr<BlockReader> make_hooked_block_reader(
     std::unique_ptr<BlockReader> inner, std::function<void(std::uint32_t block, std::size_t field)> before);
 
+/// As that, with what is returned kept until the read is over: it sees the end.
+std::unique_ptr<BlockReader> make_observed_block_reader(
+    std::unique_ptr<BlockReader> inner,
+    std::function<std::shared_ptr<void>(std::uint32_t block, std::size_t field)> around);
+
 }  // namespace muster
