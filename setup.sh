@@ -6,10 +6,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
   cat <<'TEXT'
-usage: ./setup.sh [--check] [--yes] [--tests]
+usage: ./setup.sh [--check] [--yes] [--tests] [--cuda]
   --check   only look and say what is missing (exit 1 if something is)
   --yes     do not ask before starting
-  --tests   also what bash tests/run.sh needs: clang-format, clang-tidy, GoogleTest, Python packages
+  --tests   also what bash tests/run.sh needs: clang-format, clang-tidy, GoogleTest, Python packages, and what --cuda gets
+  --cuda    also NCCL (200 MB), with which libmuster_cuda is built: no GPU is needed for that
 
 Your own libraries are left in place and used: Torch_ROOT=<folder with include/ and lib/>, MPI_HOME=..., HDF5_ROOT=...
 Environment: MUSTER_KEEP_WHEELS=1 keeps the downloaded wheels in build/deps/wheels.
@@ -19,15 +20,17 @@ TEXT
 readonly kDeps=build/deps
 readonly kTorch=$kDeps/libtorch
 readonly kWheels=cmake/libtorch-wheels.txt
+readonly kNcclWheels=cmake/nccl-wheels.txt
 # All they need is listed: of TensorBoard only its readers are used, which do without its server and grpc (70 MB).
 readonly kTestPackages=(safetensors==0.8.0 numpy==2.4.6 h5py==3.16.0 clang-tidy==23.1.4 tensorboard==2.21.0 protobuf==7.36.2 absl-py==2.5.1)
 
-check_only=0 assume_yes=0 with_tests=0
+check_only=0 assume_yes=0 with_tests=0 with_cuda=0
 for argument in "$@"; do
   case $argument in
     --check) check_only=1 ;;
     --yes) assume_yes=1 ;;
-    --tests) with_tests=1 ;;
+    --tests) with_tests=1 with_cuda=1 ;;
+    --cuda) with_cuda=1 ;;
     --help | -h) usage; exit 0 ;;
     *) echo "setup.sh: unknown argument '$argument'" >&2; usage >&2; exit 64 ;;
   esac
@@ -144,6 +147,19 @@ check_torch() {
   fi
 }
 
+need_nccl=0
+check_nccl() {
+  [ $with_cuda = 1 ] || return 0
+  if own_torch; then
+    line nccl later "beside your LibTorch, or NCCL_ROOT, when CMake looks for it"
+  elif [ $need_torch = 0 ] && cmp -s $kTorch/.nccl-complete $kNcclWheels; then
+    line nccl ok "$kTorch/nvidia/nccl"
+  else
+    need_nccl=1
+    problem nccl "$(sed -n 's/^nvidia-nccl[^=]*==\([^ ]*\).*/\1/p' $kNcclWheels), goes to $kTorch"
+  fi
+}
+
 need_python=0
 check_python() {
   [ $with_tests = 1 ] || return 0
@@ -165,6 +181,7 @@ estimate() {
     [ $download_mb -gt 0 ] || { download_mb=30 disk_mb=150 minutes=1; }
   fi
   if [ $need_torch = 1 ]; then download_mb=$((download_mb + 550)) disk_mb=$((disk_mb + 2000)) minutes=$((minutes + 3)); fi
+  if [ $need_nccl = 1 ]; then download_mb=$((download_mb + 190)) disk_mb=$((disk_mb + 400)) minutes=$((minutes + 1)); fi
   if [ $need_python = 1 ]; then download_mb=$((download_mb + 75)) disk_mb=$((disk_mb + 270)) minutes=$((minutes + 1)); fi
 }
 
@@ -196,7 +213,7 @@ as_root() { "${run_as_root[@]}" env DEBIAN_FRONTEND=noninteractive "$@"; }
 
 # Asks what will be asked later anyway: the packages' lists, or pip's registry.
 check_network() {
-  if [ ${#missing_packages[@]} = 0 ] && [ $need_torch = 0 ] && [ $need_python = 0 ]; then
+  if [ ${#missing_packages[@]} = 0 ] && [ $need_torch = 0 ] && [ $need_nccl = 0 ] && [ $need_python = 0 ]; then
     line network ok "not needed"
   elif [ ${#missing_packages[@]} -gt 0 ] && [ "$(id -u)" = 0 ]; then
     as_root apt-get update -qq >/dev/null || stop "apt-get update fails: is there a network, and a proxy to set?"
@@ -232,15 +249,15 @@ pip() {
 }
 
 # One wheel after the other, so that a second run starts with the one that broke. pip checks each one's SHA-256.
-download_wheels() {
+download_wheels() { # download_wheels LIST
   local requirement one=$kDeps/wheels/one.txt
   mkdir -p $kDeps/wheels
-  grep -v '^#' $kWheels | while read -r requirement; do
+  grep -v '^#' "$1" | while read -r requirement; do
     echo "-- ${requirement%% *}"
     echo "$requirement" >$one
     pip download --quiet --resume-retries 20 --no-deps --require-hashes --only-binary :all: --dest $kDeps/wheels \
       --implementation cp --python-version 3.11 --abi cp311 --abi none \
-      --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux2014_x86_64 \
+      --platform manylinux_2_28_x86_64 --platform manylinux_2_18_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux2014_x86_64 \
       --platform manylinux_2_17_x86_64 --requirement $one ||
       stop "the download of ${requirement%% *} broke; run ./setup.sh again, what is there is kept"
   done
@@ -248,7 +265,7 @@ download_wheels() {
 
 install_torch() {
   [ $need_torch = 1 ] || return 0
-  download_wheels
+  download_wheels $kWheels
   echo "-- unpacking to $kTorch"
   rm -rf $kTorch.new
   mkdir -p $kTorch.new
@@ -266,6 +283,18 @@ install_torch() {
   [ -n "${MUSTER_KEEP_WHEELS:-}" ] || rm -rf $kDeps/wheels
 }
 
+install_nccl() {
+  [ $need_nccl = 1 ] || return 0
+  download_wheels $kNcclWheels
+  echo "-- unpacking NCCL to $kTorch"
+  local wheel
+  for wheel in $kDeps/wheels/nvidia_nccl*.whl; do
+    python3 -m zipfile -e "$wheel" $kTorch
+  done
+  cp $kNcclWheels $kTorch/.nccl-complete
+  [ -n "${MUSTER_KEEP_WHEELS:-}" ] || rm -rf $kDeps/wheels
+}
+
 install_python() {
   [ $need_python = 1 ] || return 0
   echo "-- Python packages for the tests"
@@ -277,6 +306,7 @@ check_system
 check_packages
 check_tools
 check_torch
+check_nccl
 check_python
 estimate
 check_disk
@@ -294,5 +324,6 @@ if [ $assume_yes = 0 ] && [ -t 0 ]; then
 fi
 install_packages
 install_torch
+install_nccl
 install_python
 echo "Done. Next: cmake --preset release && cmake --build --preset release"

@@ -3,6 +3,7 @@
 #include "core/text.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
+#include "launch/programs.h"
 #include "trainer/agreement.h"
 #include "trainer/allreduce_benchmark.h"
 #include "trainer/checkpoint_benchmark.h"
@@ -74,6 +75,9 @@ void add_step(CLI::App& command, Invocation& invocation) {
   step->add_option("--precision", options->precision, "as train.precision")
       ->capture_default_str()
       ->check(CLI::IsMember({"float32", "bfloat16"}));
+  step->add_option("--device", options->device, "as train.device")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   step->add_option("--outputs", options->outputs, "classes")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
@@ -86,9 +90,13 @@ void add_step(CLI::App& command, Invocation& invocation) {
   step->add_option("--threads", options->threads, "compute threads per rank")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
-  set_action(
-      *step, invocation,
-      {[options](Communicator& comm, FileSystem&) { return benchmark_step(comm, *options); }, describe_step});
+  set_action(*step, invocation,
+             {[options](Communicator& comm, FileSystem&) {
+                const GpuModule gpus =
+                    options->device == "cpu" ? GpuModule() : load_gpu_module(own_program());
+                return benchmark_step(comm, *options, gpus);
+              },
+              describe_step});
 }
 
 std::string describe_allreduce(const Json& result) {

@@ -26,11 +26,13 @@ void print(std::FILE* stream, const std::string& text) {
 
 std::string format_progress(const Progress& p) {
   const auto percent = [](double share) { return std::clamp(share, 0.0, 1.0) * 100; };
+  std::string rate;
+  if (p.utilization > 0) rate = fmt::format("  {:.0f} % of peak", percent(p.utilization));
   return fmt::format(
-      "step {}/{}  epoch {}/{}  loss {:.4f}  {} samples/s  data wait {:.0f} %  comm wait {:.0f} %  ETA {}",
+      "step {}/{}  epoch {}/{}  loss {:.4f}  {} samples/s{}  data wait {:.0f} %  comm wait {:.0f} %  ETA {}",
       p.step, p.total_steps, p.epoch + 1, p.epochs, p.loss,
-      human_count(static_cast<std::uint64_t>(std::max(0.0, p.samples_per_second))), percent(p.data_share),
-      percent(p.communication_share), human_seconds(std::max(0.0, p.eta_seconds)));
+      human_count(static_cast<std::uint64_t>(std::max(0.0, p.samples_per_second))), rate,
+      percent(p.data_share), percent(p.communication_share), human_seconds(std::max(0.0, p.eta_seconds)));
 }
 
 Console::Console(bool json, bool silent)

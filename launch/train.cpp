@@ -153,6 +153,9 @@ int run_train(Invocation& invocation, const TrainFlags& flags) {
     const Config config = Config::load(flags.config, flags.overrides, models);
     return other_run ? config : at_its_run(*files, flags.config, config);
   });
+  // Before anything asks LibTorch about CUDA.
+  const bool on_cpu = !early.ok() || early.value().text_at("train", "device") == "cpu";
+  const GpuModule gpus = on_cpu ? GpuModule{nullptr, "train.device is cpu"} : load_gpu_module(own_program());
   GuardOptions guard;
   if (early.ok()) {
     const Json& deadline = early.value().at("log", "deadline_seconds");
@@ -174,6 +177,8 @@ int run_train(Invocation& invocation, const TrainFlags& flags) {
     if (auto probe = attempt([] { return probe_program(); })) options.probe = std::move(probe).value();
     options.ranks_on_host = ranks.on_this_host();
     options.mpi_version = ranks.mpi_version();
+    options.gpus = &gpus;
+    options.share_gpus = std::getenv("MUSTER_SHARE_GPUS") != nullptr;
     options.requests = &signal_requests();
     if (const char* end = std::getenv("SLURM_JOB_END_TIME"); end != nullptr) options.scheduler_end = end;
     options.started = started;

@@ -39,7 +39,7 @@ at::Tensor keyed_dropout(const at::Tensor& x, double p, const ModelBatch& batch,
     fill_row({values, per_row}, key, keep_below, scale);
     values += per_row;
   }
-  return x * mask;
+  return x * mask.to(x.device(), /*non_blocking=*/true);
 }
 
 }  // namespace muster

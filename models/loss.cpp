@@ -53,6 +53,7 @@ RowLosses cross_entropy(const at::Tensor& scores, const ModelBatch& batch, const
     }
     weights = at::tensor(settings.class_weights, at::kDouble).to(at::kFloat);
   }
+  weights = weights.to(scores.device());
   // torch.nn.functional.cross_entropy: (1 - s) w[y] nll(y) + s / C sum_c w[c] nll(c).
   at::Tensor losses = at::cross_entropy_loss(scores, label, weights, at::Reduction::None,
                                              /*ignore_index=*/-100, settings.label_smoothing);
@@ -64,7 +65,7 @@ RowLosses binary(const at::Tensor& scores, const ModelBatch& batch, const LossSe
   const at::Tensor label = batch.label().reshape({batch.rows()}).to(at::kFloat);
   check_labels(label, 0, 1, "binary");
   // torch.nn.functional.binary_cross_entropy_with_logits: p y softplus(-x) + (1 - y) softplus(x).
-  const at::Tensor positive = at::full({}, settings.pos_weight, at::kFloat);
+  const at::Tensor positive = at::full({}, settings.pos_weight, scores.options());
   return {at::binary_cross_entropy_with_logits(logits, label, {}, positive, at::Reduction::None),
           1 + (settings.pos_weight - 1) * label};
 }
@@ -79,7 +80,7 @@ RowLosses mse(const at::Tensor& scores, const ModelBatch& batch, const LossSetti
   }
   const std::int64_t per_row = batch.rows() == 0 ? 1 : label.numel() / batch.rows();
   const at::Tensor error = scores.reshape({batch.rows(), per_row}) - label.reshape({batch.rows(), per_row});
-  return {error.square().mean(1), at::ones({batch.rows()}, at::kFloat)};
+  return {error.square().mean(1), at::ones({batch.rows()}, scores.options())};
 }
 
 /// How many targets a row has.
@@ -116,12 +117,13 @@ RowLosses target_losses(const at::Tensor& scores, const ModelBatch& batch, const
   if (settings.kind == LossKind::kBinary) {
     check_labels(label, 0, 1, "binary");
     const at::Tensor truth = label.to(at::kFloat);
-    const at::Tensor positive = at::full({}, settings.pos_weight, at::kFloat);
+    const at::Tensor positive = at::full({}, settings.pos_weight, scores.options());
     return {at::binary_cross_entropy_with_logits(scores, truth, {}, positive, at::Reduction::None),
             1 + (settings.pos_weight - 1) * truth};
   }
   at::Tensor scaled = label.to(at::kDouble);
-  if (!settings.scales.empty()) scaled = (scaled - means_of(settings)) / deviations_of(settings);
+  if (!settings.scales.empty())
+    scaled = (scaled - means_of(settings).to(scaled.device())) / deviations_of(settings).to(scaled.device());
   return {(scores - scaled.to(at::kFloat)).square(), at::ones_like(scores)};
 }
 

@@ -9,22 +9,53 @@
 
 namespace muster {
 
-struct ModelBatch::State {
+struct BatchTensors::State {
   const Batch* batch = nullptr;
+  std::vector<at::Tensor> tensors;  ///< in the batch's order
+  at::Tensor weights;
+};
+
+BatchTensors::BatchTensors(const Batch& batch, const ComputeDevice& device) {
+  const auto there = [&](const at::Tensor& tensor) {
+    return device.gpu ? tensor.to(as_torch(device), /*non_blocking=*/true) : tensor;
+  };
+  // Torch has no tensors over const memory; models must not write into their inputs.
+  const auto view = [&](const void* memory, std::vector<std::int64_t> sizes, at::ScalarType type) {
+    sizes.insert(sizes.begin(), static_cast<std::int64_t>(batch.rows()));
+    return there(at::from_blob(const_cast<void*>(memory), sizes,
+                               type));  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+  };
+  State state{&batch, {}, view(batch.weights().data(), {}, at::kFloat)};
+  for (std::size_t i = 0; i < batch.specs().size(); ++i) {
+    const TensorSpec& spec = batch.specs()[i];
+    state.tensors.push_back(
+        view(batch.data(i), spec.shape, spec.kind == TensorSpec::Kind::kFloat32 ? at::kFloat : at::kLong));
+  }
+  state_ = std::make_shared<const State>(std::move(state));
+}
+
+struct ModelBatch::State {
+  std::shared_ptr<const BatchTensors::State> whole;
   std::size_t first = 0;
   std::int64_t rows = 0;
   bool training = false;
   std::uint64_t seed = 0;
   std::vector<std::uint32_t> positions;
   SumOverRanks sum;
+
+  const Batch& batch() const { return *whole->batch; }
+  at::Tensor part(const at::Tensor& of_whole) const {
+    return of_whole.narrow(0, static_cast<std::int64_t>(first), rows);
+  }
 };
 
-ModelBatch::ModelBatch(const Batch& batch, std::size_t first, std::size_t count, bool training,
+ModelBatch::ModelBatch(const BatchTensors& tensors, std::size_t first, std::size_t count, bool training,
                        std::uint64_t seed, SumOverRanks sum) {
+  const Batch& batch = *tensors.state_->batch;
   ensure(first <= batch.rows() && count <= batch.rows() - first, "rows {} to {} of a batch of {}", first,
          first + count, batch.rows());
   const auto positions = batch.positions().subspan(first, count);
-  state_ = std::make_unique<State>(State{&batch,
+  state_ = std::make_unique<State>(State{tensors.state_,
                                          first,
                                          static_cast<std::int64_t>(count),
                                          training,
@@ -39,20 +70,20 @@ ModelBatch::ModelBatch(ModelBatch&&) noexcept = default;
 std::int64_t ModelBatch::rows() const { return state_->rows; }
 bool ModelBatch::training() const { return state_->training; }
 std::uint64_t ModelBatch::seed() const { return state_->seed; }
-std::uint64_t ModelBatch::step() const { return state_->batch->step; }
+std::uint64_t ModelBatch::step() const { return state_->batch().step; }
 const std::vector<std::uint32_t>& ModelBatch::positions() const { return state_->positions; }
 
 const SumOverRanks& ModelBatch::sum_over_ranks() const { return state_->sum; }
 
 std::span<const std::uint8_t> ModelBatch::bad() const {
-  return state_->batch->bad().subspan(state_->first, static_cast<std::size_t>(state_->rows));
+  return state_->batch().bad().subspan(state_->first, static_cast<std::size_t>(state_->rows));
 }
 
 std::vector<std::int64_t> ModelBatch::lane_rows() const {
   std::vector<std::int64_t> rows;
   const auto end = static_cast<std::int64_t>(state_->first) + state_->rows;
   std::int64_t lane_first = 0;
-  for (const std::uint32_t of_lane : state_->batch->lanes()) {
+  for (const std::uint32_t of_lane : state_->batch().lanes()) {
     const std::int64_t lane_end = lane_first + of_lane;
     const std::int64_t here = std::min(end, lane_end) - std::max<std::int64_t>(state_->first, lane_first);
     if (here > 0) rows.push_back(here);
@@ -62,7 +93,7 @@ std::vector<std::int64_t> ModelBatch::lane_rows() const {
 }
 
 at::Tensor ModelBatch::get(std::string_view name) const {
-  const Batch& batch = *state_->batch;
+  const Batch& batch = state_->batch();
   const int found = batch.find(name);
   if (found < 0) {
     std::vector<std::string> names;
@@ -70,22 +101,13 @@ at::Tensor ModelBatch::get(std::string_view name) const {
     fail(ErrorCode::kConfig, "a batch has no tensor '{}'{}; it has: {}", name, did_you_mean(name, names),
          join(names, ", "));
   }
-  const auto index = static_cast<std::size_t>(found);
-  const TensorSpec& spec = batch.specs()[index];
-  std::vector<std::int64_t> sizes{state_->rows};
-  sizes.insert(sizes.end(), spec.shape.begin(), spec.shape.end());
-  // Torch has no tensors over const memory; models must not write into their inputs.
-  auto* bytes = const_cast<std::byte*>(batch.data(index)) + state_->first * spec.bytes_per_row();
-  return at::from_blob(bytes, sizes, spec.kind == TensorSpec::Kind::kFloat32 ? at::kFloat : at::kLong);
+  return state_->part(state_->whole->tensors[static_cast<std::size_t>(found)]);
 }
 
-bool ModelBatch::has(std::string_view name) const { return state_->batch->find(name) >= 0; }
+bool ModelBatch::has(std::string_view name) const { return state_->batch().find(name) >= 0; }
 
 at::Tensor ModelBatch::label() const { return get(kLabelTensor); }
 
-at::Tensor ModelBatch::weights() const {
-  auto* weights = const_cast<float*>(state_->batch->weights().data()) + state_->first;
-  return at::from_blob(weights, {state_->rows}, at::kFloat);
-}
+at::Tensor ModelBatch::weights() const { return state_->part(state_->whole->weights); }
 
 }  // namespace muster

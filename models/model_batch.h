@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "data_loader/batch.h"
+#include "models/compute_device.h"
 
 namespace at {
 class Tensor;
@@ -23,14 +24,29 @@ constexpr std::string_view kLabelTensor = "label";
 /// Makes of each number the sum of all ranks' numbers, in place. Collective.
 using SumOverRanks = std::function<void(std::span<double>)>;
 
-/// Rows [first, first + count) of a Batch as tensors that share the batch's memory (valid while the Batch
-/// is).
+/// A batch's tensors where they are computed with: views of its memory, or copies on a GPU. Copies are cheap
+/// and share them.
+class BatchTensors {
+ public:
+  /// The batch outlives this. On a GPU: copied on the current stream; the batch stays as it is until that is
+  /// done.
+  BatchTensors(const Batch& batch,
+               const ComputeDevice& device = {});  // NOLINT: a batch is what it is made of
+
+ private:
+  friend class ModelBatch;
+  struct State;
+  std::shared_ptr<const State> state_;
+};
+
+/// Rows [first, first + count) of a batch as tensors that share the memory of its BatchTensors (valid while
+/// the Batch is).
 class ModelBatch {
  public:
   /// `training`: dropout is on. `seed` and the global `step` key all randomness, with each row's position.
   /// `sum`: for models whose numbers depend on all rows of a step; none where this rank is alone.
-  ModelBatch(const Batch& batch, std::size_t first, std::size_t count, bool training, std::uint64_t seed,
-             SumOverRanks sum = {});
+  ModelBatch(const BatchTensors& batch, std::size_t first, std::size_t count, bool training,
+             std::uint64_t seed, SumOverRanks sum = {});
   ~ModelBatch();
   ModelBatch(ModelBatch&&) noexcept;
 

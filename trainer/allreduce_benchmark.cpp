@@ -67,7 +67,9 @@ Json benchmark_allreduce(Communicator& comm, const AllreduceBenchmarkOptions& op
   Json sizes = Json::array();
   for (const std::uint64_t bytes : options.bytes)
     sizes.push_back(measure(comm, std::max<std::uint64_t>(1, bytes / sizeof(float)), options.rounds));
-  return {{"ranks", comm.size()}, {"in_rank_order", comm.sums_in_rank_order()}, {"sizes", std::move(sizes)}};
+  return {{"ranks", comm.size()},
+          {"in_rank_order", comm.sums() == Communicator::kRankOrder},
+          {"sizes", std::move(sizes)}};
 }
 
 }  // namespace muster

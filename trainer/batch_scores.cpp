@@ -11,7 +11,7 @@ namespace muster {
 
 std::vector<float> batch_scores(const at::Tensor& scores, const Batch& batch, const LossSettings& loss,
                                 std::int64_t outputs) {
-  const at::Tensor predicted = predictions(scores, loss).to(at::kFloat).contiguous();
+  const at::Tensor predicted = predictions(scores, loss).to(at::kCPU, at::kFloat).contiguous();
   const auto size = static_cast<std::size_t>(predicted.numel());
   const auto per_row = static_cast<std::size_t>(outputs);
   ensure(size == batch.rows() * per_row, "the model gives {} scores for {} rows and {} outputs", size,

@@ -53,7 +53,7 @@ void BucketSums::complete(std::uint32_t number) {
 void BucketSums::start_next() {
   Bucket& bucket = buckets_[next_++];
   for (const std::uint32_t number : bucket.parts) {
-    if (!parts_[number].written) std::ranges::fill(parts_[number].values, 0.0F);
+    if (!parts_[number].written) bucket.buffer->clear(parts_[number].values);
   }
   bucket.sum = bucket.buffer->start(bucket.name);
 }

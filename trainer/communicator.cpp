@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/error.h"
 #include "data_loader/batch.h"
 
 namespace muster {
@@ -31,6 +32,10 @@ class PlainSumBuffer : public SumBuffer {
 
 std::unique_ptr<SumBuffer> Communicator::make_sum_buffer(std::string_view, std::size_t count) {
   return std::make_unique<PlainSumBuffer>(*this, count);
+}
+
+void Communicator::sum_on_gpus(Gpus&, int) {
+  if (size() > 1) fail(ErrorCode::kConfig, "ranks that are threads of one program compute on the CPU");
 }
 
 std::string broadcast_text(Communicator& comm, std::string_view name, std::string text, int root) {

@@ -2,6 +2,7 @@
 // Collectives between ranks. Two implementations: MPI, and threads of one process (tests, and a program
 // alone).
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +14,8 @@
 #include <vector>
 
 namespace muster {
+
+class Gpus;
 
 /// An all-reduce under way. Destroying one that is not done waits for it. Used by its communicator's thread,
 /// and gone before the communicator.
@@ -27,9 +30,11 @@ class PendingReduce {
 class SumBuffer {
  public:
   virtual ~SumBuffer() = default;
-  /// Starts at a multiple of 64 bytes; zeros at first. Nobody's but the sum's from start() until the end of
-  /// wait().
+  /// Starts at a multiple of 64 bytes; zeros at first; in the GPU's memory after sum_on_gpus. Nobody's but
+  /// the sum's from start() until the end of wait().
   virtual std::span<float> values() = 0;
+  /// Sets `some` of values() to 0.
+  virtual void clear(std::span<float> some) { std::ranges::fill(some, 0.0F); }
   /// Collective. As Communicator::start_all_reduce_sum of values(). What it returns is gone before this.
   virtual std::unique_ptr<PendingReduce> start(std::string_view name) = 0;
 };
@@ -59,14 +64,24 @@ class Communicator {
   /// Collective. `count`, the same on all ranks, of floats to sum: in memory that is faster for it where the
   /// ranks have such.
   virtual std::unique_ptr<SumBuffer> make_sum_buffer(std::string_view name, std::size_t count);
-  /// Collective. Whether buffers' sums add in rank order, or as the library likes: it decides their bits.
-  virtual bool sums_in_rank_order() { return true; }
+  /// Collective. How buffers' sums add, which decides their bits: kRankOrder, or by which library.
+  virtual std::string sums() { return kRankOrder; }
+  static constexpr const char* kRankOrder = "in rank order";
+  /// Collective. From here on sum buffers lie in the memory of GPU `index`, each rank's own, and NCCL sums
+  /// them: wait() returns at once, and what the caller's current stream does from there on comes after the
+  /// sum. `gpus` outlives this.
+  virtual void sum_on_gpus(Gpus& gpus, int index);
   /// Collective. Every rank's bytes (sizes may differ), in rank order, on every rank.
   virtual std::vector<std::vector<std::byte>> all_gather(std::string_view name,
                                                          std::span<const std::byte> bytes) = 0;
   /// Collective. `to[r]` goes to rank r; returns what each rank sent here, in rank order.
   virtual std::vector<std::vector<std::byte>> all_to_all(std::string_view name,
                                                          std::span<const std::vector<std::byte>> to) = 0;
+  using Observer = std::function<void(std::string_view name, std::chrono::steady_clock::time_point from,
+                                      std::chrono::steady_clock::time_point until)>;
+  /// Called with each collective's time, from its start to its end on this rank, by any thread; empty:
+  /// nobody. Ranks that are threads tell nothing.
+  virtual void observe(Observer observer) { static_cast<void>(observer); }
   /// Seconds this rank was blocked in collectives so far.
   virtual double wait_seconds() const = 0;
 };

@@ -7,6 +7,7 @@
 #include "trainer/config_table.h"
 #include "trainer/decision.h"
 #include "trainer/metrics.h"
+#include "trainer/trace.h"
 
 namespace muster {
 
@@ -52,6 +53,7 @@ constexpr Range kRanges[] = {
     {"train", "steps", 1, 0x1p53},
     {"train", "threads", 1, 65536},
     {"train", "clip_norm", 0, kAny},
+    {"train", "ema_decay", 0, kBelow1},
     {"evaluate", "micro_batch", 1, kMost32},
     {"evaluate", "threshold", 0, 1},
     {"checkpoint", "keep", 2, kMost32},
@@ -180,6 +182,8 @@ void check_config(const Json& values, const YamlNode& document) {
     refuse_key(document, "log", "histograms_every_steps",
                "log.histograms_every_steps counts only with log.tensorboard: true");
   }
+  const auto trace = attempt([&] { return parse_trace_range(log.at("trace").get<std::string>()); });
+  if (!trace) refuse_key(document, "log", "trace", trace.error().message());
   const auto name = values.at("run").at("name").get<std::string>();
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
     refuse_key(document, "run", "name", "run.name must be a plain name without '/'");

@@ -34,15 +34,16 @@ std::vector<int> runs_of_equal(const std::vector<std::string>& hosts) {
 
 }  // namespace
 
-Json describe_environment(Communicator& comm, const Config& config, const std::string& mpi_version) {
+Json describe_environment(Communicator& comm, const Config& config, const std::string& mpi_version,
+                          const std::string& device) {
   const std::vector<std::string> cpus = gather_texts(comm, "cpus", cpu_model());
   const std::set<std::string> distinct(cpus.begin(), cpus.end());
   const std::vector<std::string> kinds(distinct.begin(), distinct.end());
   return {{"ranks", comm.size()},
           {"ranks_per_host", runs_of_equal(gather_texts(comm, "hosts", host_name()))},
           {"threads", config.at("train", "threads")},
-          {"device", "cpu"},
-          {"sums", comm.sums_in_rank_order() ? "in rank order" : "as MPI makes them"},
+          {"device", device},
+          {"sums", comm.sums()},
           {"torch", MUSTER_TORCH_VERSION},
           {"mpi", mpi_version},
           {"cpu", join(kinds, ", ")},

@@ -11,7 +11,8 @@ namespace muster {
 
 /// Collective. {ranks, ranks_per_host (in rank order), threads, device, sums (how ranks' gradients are
 /// added), torch, mpi, cpu (the kinds there are), code (git describe, where it was built from a checkout)}.
-Json describe_environment(Communicator& comm, const Config& config, const std::string& mpi_version);
+Json describe_environment(Communicator& comm, const Config& config, const std::string& mpi_version,
+                          const std::string& device);
 
 /// The entries that differ, as texts "ranks 4 → 3"; an empty array when the bits must be the same.
 Json environment_changes(const Json& before, const Json& after);

@@ -33,7 +33,7 @@ MetricCollector::Kind metric_kind(LossKind kind) {
 void score_tokens(Model& model, const Batch& batch, const EvaluateSettings& settings,
                   MetricCollector& collector) {
   const torch::NoGradGuard no_grad;
-  const ModelBatch inputs(batch, 0, batch.rows(), false, 0);
+  const ModelBatch inputs(BatchTensors(batch, settings.device), 0, batch.rows(), false, 0);
   const at::Tensor scores = model.forward(inputs);
   const at::Tensor good = at::isfinite(scores).flatten(1).all(1);
   if (!good.all().item<bool>()) {
@@ -57,10 +57,10 @@ void score(Model& model, const Batch& batch, const EvaluateSettings& settings, M
            ScoreStage& stage) {
   if (model.predicts_tokens()) return score_tokens(model, batch, settings, collector);
   const torch::NoGradGuard no_grad;
-  const ModelBatch inputs(batch, 0, batch.rows(), false, 0);
+  const ModelBatch inputs(BatchTensors(batch, settings.device), 0, batch.rows(), false, 0);
   const at::Tensor scores = model.forward(inputs);
   const at::Tensor sums = model.loss(scores, inputs, settings.loss);
-  const at::Tensor labels = inputs.label().to(at::kDouble).contiguous();
+  const at::Tensor labels = inputs.label().to(at::kCPU, at::kDouble).contiguous();
   stage.add(batch, scores, {labels.data_ptr<double>(), batch.rows()}, sums[0].item<double>(),
             sums[1].item<double>());
 }
@@ -68,7 +68,7 @@ void score(Model& model, const Batch& batch, const EvaluateSettings& settings, M
 void score_targets(Model& model, const Batch& batch, const EvaluateSettings& settings,
                    TargetMetrics& collector) {
   const torch::NoGradGuard no_grad;
-  const ModelBatch inputs(batch, 0, batch.rows(), false, 0);
+  const ModelBatch inputs(BatchTensors(batch, settings.device), 0, batch.rows(), false, 0);
   const at::Tensor scores = model.forward(inputs);
   const at::Tensor all = model.loss(scores, inputs, settings.loss);
   const at::Tensor each = target_sums(scores, inputs, settings.loss);
@@ -76,7 +76,7 @@ void score_targets(Model& model, const Batch& batch, const EvaluateSettings& set
   for (std::int64_t target = 0; target < each.size(0); ++target)
     sums.push_back({each[target][0].item<double>(), each[target][1].item<double>()});
   const std::vector<float> predicted = batch_scores(scores, batch, settings.loss, settings.outputs);
-  const at::Tensor labels = inputs.label().to(at::kDouble).contiguous();
+  const at::Tensor labels = inputs.label().to(at::kCPU, at::kDouble).contiguous();
   collector.add(batch.step, predicted, {labels.data_ptr<double>(), predicted.size()},
                 {all[0].item<double>(), all[1].item<double>()}, sums);
 }

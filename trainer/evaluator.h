@@ -26,6 +26,7 @@ struct EvaluateSettings {
   std::int64_t outputs = 1;
   std::vector<std::string> targets;  ///< names of the labels, in the order of their columns
   StreamOptions stream;
+  ComputeDevice device;  ///< where the model is
   /// What is fitted to the split's rows before they are measured, instead of threshold and loss.temperature.
   DecisionSettings fit;
   bool calibrated = false;      ///< loss.temperature was fitted: likelihoods with and without it are wanted

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -51,12 +52,9 @@ at::Tensor some_weights(torch::nn::Module& model) {
 }
 
 void flip_a_bit(torch::nn::Module& model) {
-  const at::Tensor weights = some_weights(model);
-  std::uint32_t bits = 0;
-  float* const value = weights.data_ptr<float>();
-  std::memcpy(&bits, value, sizeof bits);
-  bits ^= 1U;  // the last of the mantissa: no loss would ever show it
-  std::memcpy(value, &bits, sizeof bits);
+  const at::Tensor weight = some_weights(model)[0];
+  const auto bits = std::bit_cast<std::uint32_t>(weight.item<float>());
+  weight.fill_(std::bit_cast<float>(bits ^ 1U));  // the last of the mantissa: no loss would ever show it
 }
 
 const std::map<std::string, Kind>& all_kinds() {

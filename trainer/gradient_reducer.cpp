@@ -114,8 +114,9 @@ void GradientReducer::State::make_buckets() {
   for (std::uint32_t number = 0; number < parameters.size(); ++number) {
     Parameter& parameter = parameters[number];
     // Autograd wants a gradient laid out like its parameter.
-    parameter.gradient = at::from_blob(sums->part(number).data(), parameter.tensor.sizes(),
-                                       parameter.tensor.strides(), at::kFloat);
+    parameter.gradient =
+        at::from_blob(sums->part(number).data(), parameter.tensor.sizes(), parameter.tensor.strides(),
+                      parameter.tensor.options().requires_grad(false));
     parameter.tensor.mutable_grad() = parameter.gradient;
   }
 }

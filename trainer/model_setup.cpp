@@ -120,7 +120,7 @@ std::int64_t model_outputs(const Contract& contract, LossKind kind, std::span<co
 }
 
 std::unique_ptr<Model> make_configured_model(const Config& config, const Contract& contract,
-                                             const FeaturePipeline& pipeline) {
+                                             const FeaturePipeline& pipeline, const ComputeDevice& device) {
   ModelContext context;
   context.options = config.section("model");
   const std::string name = config.text_at("model", "name");
@@ -133,7 +133,7 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
          context.outputs);
   }
   auto model = make_model(name, context, config.unsigned_at("run", "seed"));
-  model = with_precision(std::move(model), config.text_at("train", "precision"));
+  model = with_precision(std::move(model), config.text_at("train", "precision"), device);
   const bool wants_tokens = loss.kind == LossKind::kNextToken;
   if (model->predicts_tokens() && !wants_tokens)
     fail(ErrorCode::kConfig, "the model '{}' predicts tokens: it needs loss.kind next_token", name);

@@ -34,8 +34,10 @@ ScheduleSettings schedule_settings(const Config& config);
 /// Error{kConfig} names the label and what is missing, or the labels where one is taken.
 std::int64_t model_outputs(const Contract& contract, LossKind kind, std::span<const TargetLabel> targets);
 
+/// On the CPU; `device`: where it will compute.
 std::unique_ptr<Model> make_configured_model(const Config& config, const Contract& contract,
-                                             const FeaturePipeline& pipeline);
+                                             const FeaturePipeline& pipeline,
+                                             const ComputeDevice& device = {});
 
 /// What a model's norms ask for.
 RowsTogether rows_together(const BatchNormSums& norms);

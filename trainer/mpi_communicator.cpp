@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "trainer/agreement.h"
 #include "trainer/gather.h"
+#include "trainer/gpu_sum_buffer.h"
 #include "trainer/mpi_engine.h"
 #include "trainer/run_directory.h"
 #include "trainer/shared_parts.h"
@@ -122,7 +123,12 @@ class MpiCommunicator : public Communicator {
     return std::make_unique<MpiPendingReduce>(engine_, std::move(operation));
   }
 
+  void sum_on_gpus(Gpus& gpus, int index) override {
+    if (size() > 1) gpu_sums_ = connect_gpus(*engine_, *this, gpus, index);
+  }
+
   std::unique_ptr<SumBuffer> make_sum_buffer(std::string_view name, std::size_t count) override {
+    if (gpu_sums_ != nullptr) return std::make_unique<GpuSumBuffer>(engine_, gpu_sums_, count);
     if (!shares_memory_ || size() == 1) return Communicator::make_sum_buffer(name, count);
     auto shared = share_parts(*this, name, count);
     if (shared.ok()) {
@@ -143,9 +149,10 @@ class MpiCommunicator : public Communicator {
     return Communicator::make_sum_buffer(name, count);
   }
 
-  bool sums_in_rank_order() override {
+  std::string sums() override {
+    if (gpu_sums_ != nullptr) return "by NCCL";
     if (size() > 1) static_cast<void>(make_sum_buffer("shared memory", 1));  // finds out
-    return shares_memory_ || size() == 1;
+    return shares_memory_ || size() == 1 ? kRankOrder : "as MPI makes them";
   }
 
   std::vector<Bytes> all_gather(std::string_view name, std::span<const std::byte> bytes) override {
@@ -197,6 +204,7 @@ class MpiCommunicator : public Communicator {
     return result;
   }
 
+  void observe(Observer observer) override { engine_->observe(std::move(observer)); }
   double wait_seconds() const override { return engine_->wait_seconds(); }
 
  private:
@@ -213,6 +221,7 @@ class MpiCommunicator : public Communicator {
   void finish(const std::shared_ptr<MpiOperation>& operation) { engine_->wait(*operation); }
 
   std::shared_ptr<MpiEngine> engine_;
+  std::shared_ptr<GpuSums> gpu_sums_;  ///< null: sums are made on the CPU
   std::function<void(const std::string&)> on_warning_;
   bool shares_memory_;              ///< as far as is known; the same on all ranks
   bool has_shared_memory_ = false;  ///< it was seen to

@@ -114,11 +114,38 @@ SharedSum::Progress MpiEngine::move(MpiOperation& operation) {
   using Progress = SharedSum::Progress;
   if (operation.done) return Progress::kDone;
   throw_if_failed(operation);
-  const Progress progress = operation.advance          ? operation.advance()
+  const Progress progress = operation.advance          ? advance(operation)
                             : test_requests(operation) ? Progress::kDone
                                                        : Progress::kWaiting;
-  if (progress == Progress::kDone && !operation.done.exchange(true)) watch_->end(operation.sequence);
+  if (progress == Progress::kDone && !operation.done.exchange(true)) ended(operation);
   return progress;
+}
+
+void MpiEngine::ended(const MpiOperation& operation) {
+  watch_->end(operation.sequence);
+  const auto now = Clock::now();
+  std::shared_ptr<const Communicator::Observer> observer;
+  {
+    const std::lock_guard lock(mutex_);
+    observer = observer_;
+  }
+  if (observer != nullptr) (*observer)(operation.name, operation.began, now);
+}
+
+void MpiEngine::observe(Communicator::Observer observer) {
+  const std::lock_guard lock(mutex_);
+  observer_ = observer ? std::make_shared<const Communicator::Observer>(std::move(observer)) : nullptr;
+}
+
+/// What moves it can fail as MPI can: then nothing else is tried either.
+SharedSum::Progress MpiEngine::advance(MpiOperation& operation) {
+  try {
+    return operation.advance();
+  } catch (const Error& error) {
+    const std::lock_guard lock(mutex_);
+    note_failure(fmt::format("collective '{}' (#{}): {}", operation.name, operation.sequence, error.what()));
+    throw Error(ErrorCode::kPeer, failure_);
+  }
 }
 
 bool MpiEngine::test_requests(MpiOperation& operation) {
@@ -170,9 +197,15 @@ void MpiEngine::check(int code, const std::string& what) {
   char text[MPI_MAX_ERROR_STRING] = "";
   int length = 0;
   MPI_Error_string(code, text, &length);
-  failure_ = fmt::format("rank {}: {} failed: {}", rank_, what, text);
-  failed_ = true;
+  note_failure(fmt::format("rank {}: {} failed: {}", rank_, what, text));
   throw Error(ErrorCode::kPeer, failure_);
+}
+
+/// The first one is the one that is told.
+void MpiEngine::note_failure(std::string what) {
+  if (failed_) return;
+  failure_ = std::move(what);
+  failed_ = true;
 }
 
 void MpiEngine::end_all_ranks() {

@@ -25,6 +25,7 @@ namespace muster {
 struct MpiOperation {
   std::string name;
   std::uint64_t sequence = 0;
+  std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
   std::vector<MPI_Request> requests;
   std::function<SharedSum::Progress()> advance;  ///< moves it without MPI, in place of requests
   std::atomic<bool> done = false;
@@ -42,6 +43,8 @@ class MpiEngine {
   int rank() const { return rank_; }
   int size() const { return size_; }
   MPI_Comm comm() const { return comm_; }
+  /// See Communicator::observe.
+  void observe(Communicator::Observer observer);
   /// Seconds the caller was blocked in wait().
   double wait_seconds() const { return wait_seconds_; }
 
@@ -85,11 +88,14 @@ class MpiEngine {
 
   std::shared_ptr<MpiOperation> begin(std::string_view name);
   SharedSum::Progress move(MpiOperation& operation);
+  SharedSum::Progress advance(MpiOperation& operation);
   bool test_requests(MpiOperation& operation);
   void keep_moving();
   void throw_if_failed(const MpiOperation& operation) const;
   void check(int code, const MpiOperation& operation);
   void check(int code, const std::string& what);
+  void note_failure(std::string what);
+  void ended(const MpiOperation& operation);
   void watch_over(const MpiOptions& options);
   [[noreturn]] void end_all_ranks();
 
@@ -104,6 +110,7 @@ class MpiEngine {
   std::condition_variable wake_;
   std::vector<std::shared_ptr<MpiOperation>> outstanding_;  ///< moved by the progress thread
   bool stopping_ = false;
+  std::shared_ptr<const Communicator::Observer> observer_;
   std::string failure_;  ///< written before failed_, once
   std::atomic<bool> failed_ = false;
   std::thread progress_;

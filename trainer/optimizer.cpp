@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <span>
 
 #include "core/error.h"
 #include "core/text.h"
@@ -94,8 +96,7 @@ struct Optimizer::State {
   void adamw(double learning_rate, const std::vector<at::Tensor>& all_gradients) {
     for (at::Tensor& step : steps) step.add_(1);
     for (const Group& group : groups) {
-      std::vector<at::Tensor> counts = chosen(group, steps);
-      for (at::Tensor& count : counts) count = count.to(at::kFloat);
+      std::vector<at::Tensor> counts = counts_of(chosen(group, steps));
       std::vector<at::Tensor> weights = chosen(group, parameters);
       std::vector<at::Tensor> first = chosen(group, averages);
       std::vector<at::Tensor> second = chosen(group, squares);
@@ -103,6 +104,23 @@ struct Optimizer::State {
                         settings.beta1, settings.beta2, group.weight_decay, settings.epsilon,
                         /*amsgrad=*/false, /*maximize=*/false);
     }
+  }
+
+  /// As the kernel wants them: float32, where the weights are. They are the same for all parameters, but
+  /// where a checkpoint of another program says otherwise: a copy for each would cost more than the update of
+  /// a small one.
+  std::vector<at::Tensor> counts_of(const std::vector<at::Tensor>& of_steps) const {
+    std::map<std::int64_t, at::Tensor> made;
+    std::vector<at::Tensor> counts;
+    for (const at::Tensor& step : of_steps) {
+      const auto number = step.item<std::int64_t>();
+      at::Tensor& count = made[number];
+      if (!count.defined())
+        count = at::full({}, static_cast<double>(number),
+                         at::TensorOptions(at::kFloat).device(parameters.front().device()));
+      counts.push_back(count);
+    }
+    return counts;
   }
 
   void sgd(double learning_rate, const std::vector<at::Tensor>& all_gradients) {
@@ -141,11 +159,11 @@ Optimizer::~Optimizer() = default;
 double Optimizer::clip(double max_norm) {
   const torch::NoGradGuard no_grad;
   const std::vector<at::Tensor> gradients = state_->gradients();
+  std::vector<at::Tensor> norms;  // all, before any is asked for: a GPU goes on meanwhile
+  for (const at::Tensor& gradient : gradients) norms.push_back(at::linalg_vector_norm(gradient));
+  const at::Tensor on_host = at::stack(norms).to(at::kCPU, at::kDouble);
   double squares = 0;
-  for (const at::Tensor& gradient : gradients) {
-    const auto norm = at::linalg_vector_norm(gradient).item<double>();
-    squares += norm * norm;
-  }
+  for (const double norm : std::span(on_host.data_ptr<double>(), norms.size())) squares += norm * norm;
   const double norm = std::sqrt(squares);
   if (max_norm > 0 && std::isfinite(norm) && norm > max_norm) {
     for (const at::Tensor& gradient : gradients) gradient.mul_(max_norm / norm);

@@ -36,11 +36,12 @@ class AutocastScope {
 
 class AutocastModel : public Model {
  public:
-  AutocastModel(std::unique_ptr<Model> model, at::ScalarType type) : model_(std::move(model)), type_(type) {}
+  AutocastModel(std::unique_ptr<Model> model, at::ScalarType type, at::DeviceType device)
+      : model_(std::move(model)), type_(type), device_(device) {}
 
   torch::nn::Module& module() override { return model_->module(); }
   at::Tensor forward(const ModelBatch& batch) override {
-    const AutocastScope scope(at::kCPU, type_);
+    const AutocastScope scope(device_, type_);
     return model_->forward(batch).to(at::kFloat);
   }
   at::Tensor loss(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) override {
@@ -52,14 +53,16 @@ class AutocastModel : public Model {
  private:
   std::unique_ptr<Model> model_;
   at::ScalarType type_;
+  at::DeviceType device_;
 };
 
 }  // namespace
 
-std::unique_ptr<Model> with_precision(std::unique_ptr<Model> model, const std::string& precision) {
+std::unique_ptr<Model> with_precision(std::unique_ptr<Model> model, const std::string& precision,
+                                      const ComputeDevice& device) {
   if (precision == "float32") return model;
   ensure(precision == "bfloat16", "a precision of '{}'", precision);
-  return std::make_unique<AutocastModel>(std::move(model), at::kBFloat16);
+  return std::make_unique<AutocastModel>(std::move(model), at::kBFloat16, as_torch(device).type());
 }
 
 }  // namespace muster

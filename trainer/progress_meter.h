@@ -14,6 +14,10 @@ struct Waits {
   double communication = 0;
 };
 
+inline Waits operator-(const Waits& later, const Waits& earlier) {
+  return {later.data - earlier.data, later.communication - earlier.communication};
+}
+
 /// One thread. Times the steps alone: evaluations and checkpoints between them count for the ETA only.
 class ProgressMeter {
  public:

@@ -49,7 +49,7 @@ void ScoreStage::add(const Batch& batch, const at::Tensor& scores, std::span<con
     collector_.add(batch.step, predicted, labels, loss, weight);
     return;
   }
-  const at::Tensor plain = scores.to(at::kFloat).contiguous();
+  const at::Tensor plain = scores.to(at::kCPU, at::kFloat).contiguous();
   const float* first = plain.data_ptr<float>();
   RawMicroBatch raw{batch.step, {first, first + plain.numel()}, {labels.begin(), labels.end()}, loss, weight};
   check_finite(raw, batch, settings_.outputs);

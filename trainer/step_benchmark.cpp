@@ -12,6 +12,7 @@
 #include "models/model.h"
 #include "trainer/agreement.h"
 #include "trainer/benchmark_times.h"
+#include "trainer/device_choice.h"
 #include "trainer/evaluator.h"
 #include "trainer/gradient_reducer.h"
 #include "trainer/local_communicator.h"
@@ -50,14 +51,17 @@ Batch make_batch(const StepBenchmarkOptions& options, std::uint64_t rank) {
   return batch;
 }
 
-std::unique_ptr<Model> make_benchmark_model(const StepBenchmarkOptions& options, const Batch& batch) {
+std::unique_ptr<Model> make_benchmark_model(const StepBenchmarkOptions& options, const Batch& batch,
+                                            const ComputeDevice& device) {
   const ModelFactory& factory = models().get(options.model);
   const YamlNode given = YamlNode::parse(options.options.empty() ? "{}" : options.options, "--options");
   ModelContext context;
   context.options = read_options(factory.options, &given);
   context.tensors = batch.specs();
   context.outputs = options.outputs;
-  return with_precision(make_model(options.model, context, 1), options.precision);
+  auto model = with_precision(make_model(options.model, context, 1), options.precision, device);
+  move_to(model->module(), device);
+  return model;
 }
 
 OptimizerSettings sgd() {
@@ -70,9 +74,11 @@ OptimizerSettings sgd() {
 class StepLoop {
  public:
   /// `sum`: for norms over all ranks' rows.
-  StepLoop(const StepBenchmarkOptions& options, std::uint64_t rank, SumOverRanks sum = {})
+  StepLoop(const StepBenchmarkOptions& options, const ComputeDevice& device, std::uint64_t rank,
+           SumOverRanks sum = {})
       : batch_(make_batch(options, rank)),
-        model_(make_benchmark_model(options, batch_)),
+        device_(device),
+        model_(make_benchmark_model(options, batch_, device)),
         sum_(std::move(sum)) {
     loss_.kind = model_->predicts_tokens() ? LossKind::kNextToken : LossKind::kCrossEntropy;
   }
@@ -96,12 +102,13 @@ class StepLoop {
   virtual void step() = 0;
   /// As Model::loss.
   at::Tensor sums() {
-    const ModelBatch inputs(batch_, 0, batch_.rows(), true, 1, sum_);
+    const ModelBatch inputs(BatchTensors(batch_, device_), 0, batch_.rows(), true, 1, sum_);
     return model_->loss(model_->forward(inputs), inputs, loss_);
   }
 
  private:
   Batch batch_;
+  ComputeDevice device_;
   std::unique_ptr<Model> model_;
   SumOverRanks sum_;
   LossSettings loss_;
@@ -110,8 +117,9 @@ class StepLoop {
 /// As a training does it.
 class MusterLoop : public StepLoop {
  public:
-  MusterLoop(Communicator& comm, const StepBenchmarkOptions& options, std::uint64_t rank)
-      : StepLoop(options, rank,
+  MusterLoop(Communicator& comm, const StepBenchmarkOptions& options, const ComputeDevice& device,
+             std::uint64_t rank)
+      : StepLoop(options, device, rank,
                  [&comm](std::span<double> values) { comm.all_reduce_sum("batch norm", values); }),
         comm_(comm),
         optimizer_(module(), sgd()),
@@ -123,9 +131,9 @@ class MusterLoop : public StepLoop {
   void step() override {
     reducer_.begin_step();
     const at::Tensor loss = sums();
-    const auto weight = loss[1].item<double>() * ranks_;
     reducer_.ready();
-    loss[0].backward(at::scalar_tensor(1 / weight, at::kDouble));
+    loss[0].backward(at::scalar_tensor(1 / weight_, loss.options()));
+    weight_ = loss.detach().to(at::kCPU)[1].item<double>() * ranks_;
     reducer_.start_rest();
     reducer_.finish(1);
     if (!norms_.empty()) {
@@ -143,13 +151,14 @@ class MusterLoop : public StepLoop {
   GradientReducer reducer_;
   BatchNormSums norms_;
   double ranks_;
+  double weight_ = 1;  ///< of the step before
 };
 
 /// As LibTorch's users write it.
 class BareLoop : public StepLoop {
  public:
-  BareLoop(const StepBenchmarkOptions& options, std::uint64_t rank)
-      : StepLoop(options, rank), optimizer_(module().parameters(), torch::optim::SGDOptions(1e-3)) {}
+  BareLoop(const StepBenchmarkOptions& options, const ComputeDevice& device, std::uint64_t rank)
+      : StepLoop(options, device, rank), optimizer_(module().parameters(), torch::optim::SGDOptions(1e-3)) {}
 
  protected:
   void step() override {
@@ -157,6 +166,7 @@ class BareLoop : public StepLoop {
     const at::Tensor loss = sums();
     (loss[0] / loss[1]).backward();
     optimizer_.step();
+    static_cast<void>(loss.detach().to(at::kCPU));
   }
 
  private:
@@ -171,17 +181,22 @@ struct TimedLoop {
 
 }  // namespace
 
-Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options) {
+Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options, const GpuModule& gpus) {
   set_compute_threads(options.threads);
   const auto rank = static_cast<std::uint64_t>(comm.rank());
+  const ComputeDevice device = choose_device(comm, options.device, &gpus, /*share=*/true, [](const auto&) {});
+  if (device.gpu) {
+    gpus.gpus->select(device.index);
+    comm.sum_on_gpus(*gpus.gpus, device.index);
+  }
   together(comm, "bench", [&] {
-    BareLoop(options, rank).run(1);  // what cannot be made, or does not run, ends here on all ranks
+    BareLoop(options, device, rank).run(1);  // what cannot be made, or does not run, ends here on all ranks
     return 0;
   });
   const auto one_rank = make_local_communicators(1);
-  MusterLoop parallel(comm, options, rank);
-  MusterLoop alone(*one_rank.front(), options, rank);
-  BareLoop bare(options, rank);
+  MusterLoop parallel(comm, options, device, rank);
+  MusterLoop alone(*one_rank.front(), options, device, rank);
+  BareLoop bare(options, device, rank);
   std::vector<TimedLoop> loops{{parallel, {}}, {alone, {}}, {bare, {}}};
   // The first steps remake the bucket plan and fault memory in.
   for (TimedLoop& timed : loops) timed.loop.run(options.steps / 10 + 2);
@@ -197,6 +212,7 @@ Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options) {
   for (const TimedLoop& timed : loops) medians.push_back(slowest(comm, median(timed.milliseconds)));
   return {{"model", options.model},
           {"ranks", comm.size()},
+          {"device", device.gpu ? gpus.gpus->info(device.index).name : "cpu"},
           {"parameters", parameter_count(parallel.module())},
           {"rows_per_rank", options.rows_per_rank},
           {"threads", options.threads},

@@ -8,6 +8,7 @@
 
 #include "core/json.h"
 #include "trainer/communicator.h"
+#include "trainer/gpu_module.h"
 
 namespace muster {
 
@@ -18,6 +19,7 @@ struct StepBenchmarkOptions {
   std::int64_t vocabulary = 0;              ///< above 0: ids below it, in place of numbers
   std::int64_t outputs = 10;                ///< classes
   std::string precision = "float32";
+  std::string device = "cpu";  ///< as train.device
   std::uint64_t rows_per_rank = 64;
   std::uint64_t steps = 50;
   std::uint64_t threads = 1;
@@ -28,7 +30,7 @@ struct StepBenchmarkOptions {
 /// at once). {model, ranks, parameters, rows_per_rank, threads, step_ms (median over the steps, of the
 /// slowest rank), alone_ms (of one rank: nothing is copied into buckets or summed), bare_ms (by a plain
 /// loop), ratio_to_alone, alone_to_bare}. Error{kConfig} for a model that cannot be made of these options,
-/// the same on all ranks.
-Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options);
+/// the same on all ranks. On a GPU a step ends when its loss is on the host.
+Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options, const GpuModule& gpus);
 
 }  // namespace muster

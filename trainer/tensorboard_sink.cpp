@@ -51,6 +51,9 @@ class TensorBoardSink : public RunSink {
     scalars.emplace_back("speed/samples_per_second", progress.samples_per_second);
     scalars.emplace_back("speed/data_wait_share", progress.data_share);
     scalars.emplace_back("speed/communication_wait_share", progress.communication_share);
+    if (progress.flops_per_second > 0)
+      scalars.emplace_back("speed/flops_per_second", progress.flops_per_second);
+    if (progress.utilization > 0) scalars.emplace_back("speed/model_flops_utilization", progress.utilization);
     file_.scalars(progress.step, scalars);
   }
 

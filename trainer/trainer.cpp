@@ -1,6 +1,7 @@
 #include "trainer/trainer.h"
 
 #include <algorithm>
+#include <set>
 #include <span>
 #include <thread>
 
@@ -9,9 +10,11 @@
 #include "trainer/agreement.h"
 #include "trainer/bad_rows.h"
 #include "trainer/decision.h"
+#include "trainer/device_choice.h"
 #include "trainer/environment.h"
 #include "trainer/evaluator.h"
 #include "trainer/frozen.h"
+#include "trainer/gather.h"
 #include "trainer/leak_check.h"
 #include "trainer/model_setup.h"
 #include "trainer/module_state.h"
@@ -115,6 +118,23 @@ FeaturePipeline make_pipeline(Communicator& comm, const Config& config, const Da
                       [&options] { look_for_stop(options); });
 }
 
+/// For the record, the same on all ranks; rank 0's own GPU is told with its memory.
+std::string describe_device(Communicator& comm, const ComputeDevice& device, const TrainOptions& options) {
+  if (!device.gpu) return "cpu";
+  const Gpus& gpus = *options.gpus->gpus;
+  const GpuInfo mine = gpus.info(device.index);
+  const std::vector<std::string> names = gather_texts(comm, "GPUs", mine.name);
+  const std::set<std::string> kinds(names.begin(), names.end());
+  if (comm.rank() == 0) {
+    options.log(
+        LogLevel::kInfo,
+        fmt::format("{} on a GPU each; rank 0's is number {}, {}, {} of {} free ({})",
+                    comm.size() == 1 ? "one rank" : fmt::format("{} ranks", comm.size()), device.index,
+                    mine.name, human_bytes(mine.free_bytes), human_bytes(mine.bytes), gpus.version()));
+  }
+  return join(std::vector<std::string>(kinds.begin(), kinds.end()), ", ") + " (" + gpus.version() + ")";
+}
+
 std::vector<std::string> frozen_patterns(const Config& config) {
   return config.at("model", "frozen").get<std::vector<std::string>>();
 }
@@ -124,10 +144,11 @@ std::vector<std::string> frozen_patterns(const Config& config) {
 std::pair<std::unique_ptr<Model>, Json> make_start_model(Communicator& comm, FileSystem& files,
                                                          const Config& config, const Dataset& dataset,
                                                          const FeaturePipeline& pipeline, const RunPlan& plan,
-                                                         const RunStart& start, const LogSink& log) {
+                                                         const RunStart& start, const ComputeDevice& device,
+                                                         const LogSink& log) {
   Json init;
   auto model = together(comm, "model", [&] {
-    auto made = make_configured_model(config, dataset.contract(), pipeline);
+    auto made = make_configured_model(config, dataset.contract(), pipeline, device);
     freeze(made->module(), frozen_patterns(config));
     check_rows_together(config, plan.order, comm.size(), made->module());
     if (comm.rank() != 0) return made;
@@ -274,6 +295,11 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   config = resolve_threads(comm, config, options.ranks_on_host > 0 ? options.ranks_on_host : comm.size());
   set_compute_threads(config.unsigned_at("train", "threads"));
 
+  const ComputeDevice device =
+      choose_device(comm, config.text_at("train", "device"), options.gpus, options.share_gpus,
+                    [&](const std::string& text) { options.log(LogLevel::kWarning, text); });
+  if (device.gpu) options.gpus->gpus->select(device.index);
+
   // What does not fit is refused before a pass over the data.
   const auto unfitted = together(comm, "features", [&] { return unfitted_pipeline(config, dataset); });
   together(comm, "targets", [&] { return check_targets(config, dataset.contract(), unfitted); });
@@ -286,7 +312,8 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   config = resolve(config, plan);
   if (!resumed) guard_against_leaks(comm, config, dataset, options);
   FeaturePipeline pipeline = make_pipeline(comm, config, dataset, decision, options);
-  auto [model, init] = make_start_model(comm, files, config, dataset, pipeline, plan, start, options.log);
+  auto [model, init] =
+      make_start_model(comm, files, config, dataset, pipeline, plan, start, device, options.log);
   decision["init"] = std::move(init);
   std::unique_ptr<RunRecord> record;
   decision.update(parse_json(on_rank_zero(comm, "open run",
@@ -305,9 +332,12 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
   std::vector<TensorBlob> optimizer_state =
       broadcast_tensors(comm, start.checkpoint ? start.checkpoint->optimizer : std::vector<TensorBlob>{});
   start.checkpoint.reset();
-  Json environment = describe_environment(comm, config, options.mpi_version);
-  Prepared run{std::move(config), std::move(dataset),  std::move(pipeline),   std::move(plan),
-               std::move(model),  std::move(decision), std::move(environment)};
+  if (device.gpu) comm.sum_on_gpus(*options.gpus->gpus, device.index);
+  Json environment =
+      describe_environment(comm, config, options.mpi_version, describe_device(comm, device, options));
+  Prepared run{std::move(config), std::move(dataset),  std::move(pipeline),    std::move(plan),
+               std::move(model),  std::move(decision), std::move(environment), device};
+  if (device.gpu) run.allocator = options.gpus->gpus->pinned_allocator();
   announce(record.get(), run, options.log);
   TrainingRun training(comm, files, options, std::move(run), std::move(record), optimizer_state);
   try {

@@ -16,6 +16,7 @@
 #include "data_loader/dataset.h"
 #include "trainer/communicator.h"
 #include "trainer/config.h"
+#include "trainer/gpu_module.h"
 #include "trainer/rank_status.h"
 #include "trainer/run_start.h"
 
@@ -41,6 +42,8 @@ struct Progress {
   double samples_per_second = 0;
   double data_share = 0;           ///< of the steps' time since the last line: waiting for data, on this rank
   double communication_share = 0;  ///< and for other ranks
+  double flops_per_second = 0;     ///< of all ranks; 0: not known yet
+  double utilization = 0;          ///< of the GPUs' peak; 0: not known
   double eta_seconds = 0;
 };
 
@@ -50,7 +53,9 @@ struct TrainOptions {
   StartOptions start;
   bool dry_run = false;
   std::filesystem::path
-      probe;                ///< the program muster-probe, for damaged partitions; "": opened by this process
+      probe;  ///< the program muster-probe, for damaged partitions; "": opened by this process
+  const GpuModule* gpus = nullptr;  ///< not owned, outlives the training; null: the CPU alone
+  bool share_gpus = false;  ///< ranks may have the same GPU, which NCCL refuses unless it is told otherwise
   std::string mpi_version;  ///< for the record; "" without MPI
   int ranks_on_host = 0;    ///< to share the cores; 0: all ranks are on this host
   StopRequests* requests = nullptr;  ///< not owned; may be null

@@ -1,6 +1,7 @@
 #include "trainer/training_run.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/text.h"
 #include "trainer/agreement.h"
@@ -36,8 +37,10 @@ TrainingRun::TrainingRun(Communicator& comm, FileSystem& files, const TrainOptio
   data_->run = prepared_;
   best_by_ = best_metric(run_.config, run_.pipeline.targets().size());
   broadcast_module(run_.model->module(), comm_);
+  move_to(run_.model->module(), run_.device);
   buffers_ = std::make_unique<BufferKeeper>(run_.model->module());
   optimizer_ = std::make_unique<Optimizer>(run_.model->module(), optimizer_settings(run_.config));
+  start_trace();
   restore(optimizer_state);
   const std::filesystem::path directory = run_.start.at("directory").get<std::string>();
   const double since_start = std::chrono::duration<double>(Clock::now() - options_.started).count();
@@ -56,6 +59,38 @@ void TrainingRun::set_step(std::uint64_t step) {
 
 void TrainingRun::phase(RankPhase now) {
   if (options_.status != nullptr) options_.status->phase.store(now);
+  phase_span_.reset();
+  if (trace_ != nullptr) phase_span_.emplace(trace_.get(), to_text(now), "loop");
+}
+
+void TrainingRun::start_trace() {
+  const auto range = parse_trace_range(run_.config.text_at("log", "trace"));
+  if (!range) return;
+  trace_ = std::make_shared<Trace>(comm_, *range);
+  comm_.observe(
+      [trace = trace_](std::string_view name, Trace::Clock::time_point from, Trace::Clock::time_point until) {
+        trace->span(name, "communication", from, until);
+      });
+}
+
+/// Collective. After the last step that was wanted, or that is done.
+void TrainingRun::end_trace() {
+  phase_span_.reset();
+  const std::shared_ptr<Trace> trace = std::exchange(trace_, nullptr);
+  if (trace == nullptr) return;
+  comm_.observe({});
+  const std::string text = trace->gather_file(comm_);
+  if (comm_.rank() != 0) return;
+  const auto path = std::filesystem::path(run_.start.at("directory").get<std::string>()) /
+                    fmt::format("trace-{}.json", step_);
+  const auto written = attempt([&] {
+    files_.replace(path, text);
+    return true;
+  });
+  options_.log(written ? LogLevel::kInfo : LogLevel::kWarning,
+               written ? fmt::format("what the ranks did in the steps to {}: {} (open it at ui.perfetto.dev)",
+                                     step_, path.string())
+                       : written.error().what());
 }
 
 /// Why this rank wants to stop. Time and stop file are rank 0's to look at, but for a rank that `waits`
@@ -90,6 +125,7 @@ bool TrainingRun::finished() const {
 }
 
 TrainingRun::After TrainingRun::after_step() {
+  if (steps_here_ == 1 || evaluation_due() || finished()) tell_efficiency();
   bool stopping = last_.stop != 0;
   if (!stopping && evaluation_due()) stopping = !evaluate_now();
   if (finished() && !(stopping && evaluation_due())) return After::kGoOn;
@@ -116,6 +152,7 @@ TrainResult TrainingRun::result(TrainOutcome outcome) const {
 /// After the checkpoint that answers a stop request was begun.
 TrainResult TrainingRun::stopped() {
   checkpoints_->settle(kStopPatience);
+  end_trace();
   comm_.barrier("stopped");
   stop_watch_->answered(options_.log);
   stop_reason_ = to_text(std::max({static_cast<StopReason>(last_.stop), evaluation_stop_, stop_wanted()}));
@@ -187,6 +224,7 @@ TrainResult TrainingRun::run_to_end() {
                          {"running_digest", running_.hex()},
                          {"best", best_},
                          {"stopped_early", step_ < run_.plan.total_steps}});
+  end_trace();
   comm_.barrier("finished");
   return result(TrainOutcome::kFinished);
 }

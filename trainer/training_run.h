@@ -9,46 +9,28 @@
 #include <string>
 #include <vector>
 
-#include "data_loader/batch_stream.h"
-#include "data_loader/dataset.h"
 #include "models/batch_norm.h"
 #include "models/model.h"
 #include "trainer/bad_rows.h"
 #include "trainer/bad_steps.h"
 #include "trainer/buffer_keeper.h"
 #include "trainer/decision.h"
+#include "trainer/efficiency.h"
 #include "trainer/gradient_reducer.h"
 #include "trainer/micro_batches.h"
 #include "trainer/optimizer.h"
+#include "trainer/prepared_run.h"
 #include "trainer/progress_meter.h"
-#include "trainer/run_plan.h"
 #include "trainer/run_record.h"
 #include "trainer/schedule.h"
 #include "trainer/step_report.h"
 #include "trainer/stop_watch.h"
+#include "trainer/trace.h"
 #include "trainer/trainer.h"
 #include "trainer/training_checkpoints.h"
+#include "trainer/weight_average.h"
 
 namespace muster {
-
-/// Everything a run is made of once its start is decided; the same on every rank.
-struct Prepared {
-  Config config;
-  Dataset dataset;
-  FeaturePipeline pipeline;
-  RunPlan plan;
-  std::unique_ptr<Model> model;
-  Json start;  ///< {directory, run_id, generation, resumed, parent, step, state, …}: see train()
-  Json environment;
-};
-
-/// Where the batches come from. A read that is under way uses all of it.
-struct TrainingData {
-  std::shared_ptr<Prepared> run;
-  Quarantine quarantine;
-  std::unique_ptr<BlockReader> reader;
-  std::unique_ptr<BatchStream> stream;
-};
 
 /// Collective in all its public calls. One thread.
 class TrainingRun {
@@ -65,7 +47,8 @@ class TrainingRun {
   enum class After { kGoOn, kStop };
   enum class Step { kDone, kGoBack, kNoBatch };
 
-  void restore(const std::vector<TensorBlob>& optimizer_state);
+  void restore(std::vector<TensorBlob> optimizer_state);
+  void restore_average(const std::vector<TensorBlob>& trained);
   void make_checkpoints();
   void guarded(const std::function<void()>& body);
   void load_optimizer(const std::vector<TensorBlob>& state);
@@ -75,16 +58,20 @@ class TrainingRun {
   const Batch* next_batch();
   void end_step_without_batch();
   void phase(RankPhase now);
+  void start_trace();
+  void end_trace();
   void note_step(double seconds);
   bool update();
   void take_bad_rows(const std::vector<BadRows>& bad);
   void refuse_too_many_bad_rows(const std::string& reason) const;
   void tell_stragglers();
+  void tell_efficiency();
   bool take_bad_step(const std::string& why);
   void roll_back();
   double mean_loss() const;
   void expect_weight(double weight);
   StopReason stop_wanted(bool waits = false);
+  at::Tensor forward(const ModelBatch& inputs);
   StepReport forward_backward(const Batch& batch);
   StepReport without_batch();
   void update_running_statistics();
@@ -116,6 +103,7 @@ class TrainingRun {
   ScheduleSettings schedule_;
   std::uint64_t seed_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<WeightAverage> average_;  ///< null: none is kept
   std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<BufferKeeper> buffers_;
   BatchNormSums batch_norms_;
@@ -152,6 +140,9 @@ class TrainingRun {
   bool improved_ = false;
   Json metrics_ = Json::object();
   std::unique_ptr<ProgressMeter> meter_;
+  std::shared_ptr<Trace> trace_;         ///< null: none is wanted
+  std::optional<TraceSpan> phase_span_;  ///< gone before the trace
+  Efficiency efficiency_;
 };
 
 }  // namespace muster

@@ -61,6 +61,26 @@ void TrainingRun::take_decision(Decision decision) {
   decision_ = decision.to_json();
 }
 
+namespace {
+
+/// While it lives the module has the averages.
+class AveragedWeights {
+ public:
+  explicit AveragedWeights(WeightAverage* average) : average_(average) {
+    if (average_ != nullptr) average_->exchange();
+  }
+  ~AveragedWeights() {
+    if (average_ != nullptr) average_->exchange();
+  }
+  AveragedWeights(const AveragedWeights&) = delete;
+  AveragedWeights& operator=(const AveragedWeights&) = delete;
+
+ private:
+  WeightAverage* average_;
+};
+
+}  // namespace
+
 /// False if it was interrupted by a stop request.
 bool TrainingRun::evaluate_now() {
   EvaluateSettings settings;
@@ -73,9 +93,11 @@ bool TrainingRun::evaluate_now() {
   settings.stream = with_quarantine(evaluation_stream(run_.config, run_.plan), bad_row_rule_,
                                     BadRowPolicy::kDrop, data_->quarantine);
   settings.fit = decision_settings(run_.config);
+  settings.device = run_.device;
   const auto stop = [&](bool waits) { return stop_wanted(waits); };
   phase(RankPhase::kEvaluate);
   EvaluationEnd ended;
+  const AveragedWeights averaged(average_.get());
   guarded([&] { ended = evaluate_split(comm_, *run_.model, run_.dataset, run_.pipeline, settings, stop); });
   evaluation_stop_ = ended.stop;
   evaluation_reads_ = ended.still_reading;

@@ -3,7 +3,9 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <iterator>
 
+#include "data_loader/hooked_block_reader.h"
 #include "trainer/agreement.h"
 #include "trainer/desync.h"
 #include "trainer/model_setup.h"
@@ -13,7 +15,19 @@
 
 namespace muster {
 
-void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
+/// A checkpoint's model is the average, where one was kept, and the module has been set to that.
+void TrainingRun::restore_average(const std::vector<TensorBlob>& trained) {
+  const double decay = run_.config.number_at("train", "ema_decay");
+  if (average_ != nullptr) {
+    average_->restart();
+  } else if (decay > 0) {
+    average_ = std::make_unique<WeightAverage>(run_.model->module(), decay);
+  }
+  if (!trained.empty()) set_trained(run_.model->module(), trained);
+}
+
+void TrainingRun::restore(std::vector<TensorBlob> optimizer_state) {
+  restore_average(take_trained(optimizer_state));
   const Json& state = run_.start.at("state");
   BucketPlan plan;
   if (state.is_null()) {
@@ -44,13 +58,24 @@ void TrainingRun::restore(const std::vector<TensorBlob>& optimizer_state) {
   reducer_ = std::make_unique<GradientReducer>(run_.model->module(), comm_, std::move(plan));
   data_->stream.reset();  // one that is going on reads ahead through the reader
   data_->reader = run_.dataset.make_reader();
+  if (trace_ != nullptr) {
+    data_->reader = make_observed_block_reader(
+        std::move(data_->reader), [trace = trace_](std::uint32_t, std::size_t) -> std::shared_ptr<void> {
+          if (!trace->on()) return nullptr;
+          // The trace stays as long as the span, which a read that hangs may hold for long.
+          using Held = std::pair<std::shared_ptr<Trace>, TraceSpan>;
+          return std::make_shared<Held>(std::piecewise_construct, std::forward_as_tuple(trace),
+                                        std::forward_as_tuple(trace.get(), "read a block"));
+        });
+  }
   auto batches = make_training_plan(
       run_.dataset.row_index(), run_.plan.split_number, run_.plan.order, run_.plan.cursor(step_),
       run_.plan.epochs(), static_cast<std::uint32_t>(comm_.rank()), static_cast<std::uint32_t>(comm_.size()));
   data_->stream = std::make_unique<BatchStream>(
       std::move(batches), *data_->reader, run_.dataset.contract(), run_.pipeline,
       with_quarantine(training_stream(run_.config, run_.plan), bad_row_rule_, BadRowPolicy::kKeepSlot,
-                      data_->quarantine));
+                      data_->quarantine),
+      run_.allocator);
   meter_ =
       std::make_unique<ProgressMeter>(run_.plan.total_steps, run_.plan.steps_per_epoch, run_.plan.epochs());
 }
@@ -129,16 +154,23 @@ void TrainingRun::make_checkpoints() {
   CheckpointFrame frame{
       run_.start.at("directory").get<std::string>(), run_.start.at("generation").get<std::uint64_t>(),
       run_.start.at("resumed").get<bool>(), run_.pipeline.to_json(), run_.dataset.contract().to_yaml()};
+  NamedTensors model = module_tensors(run_.model->module());
+  NamedTensors state = optimizer_->tensors();
+  if (average_ != nullptr) {
+    model = average_->averaged_tensors(run_.model->module());
+    std::ranges::move(average_->trained_tensors(), std::back_inserter(state));
+  }
   checkpoints_ = std::make_unique<TrainingCheckpoints>(
       comm_, files_, run_.config, record_.get(), options_.log, std::move(frame),
-      CheckpointSnapshot(module_tensors(run_.model->module()), optimizer_->tensors(), comm_.rank(),
-                         comm_.size()));
+      CheckpointSnapshot(std::move(model), std::move(state), comm_.rank(), comm_.size()));
 }
 
 /// Weights, buffers, and how far the optimizer counts.
 void TrainingRun::compare_weights() {
   if (comm_.size() == 1) return;
   NamedTensors tensors = module_tensors(run_.model->module());
+  if (average_ != nullptr)
+    std::ranges::move(average_->averaged_tensors(run_.model->module()), std::back_inserter(tensors));
   for (const auto& named : optimizer_->tensors()) {
     if (named.first.ends_with(".step")) tensors.push_back(named);
   }

@@ -5,16 +5,29 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 
+#include "core/process_memory.h"
 #include "core/text.h"
 #include "trainer/agreement.h"
+#include "trainer/flop_counter.h"
 #include "trainer/frozen.h"
 #include "trainer/model_setup.h"
 #include "trainer/tensor_histograms.h"
 #include "trainer/training_run.h"
 
 namespace muster {
+
+/// As Model::loss.
+at::Tensor TrainingRun::forward(const ModelBatch& inputs) {
+  const TraceSpan span(trace_.get(), "forward", "autograd");
+  if (steps_here_ > 0) return run_.model->loss(run_.model->forward(inputs), inputs, loss_);
+  const FlopCounter counter;
+  at::Tensor sums = run_.model->loss(run_.model->forward(inputs), inputs, loss_);
+  efficiency_.note_forward(counter.count());
+  return sums;
+}
 
 StepReport TrainingRun::forward_backward(const Batch& batch) {
   StepReport report;
@@ -24,13 +37,20 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
   reducer_->begin_step();
   set_training(run_.model->module());
   const std::uint64_t most = run_.config.unsigned_at("train", "micro_batch");
+  const BatchTensors tensors(batch, run_.device);
+  at::Tensor totals;
   for (const RowRange& rows : micro_batches(batch.lanes(), most, together_)) {
-    const ModelBatch inputs(batch, rows.first, rows.count, true, seed_, sum);
-    const at::Tensor sums = run_.model->loss(run_.model->forward(inputs), inputs, loss_);
+    const ModelBatch inputs(tensors, rows.first, rows.count, true, seed_, sum);
+    const at::Tensor sums = forward(inputs);
     if (rows.first + rows.count == batch.rows()) reducer_->ready();
-    sums[0].backward(at::scalar_tensor(1 / expected_weight_, at::kDouble));
-    report.loss += sums[0].item<double>();
-    report.weight += sums[1].item<double>();
+    const TraceSpan span(trace_.get(), "backward", "autograd");
+    sums[0].backward(at::scalar_tensor(1 / expected_weight_, sums.options()));
+    totals = totals.defined() ? totals + sums.detach() : sums.detach();
+  }
+  if (totals.defined()) {
+    const at::Tensor on_host = totals.to(at::kCPU);  // a GPU is done with the step then
+    report.loss = on_host[0].item<double>();
+    report.weight = on_host[1].item<double>();
   }
   report.rows = batch.rows();
   for (std::size_t row = 0; row < batch.rows(); ++row) {
@@ -122,9 +142,27 @@ void TrainingRun::end_step_without_batch() {
   phase(RankPhase::kBetweenSteps);
 }
 
+namespace {
+
+/// What does not fit into a GPU is the config's to mend.
+template <typename Body>
+auto within_memory(const Body& body) {
+  try {
+    return body();
+  } catch (const c10::OutOfMemoryError& error) {
+    fail(ErrorCode::kConfig,
+         "{}: lower batch.size or train.micro_batch, take train.precision bfloat16, or more GPUs",
+         error.what_without_backtrace());
+  }
+}
+
+}  // namespace
+
 TrainingRun::Step TrainingRun::one_step() {
   const auto began = Clock::now();
-  meter_->begin_step(waits());
+  if (trace_ != nullptr) trace_->at_step(step_);
+  const Waits before = waits();
+  meter_->begin_step(before);
   buffers_->save();
   batch_norms_.clear();
   const Batch* batch = next_batch();
@@ -133,7 +171,7 @@ TrainingRun::Step TrainingRun::one_step() {
   StepReport report;
   if (batch != nullptr) {
     if (options_.before_step) options_.before_step(steps_here_, run_.model->module());
-    report = forward_backward(*batch);
+    report = within_memory([&] { return forward_backward(*batch); });
   } else {
     report = without_batch();
   }
@@ -166,8 +204,11 @@ TrainingRun::Step TrainingRun::one_step() {
   log_step(last_);
   const std::uint64_t compare = run_.config.unsigned_at("train", "compare_every_steps");
   if (compare > 0 && step_ % compare == 0) compare_weights();
-  note_step(std::chrono::duration<double>(Clock::now() - began).count());
+  const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
+  efficiency_.note_step(last_.rows, seconds, waits() - before, last_.seconds);
+  note_step(seconds);
   phase(RankPhase::kBetweenSteps);
+  if (trace_ != nullptr && trace_->ends_at(step_)) end_trace();
   return Step::kDone;
 }
 
@@ -196,6 +237,7 @@ bool TrainingRun::update() {
   if (bad) return take_bad_step(*bad);
   bad_steps_.good(mean_loss());
   optimizer_->step(rate_);
+  if (average_ != nullptr) average_->update(step_ + 1);
   if (histograms) record_->sinks().histograms(step_ + 1, weight_histograms(run_.model->module()));
   return true;
 }
@@ -272,6 +314,44 @@ bool TrainingRun::take_bad_step(const std::string& why) {
   return skips;
 }
 
+/// After this start's first step, before evaluations, and at the end.
+void TrainingRun::tell_efficiency() {
+  const bool on_gpu = run_.device.gpu;
+  if (efficiency_.flops_per_row() == 0) {
+    const double peak = !on_gpu ? 0
+                                : peak_flops(options_.gpus->gpus->info(run_.device.index).name,
+                                             run_.config.text_at("train", "precision"));
+    efficiency_.count_operations(comm_, last_.rows, peak);
+  }
+  const ProcessMemory memory = process_memory();
+  MemoryUse mine{memory.resident_bytes, memory.peak_bytes, 0};
+  if (on_gpu) mine.gpu_peak_bytes = options_.gpus->gpus->peak_bytes(run_.device.index);
+  const auto figures = efficiency_.take(comm_, mine);
+  if (!figures) return;
+  const double since_start = std::chrono::duration<double>(Clock::now() - options_.started).count();
+  event("efficiency",
+        {{"steps", figures->steps},
+         {"step_seconds", figures->step_seconds},
+         {"flops_per_step", figures->flops_per_step},
+         {"flops_per_second", figures->flops_per_second},
+         {"model_flops_utilization", figures->utilization ? Json(*figures->utilization) : Json(nullptr)},
+         {"data_share", figures->data_share},
+         {"communication_share", figures->communication_share},
+         {"skew", figures->skew},
+         {"resident_bytes", figures->resident_bytes},
+         {"peak_bytes", figures->peak_bytes},
+         {"gpu_peak_bytes", figures->gpu_peak_bytes},
+         {"seconds_since_start", since_start}});
+  if (comm_.rank() != 0 || steps_here_ != 1) return;
+  options_.log(
+      LogLevel::kInfo,
+      fmt::format(
+          "first step {} after the start; a row is {} floating-point operations, forward and backward; "
+          "{} resident on the fullest rank",
+          human_seconds(since_start), human_count(static_cast<std::uint64_t>(efficiency_.flops_per_row())),
+          human_bytes(std::ranges::max(figures->resident_bytes))));
+}
+
 /// The first step pays for the start: it says nothing of how long one takes.
 void TrainingRun::note_step(double seconds) {
   step_seconds_ = seconds;
@@ -296,7 +376,9 @@ void TrainingRun::log_step(const StepTotals& totals) {
   const bool due =
       step_ % run_.config.unsigned_at("log", "every_steps") == 0 || step_ == run_.plan.total_steps;
   if (!due) return;
-  const Progress progress = meter_->line(step_, loss);
+  Progress progress = meter_->line(step_, loss);
+  progress.flops_per_second = progress.samples_per_second * efficiency_.flops_per_row();
+  if (efficiency_.peak() > 0) progress.utilization = progress.flops_per_second / efficiency_.peak();
   if (record_ != nullptr) record_->sinks().progress(progress);
   if (comm_.rank() == 0 && options_.progress) options_.progress(progress);
 }

@@ -23,15 +23,15 @@ CUDA_MODULE = re.compile(r"cuda|nccl")  # in the path of a file that belongs to 
 
 
 def torch_sources(layer: Path) -> set:
-    """The files a layer's CMakeLists.txt lists after TORCH_SOURCES."""
-    lists = layer / "CMakeLists.txt"
-    text = re.sub(r"#.*", "", lists.read_text()) if lists.exists() else ""
+    """The files that the CMakeLists.txt of a layer, and of folders in it, list after TORCH_SOURCES."""
     names = set()
-    for words in re.findall(r"TORCH_SOURCES\s+([^)]*)", text):
-        for word in words.split():
-            if word.isupper():  # the next keyword: LINK, PRIVATE_LINK, SOURCES
-                break
-            names.add((layer / word).resolve())
+    for lists in layer.rglob("CMakeLists.txt"):
+        text = re.sub(r"#.*", "", lists.read_text())
+        for words in re.findall(r"TORCH_SOURCES\s+([^)]*)", text):
+            for word in words.split():
+                if word.isupper():  # the next keyword: LINK, PRIVATE_LINK, SOURCES
+                    break
+                names.add((lists.parent / word).resolve())
     return names
 
 

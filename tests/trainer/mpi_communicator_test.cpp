@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "trainer/agreement.h"
+#include "trainer/gpu.h"
 
 namespace muster {
 namespace {
@@ -112,9 +114,87 @@ TEST_P(MpiCommunicatorTest, BuffersAreSummedAgainAndAgain) {
       if (small_pieces_ && count > 1000) continue;
       expect_buffer_sums(*comm, count, 5, share ? 0.0F : 1e-6F);  // in memory that they share in rank order
     }
-    EXPECT_EQ(comm->sums_in_rank_order(), share || size_ == 1);
+    EXPECT_EQ(comm->sums() == Communicator::kRankOrder, share || size_ == 1);
     EXPECT_TRUE(warnings.empty()) << warnings.front();  // else it was not the memory that was tried
   }
+}
+
+/// GPU memory that is the host's, and sums that a communicator of their own makes; can lose a peer.
+class HostSums : public GpuSums {
+ public:
+  HostSums(int size, std::shared_ptr<std::atomic<bool>> lost) : size_(size), lost_(std::move(lost)) {}
+  std::shared_ptr<float> allocate(std::size_t floats) override {
+    const auto memory = aligned_allocator()(floats * sizeof(float));
+    std::fill_n(reinterpret_cast<float*>(memory.get()), floats, 0.0F);
+    return {memory, reinterpret_cast<float*>(memory.get())};
+  }
+  void clear(float* values, std::size_t count) override { std::fill_n(values, count, 0.0F); }
+  std::shared_ptr<GpuSum> start(float* values, std::size_t count) override {
+    EXPECT_EQ(comm_->size(), size_);
+    return std::make_shared<Sum>(comm_->start_all_reduce_sum("on the GPU", {values, count}), lost_);
+  }
+
+ private:
+  class Sum : public GpuSum {
+   public:
+    Sum(std::unique_ptr<PendingReduce> pending, std::shared_ptr<std::atomic<bool>> lost)
+        : pending_(std::move(pending)), lost_(std::move(lost)) {}
+    bool done() override {
+      if (*lost_) throw Error(ErrorCode::kPeer, "rank 3 is gone");
+      return done_;
+    }
+    void join() override {
+      pending_->wait();
+      done_ = true;
+    }
+
+   private:
+    std::unique_ptr<PendingReduce> pending_;
+    std::shared_ptr<std::atomic<bool>> lost_;
+    std::atomic<bool> done_ = false;
+  };
+  int size_;
+  std::unique_ptr<Communicator> comm_ = make_mpi_communicator({.share_memory = false});
+  std::shared_ptr<std::atomic<bool>> lost_;
+};
+
+class HostGpus : public Gpus {
+ public:
+  std::shared_ptr<std::atomic<bool>> lost = std::make_shared<std::atomic<bool>>(false);
+  int count() const override { return 1; }
+  GpuInfo info(int) const override { return {}; }
+  std::uint64_t peak_bytes(int) const override { return 0; }
+  void select(int) override {}
+  std::string version() const override { return ""; }
+  BufferAllocator pinned_allocator() override { return aligned_allocator(); }
+  std::string new_id() override { return "the id"; }
+  std::unique_ptr<GpuSums> connect(const std::string& id, int, int size, int index) override {
+    EXPECT_EQ(id, "the id");
+    EXPECT_EQ(index, 5);
+    return std::make_unique<HostSums>(size, lost);
+  }
+};
+
+TEST_P(MpiCommunicatorTest, BuffersOfGpusAreNumberedAndWatchedAsAllElse) {
+  HostGpus gpus;
+  const auto comm = make_mpi_communicator({.max_count = GetParam()});
+  comm->sum_on_gpus(gpus, 5);
+  EXPECT_EQ(comm->sums(), size_ == 1 ? Communicator::kRankOrder : "by NCCL");
+  expect_buffer_sums(*comm, 1000, 5, 1e-6F);
+  if (size_ == 1) return;
+  const auto buffer = comm->make_sum_buffer("lost", 4);
+  std::ranges::fill(buffer->values(), 1.0F);
+  buffer->clear(buffer->values().subspan(1, 2));
+  EXPECT_EQ(buffer->values()[0] + buffer->values()[1] + buffer->values()[2] + buffer->values()[3], 2);
+  const auto sum = buffer->start("lost");
+  *gpus.lost = true;
+  try {  // the progress thread finds it; what is next tells it
+    while (true) comm->barrier("after");
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kPeer);
+    EXPECT_NE(error.message().find("rank 3 is gone"), std::string::npos) << error.message();
+  }
+  sum->wait();
 }
 
 /// For this process's files and shared memory, while it lives.
@@ -144,7 +224,7 @@ TEST_P(MpiCommunicatorTest, ARankThatCannotShareMemorySendsAllThroughMpi) {
     if (rank_ == size_ - 1) limit.emplace(100);
     expect_buffer_sums(*comm, 1000, 2, 1e-6F);
   }
-  EXPECT_FALSE(comm->sums_in_rank_order());
+  EXPECT_NE(comm->sums(), Communicator::kRankOrder);
   EXPECT_EQ(warnings.size(), rank_ == 0 ? 1U : 0U);
   if (rank_ == 0) {
     EXPECT_NE(warnings[0].find("share no memory"), std::string::npos) << warnings[0];
@@ -152,7 +232,7 @@ TEST_P(MpiCommunicatorTest, ARankThatCannotShareMemorySendsAllThroughMpi) {
 
   // Once some was shared, what does not fit is an error that all ranks know of.
   const auto other = make_mpi_communicator({.max_count = GetParam()});
-  EXPECT_TRUE(other->sums_in_rank_order());
+  EXPECT_EQ(other->sums(), Communicator::kRankOrder);
   std::optional<SizeLimit> limit;
   if (rank_ == 0) limit.emplace(100);
   try {

@@ -1,0 +1,226 @@
+"""What needs a GPU: numbers against the CPU's, NCCL with one rank and with several on one GPU, precision, resuming, refusals, and the
+throughput of three models beside the same in Python. Run by run.sh; prints a line per check and a table, exits 1 where one fails."""
+
+import argparse
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Failed(Exception):
+    pass
+
+
+class Bench:
+    def __init__(self, muster, steps):
+        self.muster = muster
+        self.steps = steps
+        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="muster-gpu-"))
+        self.table = []
+
+    def run(self, *arguments, ranks=0, environment=None, expect=0):
+        """`ranks` 0: without mpirun. Several ranks share the GPU: NCCL is told that they are on as many hosts."""
+        command = [self.muster, *map(str, arguments)]
+        variables = {**os.environ, **(environment or {})}
+        if ranks:
+            each = "NCCL_HOSTID=$OMPI_COMM_WORLD_RANK exec \"$0\" \"$@\""
+            command = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", "bash", "-c", each, *command]
+            variables.setdefault("MUSTER_SHARE_GPUS", "1")
+            if environment and environment.get("MUSTER_SHARE_GPUS") == "":
+                del variables["MUSTER_SHARE_GPUS"]
+        done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=540)
+        if done.returncode != expect:
+            raise Failed(f"exit code {done.returncode}, {expect} was expected: {' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
+        return done.stdout + done.stderr
+
+    def data(self, kind, rows=4096, **options):
+        folder = self.scratch / kind
+        if not folder.exists():
+            extra = [word for key, value in options.items() for word in (f"--{key}", value)]
+            self.run("generate", kind, "--rows", rows, "--partitions", 2, "--seed", 1, *extra, "--out", folder)
+            self.run("validate", folder)
+        return folder
+
+    def train(self, name, data, settings, ranks=0, expect=0, environment=None):
+        config = self.scratch / f"{name}.yaml"
+        config.write_text(f"run: {{name: {name}, dir: {self.scratch}/runs, seed: 3}}\ndata: {{dataset: {data}}}\n"
+                          "log: {tensorboard: false}\nevaluate: {split: ''}\n")
+        overrides = [word for setting in settings for word in ("--set", setting)]
+        output = self.run("train", config, *overrides, ranks=ranks, expect=expect, environment=environment)
+        return output if expect else self.steps_of(name)
+
+    def events(self, name):
+        lines = (self.scratch / "runs" / name / "events.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def steps_of(self, name):
+        return [event for event in self.events(name) if event["event"] == "step"]
+
+
+MODELS = {
+    "mlp": ("tabular", ["model.name=mlp", "model.hidden=[256,256]", "batch.size=64", "optimizer.name=adamw", "optimizer.learning_rate=0.001"], 1e-4),
+    "resnet": ("images", ["loss.kind=cross_entropy", "model.name=resnet", "model.width=16", "model.norm=batch", "batch.size=32", "batch.lanes=4",
+                          "optimizer.name=sgd", "optimizer.learning_rate=0.02"], 5e-3),
+    "resnet-sync": ("images", ["loss.kind=cross_entropy", "model.name=resnet", "model.width=16", "model.norm=batch_sync", "batch.size=32", "batch.lanes=4",
+                               "optimizer.name=sgd", "optimizer.learning_rate=0.02"], 5e-3),
+    "gpt": ("tokens", ["loss.kind=next_token", "model.name=gpt", "model.layers=2", "model.width=64", "model.dropout=0.1", "batch.size=16",
+                       "optimizer.name=adamw", "optimizer.learning_rate=0.001"], 1e-3),
+}
+
+
+def difference(ours, theirs):
+    if [step["digest"] for step in ours] != [step["digest"] for step in theirs]:
+        raise Failed("other rows were used")
+    return max(abs(a["loss"] - b["loss"]) / abs(b["loss"]) for a, b in zip(ours, theirs))
+
+
+def check_numerics(bench):
+    """The same losses as on the CPU, over 20 steps, of each model; and several ranks on one GPU as one."""
+    for name, (kind, settings, tolerance) in MODELS.items():
+        data = bench.data(kind)
+        common = [*settings, "train.steps=20"]
+        on_cpu = bench.train(f"{name}-cpu", data, [*common, "train.device=cpu"])
+        for ranks in (0, 1, 2, 3):
+            on_gpu = bench.train(f"{name}-gpu{ranks}", data, [*common, "train.device=cuda"], ranks=ranks)
+            found = difference(on_gpu, on_cpu)
+            print(f"  {name}, {ranks or 'no'} ranks of mpirun: losses differ by {found:.1e} (at most {tolerance:.0e})")
+            if found > tolerance:
+                raise Failed(f"the losses of {name} differ by {found:.1e}")
+    device = bench.events("mlp-gpu2")[0]["environment"]
+    print(f"  {device['device']}, sums {device['sums']}")
+    if device["sums"] != "by NCCL" or device["device"] == "cpu":
+        raise Failed("the record does not say GPU and NCCL")
+
+
+def check_precision(bench):
+    """bfloat16 learns as well as float32."""
+    kind, settings, _ = MODELS["gpt"]
+    data = bench.data(kind)
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        steps = bench.train(f"precision-{precision}", data, [*settings, "train.steps=150", f"train.precision={precision}", "train.device=cuda"], ranks=2)
+        losses[precision] = sum(step["loss"] for step in steps[-20:]) / 20
+    print(f"  mean loss of the last 20 of 150 steps: {losses}")
+    if abs(losses["bfloat16"] / losses["float32"] - 1) > 0.03:
+        raise Failed("bfloat16 learns otherwise")
+
+
+def check_resume(bench):
+    """Stopped by a signal and gone on with, to the same bits."""
+    kind, settings, _ = MODELS["mlp"]
+    data = bench.data(kind)
+    short = [*settings, "train.steps=400", "train.device=cuda"]
+    whole = bench.train("whole", data, short, ranks=2)
+    config = bench.scratch / "cut.yaml"
+    config.write_text(f"run: {{name: cut, dir: {bench.scratch}/runs, seed: 3}}\ndata: {{dataset: {data}}}\nlog: {{tensorboard: false}}\nevaluate: {{split: ''}}\n")
+    overrides = [word for setting in short for word in ("--set", setting)]
+    command = ["mpirun", "-np", "2", "--oversubscribe", "--bind-to", "none", "bash", "-c", "NCCL_HOSTID=$OMPI_COMM_WORLD_RANK exec \"$0\" \"$@\"",
+               bench.muster, "train", str(config), *overrides]
+    process = subprocess.Popen(command, env={**os.environ, "MUSTER_SHARE_GPUS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    events = bench.scratch / "runs" / "cut" / "events.jsonl"
+    until = time.time() + 120
+    while time.time() < until and process.poll() is None:
+        if events.exists() and events.read_text().count('"event":"step"') >= 30:
+            process.send_signal(signal.SIGUSR1)
+            break
+        time.sleep(0.01)
+    process.communicate(timeout=120)
+    if process.returncode != 75:
+        raise Failed(f"the stopped run ended with {process.returncode}")
+    stopped = len(bench.steps_of("cut"))
+    bench.run("train", config, *overrides, ranks=2)
+    ours = {step["step"]: step for step in bench.steps_of("cut")}
+    same = all(ours[step["step"]]["loss"] == step["loss"] and ours[step["step"]]["gradient_norm"] == step["gradient_norm"] for step in whole)
+    print(f"  stopped after {stopped} steps, then to step {max(ours)}: {'the same bits' if same else 'other bits'}")
+    if not same or max(ours) != 400 or not 30 <= stopped < 400:
+        raise Failed("the resumed run is another one")
+
+
+def check_refusals(bench):
+    """What cannot be ends with one line and its exit code."""
+    kind, settings, _ = MODELS["mlp"]
+    data = bench.data(kind)
+    shared = bench.train("shared", data, [*settings, "train.steps=2", "train.device=cuda"], ranks=2, expect=78, environment={"MUSTER_SHARE_GPUS": ""})
+    if "same GPU" not in shared and "start at most one rank" not in shared:
+        raise Failed(f"two ranks on one GPU: {shared}")
+    hidden = bench.train("hidden", data, [*settings, "train.steps=2", "train.device=cuda"], expect=78, environment={"CUDA_VISIBLE_DEVICES": ""})
+    if "no GPU" not in hidden:
+        raise Failed(f"no GPU is visible: {hidden}")
+    large = bench.train("large", data, ["model.name=mlp", "model.hidden=[400000,400000]", "batch.size=64", "train.steps=2", "train.device=cuda",
+                                        "optimizer.name=sgd"], expect=78)
+    print("  " + [line for line in large.splitlines() if "memory" in line][-1][:200])
+
+
+# What Muster's bench is told, what the rival is told.
+RACES = {
+    "resnet50": (["--model", "resnet", "--options", '{"depth":50,"norm":"batch"}', "--shape", "3,224,224", "--outputs", "1000", "--rows", "128"],
+                 ["--model", "resnet50", "--rows", "128"]),
+    "gpt-124M": (["--model", "gpt", "--options", '{"layers":12,"width":768,"heads":12}', "--shape", "1025", "--vocabulary", "50304", "--rows", "16"],
+                 ["--model", "gpt", "--rows", "16"]),
+    "tabular": (["--model", "mlp", "--options", '{"hidden":[1024,1024,1024]}', "--shape", "256", "--rows", "4096"],
+                ["--model", "mlp", "--rows", "4096"]),
+}
+
+
+def check_throughput(bench):
+    """Steps of three models in bfloat16 beside Python's, eager and compiled, in turns."""
+    for name, (ours, theirs) in RACES.items():
+        line = bench.run("bench", "step", "--device", "cuda", "--precision", "bfloat16", "--steps", bench.steps, *ours, "--json").splitlines()
+        mine = json.loads([text for text in line if text.startswith("{")][-1])
+        rivals = {}
+        for mode in ("eager", "compile"):
+            done = subprocess.run([sys.executable, "-B", str(HERE / "rival.py"), "--mode", mode, "--steps", str(bench.steps), *theirs],
+                                  capture_output=True, text=True, timeout=400)
+            if done.returncode == 0:
+                rivals[mode] = json.loads(done.stdout.splitlines()[-1])["step_ms"]
+            else:
+                print(f"  {name}, {mode}: the rival failed: {done.stderr[-500:]}")
+        row = [name, f"{mine['step_ms']:.2f} ms"]
+        row += [f"{rivals[mode]:.2f} ms ({rivals[mode] / mine['step_ms']:.2f} times as long)" if mode in rivals else "-" for mode in ("eager", "compile")]
+        row.append(f"{mine['bare_ms']:.2f} ms")
+        if mine.get("model_flops"):
+            row.append(f"{mine['model_flops'] / mine['step_ms'] / 1e9:.0f} TFLOP/s" + (f", MFU {100 * mine['mfu']:.0f} %" if mine.get("mfu") else ""))
+        bench.table.append(row)
+        print("  " + " | ".join(row))
+
+
+CHECKS = {"numerics": check_numerics, "precision": check_precision, "resume": check_resume, "refusals": check_refusals, "throughput": check_throughput}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--muster", required="--list" not in sys.argv)
+    parser.add_argument("--only", default=",".join(CHECKS))
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--list", action="store_true")
+    options = parser.parse_args()
+    if options.list:
+        for name, check in CHECKS.items():
+            print(f"{name:12} {check.__doc__}")
+        return 0
+    bench = Bench(options.muster, options.steps)
+    failed = []
+    for name in options.only.split(","):
+        began = time.time()
+        print(f"== {name}: {CHECKS[name].__doc__}", flush=True)
+        try:
+            CHECKS[name](bench)
+            print(f"== {name}: ok, {time.time() - began:.0f} s", flush=True)
+        except (Failed, subprocess.TimeoutExpired, KeyError, IndexError, OSError) as failure:
+            print(f"== {name}: FAILED, {time.time() - began:.0f} s: {failure!r}", flush=True)
+            failed.append(name)
+    for row in bench.table:
+        print("| " + " | ".join(row) + " |")
+    print(f"tests/gpu: {'FAILED: ' + ', '.join(failed) if failed else 'all ok'}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

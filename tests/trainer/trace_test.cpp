@@ -1,0 +1,63 @@
+// Traces of several ranks, as the file that shows them.
+
+#include "trainer/trace.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "core/error.h"
+#include "trainer/local_communicator.h"
+
+namespace muster {
+namespace {
+
+TEST(TraceTest, ARangeIsTwoStepsInOrder) {
+  EXPECT_FALSE(parse_trace_range("").has_value());
+  EXPECT_EQ(parse_trace_range("3:10")->first, 3U);
+  EXPECT_EQ(parse_trace_range("3:10")->last, 10U);
+  for (const char* text : {"3", "3:", ":3", "3:3", "4:3", "a:b", "3:4x", "3-4", " 3:4", "-1:4"})
+    EXPECT_THROW(parse_trace_range(text), Error) << text;
+}
+
+TEST(TraceTest, TheFileHasAllRanksSpansOfTheWantedStepsAlone) {
+  run_local(3, [](Communicator& comm) {
+    Trace trace(comm, {5, 7});
+    for (std::uint64_t step = 4; step < 8; ++step) {
+      trace.at_step(step);
+      EXPECT_EQ(trace.on(), step == 5 || step == 6);
+      const TraceSpan span(&trace, "compute", "loop");
+      if (step == 5 && comm.rank() == 1) {
+        std::thread([&] {
+          const TraceSpan read(&trace, "read");
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }).join();
+      }
+    }
+    EXPECT_TRUE(trace.ends_at(7));
+    const std::string text = trace.gather_file(comm);
+    EXPECT_EQ(text.empty(), comm.rank() != 0);
+    if (comm.rank() != 0) return;
+    const Json file = parse_json(text, "trace", ErrorCode::kBug);
+    std::vector<int> computed(3), names(3);
+    int reads = 0;
+    for (const Json& event : file.at("traceEvents")) {
+      const auto rank = event.at("pid").get<std::size_t>();
+      if (event.at("ph") == "M") names.at(rank) += event.at("name") == "process_name" ? 1 : 0;
+      if (event.at("name") == "compute") ++computed.at(rank);
+      if (event.at("name") != "read") continue;
+      ++reads;
+      EXPECT_EQ(rank, 1U);
+      EXPECT_GE(event.at("dur").get<double>(), 20'000);
+      EXPECT_GE(event.at("ts").get<double>(), 0);
+    }
+    EXPECT_EQ(computed, (std::vector<int>{2, 2, 2}));
+    EXPECT_EQ(names, (std::vector<int>{1, 1, 1}));
+    EXPECT_EQ(reads, 1);
+  });
+}
+
+TEST(TraceTest, WhereThereIsNoneNothingHappens) { const TraceSpan span(nullptr, "compute", "loop"); }
+
+}  // namespace
+}  // namespace muster

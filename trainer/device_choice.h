@@ -1,0 +1,29 @@
+#pragma once
+// Where each rank computes: on the CPU, or on which GPU.
+
+#include <string>
+#include <vector>
+
+#include "models/compute_device.h"
+#include "trainer/communicator.h"
+#include "trainer/gpu_module.h"
+
+namespace muster {
+
+/// What one rank sees.
+struct RankGpus {
+  std::string host;
+  std::vector<std::string> uuids;  ///< of its GPUs, in CUDA's order
+  std::string why_not;             ///< where there are none
+};
+
+/// One GPU a rank: of n ranks on a host the k-th takes the k-th GPU, or the only one that it is shown. The
+/// index of each rank's. Error{kConfig} where a rank has none, or two have the same, which `share` allows.
+std::vector<int> assign_gpus(const std::vector<RankGpus>& ranks, bool share);
+
+/// Collective. `wanted`: "cpu", "cuda", or "auto", which is a GPU where every rank has one. Failures are
+/// AgreedErrors. `module` may be null, `why`: gets why it is no GPU under "auto" where some ranks have one.
+ComputeDevice choose_device(Communicator& comm, const std::string& wanted, const GpuModule* module,
+                            bool share, const std::function<void(const std::string&)>& warn);
+
+}  // namespace muster

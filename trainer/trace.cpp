@@ -1,0 +1,87 @@
+#include "trainer/trace.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <sstream>
+#include <thread>
+
+#include "core/error.h"
+#include "trainer/gather.h"
+#include "trainer/run_directory.h"
+
+namespace muster {
+namespace {
+
+std::string this_thread() {
+  std::ostringstream text;
+  text << "thread " << std::this_thread::get_id();
+  return text.str();
+}
+
+}  // namespace
+
+std::optional<TraceRange> parse_trace_range(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  TraceRange range;
+  const char* const end = text.data() + text.size();
+  const auto first = std::from_chars(text.data(), end, range.first);
+  const bool colon = first.ec == std::errc() && first.ptr != end && *first.ptr == ':';
+  const auto last = colon ? std::from_chars(first.ptr + 1, end, range.last)
+                          : std::from_chars_result{end, std::errc::invalid_argument};
+  if (last.ec != std::errc() || last.ptr != end || range.first >= range.last)
+    fail(ErrorCode::kConfig, "log.trace is '{}'; it is two steps, as 100:110 for those from 100 to 109",
+         text);
+  return range;
+}
+
+Trace::Trace(Communicator& comm, TraceRange range) : range_(range) {
+  comm.barrier("trace");
+  zero_ = Clock::now();
+}
+
+void Trace::span(std::string_view name, std::string_view track, Clock::time_point from,
+                 Clock::time_point until) {
+  if (!on()) return;
+  const auto us = [](Clock::duration time) {
+    return std::chrono::duration<double, std::micro>(time).count();
+  };
+  Span made{std::string(name), track.empty() ? this_thread() : std::string(track), us(from - zero_),
+            us(until - from)};
+  const std::lock_guard lock(mutex_);
+  spans_.push_back(std::move(made));
+}
+
+std::string Trace::gather_file(Communicator& comm) {
+  on_ = false;
+  Json mine = Json::array();
+  std::map<std::string, int> tracks;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Span& span : spans_) {
+      const int track = tracks.emplace(span.track, static_cast<int>(tracks.size())).first->second;
+      mine.push_back({{"ph", "X"},
+                      {"name", span.name},
+                      {"pid", comm.rank()},
+                      {"tid", track},
+                      {"ts", span.from_us},
+                      {"dur", span.took_us}});
+    }
+    spans_.clear();
+  }
+  const auto name = [&](const char* what, int track, const std::string& text) {
+    mine.push_back(
+        {{"ph", "M"}, {"name", what}, {"pid", comm.rank()}, {"tid", track}, {"args", {{"name", text}}}});
+  };
+  name("process_name", 0, fmt::format("rank {} on {}", comm.rank(), host_name()));
+  for (const auto& [track, number] : tracks) name("thread_name", number, track);
+  Json all = Json::array();
+  for (const std::string& text : gather_texts(comm, "trace", mine.dump())) {
+    if (comm.rank() != 0) continue;
+    for (Json& event : parse_json(text, "trace", ErrorCode::kBug)) all.push_back(std::move(event));
+  }
+  return comm.rank() == 0 ? Json{{"traceEvents", std::move(all)}, {"displayTimeUnit", "ms"}}.dump()
+                          : std::string();
+}
+
+}  // namespace muster
