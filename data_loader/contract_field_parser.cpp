@@ -276,10 +276,9 @@ void parse_transform(const YamlNode& node, Field& field) {
 
 void check_role(const YamlNode& node, const Field& field) {
   const bool one_number = field.shape.empty();
-  if (!one_number &&
-      (field.role == Role::kLabel || field.role == Role::kTime || field.role == Role::kWeight)) {
-    node.fail_here(fmt::format(
-        "'{}' must be one number per row, without a shape, to be the label, time or weight", field.name));
+  if (!one_number && (field.role == Role::kTime || field.role == Role::kWeight)) {
+    node.fail_here(fmt::format("'{}' must be one number per row, without a shape, to be the time or weight",
+                               field.name));
   }
   if (field.role == Role::kTime && field.dtype == DType::kFloat32) {
     node.fail_here(fmt::format(

@@ -59,9 +59,12 @@ FractionSplit parse_fractions(const YamlNode& node, const Contract& contract) {
   }
   const Field* label = stratifying_label(node, contract);
   constexpr std::size_t kMostValues = 254;  // each is a byte until the rows are dealt
-  if (label == nullptr || label->allowed.empty() || label->allowed.size() > kMostValues)
+  const bool one_number = label != nullptr && label->shape.empty();
+  if (!one_number || label->allowed.empty() || label->allowed.size() > kMostValues)
     stratified->fail_here(
-        fmt::format("needs a field with `role: label` whose `allowed` lists up to {} values", kMostValues));
+        fmt::format("needs a field with `role: label`, one number per row, whose `allowed` lists up to {} "
+                    "values",
+                    kMostValues));
   if (contract.labels().size() > 1) rule.label = label->name;  // the only one is the default
   return rule;
 }

@@ -83,16 +83,23 @@ void FeaturePipeline::State::lay_out(const Contract& contract) {
   if (const Field* field = contract.only(Role::kWeight)) weight = column_of(contract, *field);
 }
 
-/// "label": one column per target; integers only where all are.
+/// "label": an only one as it is, of several a column each; integers only where all are.
 void FeaturePipeline::State::add_labels(const Contract& contract) {
   if (learned.empty()) return;
   auto kind = TensorSpec::Kind::kInt64;
   for (const TargetLabel& target : learned) {
     labels.push_back(column_of(contract, contract.field(target.name)));
-    if (is_float(labels.back().spec.dtype)) kind = TensorSpec::Kind::kFloat32;
+    const Field& field = labels.back().spec;
+    if (is_float(field.dtype)) kind = TensorSpec::Kind::kFloat32;
+    if (!field.shape.empty() && learned.size() > 1)
+      fail(ErrorCode::kConfig,
+           "the label '{0}' is an array, which is learned alone: `data.labels: [{0}]` chooses it, or name "
+           "others there",
+           field.name);
   }
   label_tensor = tensors.size();
-  TensorSpec spec{"label", kind, {}, {}};
+  const auto& shape = labels.front().spec.shape;
+  TensorSpec spec{"label", kind, {shape.begin(), shape.end()}, {}};
   if (labels.size() > 1) spec.shape = {static_cast<std::int64_t>(labels.size())};
   tensors.push_back(std::move(spec));
 }
@@ -155,7 +162,7 @@ void FeaturePipeline::State::add_array(std::size_t input) {
 }
 
 PipelineColumn FeaturePipeline::State::column_of(const Contract& contract, const Field& field) {
-  ensure(field.shape.empty(), "the label or weight '{}' is an array", field.name);
+  ensure(field.shape.empty() || field.role == Role::kLabel, "the weight '{}' is an array", field.name);
   const std::size_t number = index_of(contract, field);
   return {number, field, add_source(number)};
 }
@@ -228,7 +235,8 @@ std::vector<std::size_t> FeaturePipeline::to_summarize(const Contract& contract,
                                                        std::span<const std::string> labels) {
   const std::vector<std::size_t> chosen = select_labels(contract, labels);
   // A class or a truth has no scale; but of several targets none may drown the others.
-  if (chosen.size() == 1 && !is_float(contract.fields()[chosen.front()].dtype)) return fields;
+  const Field* only = chosen.size() == 1 ? &contract.fields()[chosen.front()] : nullptr;
+  if (only != nullptr && only->shape.empty() && !is_float(only->dtype)) return fields;
   fields.insert(fields.end(), chosen.begin(), chosen.end());
   return fields;
 }

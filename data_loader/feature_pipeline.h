@@ -28,8 +28,8 @@ class BadValue : public Error {
   std::uint32_t row_in_block;
 };
 
-/// A label's scale in the training split, for losses that depend on it. Of an only label that is an integer
-/// it is 0 and 1; of several each has its own.
+/// A label's scale in the training split, for losses that depend on it; of an array over all its values. Of
+/// an only label that is one integer it is 0 and 1; of several each has its own.
 struct LabelScale {
   double mean = 0;
   double deviation = 1;
@@ -50,9 +50,9 @@ struct FieldChoice {
 /// Makes these batch tensors: "features" (float32 [F]: what the transforms of fields without a shape make, in
 /// order, each followed by its 0/1 indicator when `missing: indicator`), "categories" (int64 [C]: the ids of
 /// those that make ids), one tensor per array field, named like the field (float32, or int64 where its
-/// transform makes ids), and "label" (of one label [], of several [T] in contract order; int64 where all are
-/// integers, else float32) if the contract has one. A weight field sets the weight of each row (1 without
-/// one). Immutable, thread-safe. JSON form: docs/pipeline.md.
+/// transform makes ids), and "label" (of one label its shape, of several numbers [T] in contract order; int64
+/// where all are integers, else float32) if the contract has one. A weight field sets the weight of each row
+/// (1 without one). Immutable, thread-safe. JSON form: docs/pipeline.md.
 class FeaturePipeline {
  public:
   /// The fields to use, as indices of contract.fields(), ascending: those with a transform (all
@@ -64,12 +64,12 @@ class FeaturePipeline {
   static std::vector<std::size_t> select_labels(const Contract& contract,
                                                 std::span<const std::string> labels);
   /// What fit wants summaries of: the fields themselves, then the `labels` (names, empty: all): an only one
-  /// where it is a float, several always.
+  /// where it is a float or an array, several always.
   static std::vector<std::size_t> to_summarize(const Contract& contract, std::vector<std::size_t> fields,
                                                std::span<const std::string> labels = {});
   /// Fits each field's transform; `summaries[i]` belongs to `to_summarize(contract, fields, labels)[i]` and
-  /// comes from the training split. Throws Error{kConfig} for what no tensor can be made of, Error{kData} for
-  /// numbers that are not finite.
+  /// comes from the training split. Throws Error{kConfig} for what no tensor can be made of (as an array
+  /// beside another label), Error{kData} for numbers that are not finite.
   static FeaturePipeline fit(const Contract& contract, const std::vector<std::size_t>& fields,
                              std::span<const FieldSummary> summaries,
                              std::span<const std::string> labels = {});

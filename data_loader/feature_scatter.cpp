@@ -117,30 +117,34 @@ void FeaturePipeline::State::check_finite(const InputTensor& tensor, std::span<c
 void FeaturePipeline::State::fill_label(std::size_t number, std::span<const std::byte> column,
                                         Targets targets) const {
   const Field& field = labels[number].spec;
-  const std::size_t width = labels.size();
+  const std::size_t width = field.values_per_row();  // 1 where there are several labels
+  const std::size_t row_width = tensors[label_tensor].values_per_row();
   const bool floats = tensors[label_tensor].kind == TensorSpec::Kind::kFloat32;
   visit(field.dtype, [&]<typename T>(T*) {
     using Out = std::conditional_t<std::is_floating_point_v<T>, float, std::int64_t>;
-    const auto* values = reinterpret_cast<const T*>(column.data());
+    const auto* column_values = reinterpret_cast<const T*>(column.data());
     for (const Target& target : targets) {
-      const T value = values[target.row_in_block];
-      const auto out = static_cast<Out>(value);
-      const std::size_t place = target.row_in_batch * width + number;
-      if (floats) {
-        target.batch->floats(label_tensor)[place] = static_cast<float>(value);
-      } else {
-        target.batch->integers(label_tensor)[place] = static_cast<std::int64_t>(out);
+      const std::span<const T> values(column_values + target.row_in_block * width, width);
+      const std::size_t place = target.row_in_batch * row_width + number;
+      for (std::size_t i = 0; i < width; ++i) {
+        const T value = values[i];
+        const auto out = static_cast<Out>(value);
+        if (floats) {
+          target.batch->floats(label_tensor)[place + i] = static_cast<float>(value);
+        } else {
+          target.batch->integers(label_tensor)[place + i] = static_cast<std::int64_t>(out);
+        }
+        bool good = true;
+        if constexpr (std::is_floating_point_v<T>) {
+          good = std::isfinite(out);
+        } else {
+          good = std::in_range<std::int64_t>(value);
+        }
+        if (good) continue;
+        throw BadValue(fmt::format("the label '{}' is {}, which is not finite or too large; mend the data",
+                                   field.name, value),
+                       field, labels[number].field, target.row_in_block);
       }
-      bool good = true;
-      if constexpr (std::is_floating_point_v<T>) {
-        good = std::isfinite(out);
-      } else {
-        good = std::in_range<std::int64_t>(value);
-      }
-      if (good) continue;
-      throw BadValue(fmt::format("the label '{}' is {}, which is not finite or too large; mend the data",
-                                 field.name, value),
-                     field, labels[number].field, target.row_in_block);
     }
   });
 }

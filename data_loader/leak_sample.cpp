@@ -63,6 +63,10 @@ class BlockSampler {
       hash(fields_.labels[i], fields_.hash_place());
       put_numbers(fields_.labels[i], i);
     }
+    for (const std::size_t array : fields_.arrays) {
+      read(block, array);
+      hash(array, fields_.hash_place());
+    }
     for (const std::size_t key : fields_.keys) {
       read(block, key);
       hash(key, place++);
@@ -115,9 +119,10 @@ class BlockSampler {
 LeakFields LeakFields::of(const Contract& contract, const FieldChoice& choice) {
   LeakFields result;
   result.inputs = FeaturePipeline::select(contract, choice.features);
-  result.labels = FeaturePipeline::select_labels(contract, choice.labels);
   result.known = known_times(contract, result.inputs);
   const std::vector<Field>& fields = contract.fields();
+  for (const std::size_t label : FeaturePipeline::select_labels(contract, choice.labels))
+    (fields[label].shape.empty() ? result.labels : result.arrays).push_back(label);
   for (std::size_t i = 0; i < fields.size(); ++i) {
     if (fields[i].role == Role::kKey && fields[i].shape.empty()) result.keys.push_back(i);
   }
@@ -128,8 +133,9 @@ LeakFields LeakFields::of(const Contract& contract, const FieldChoice& choice) {
 
 std::vector<std::uint32_t> leak_blocks(const Dataset& dataset, const LeakFields& fields, std::uint8_t split) {
   std::uint64_t row_bytes = 0;
-  for (const std::size_t input : fields.inputs)
-    row_bytes += dataset.contract().fields()[input].bytes_per_row();
+  for (const auto* read : {&fields.inputs, &fields.arrays}) {
+    for (const std::size_t field : *read) row_bytes += dataset.contract().fields()[field].bytes_per_row();
+  }
   for (const KnownTime& known : fields.known)
     row_bytes += dataset.contract().fields()[known.known_at].bytes_per_row() +
                  dataset.contract().fields()[known.time].bytes_per_row();
@@ -171,7 +177,7 @@ LeakTable leak_table(const Contract& contract, const LeakFields& fields,
     for (std::size_t i = 0; i < table.features.size(); ++i)
       table.features[i].values.push_back(std::bit_cast<double>(rows[first + fields.first_scalar() + i]));
   }
-  table.label = leak_label(fields, rows, 0);
+  if (!fields.labels.empty()) table.label = leak_label(fields, rows, 0);
   return table;
 }
 

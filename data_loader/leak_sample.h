@@ -16,13 +16,14 @@
 namespace muster {
 
 /// Which fields a sample is made of, as indices of contract.fields(). The contract has a label.
-/// Of a row the sample has: each label; a hash of all inputs and labels; the scalars; a hash of each key; for
-/// each feature that says when it became known its Lateness.
+/// Of a row the sample has: each label of one number; a hash of all inputs and labels; the scalars; a hash of
+/// each key; for each feature that says when it became known its Lateness.
 struct LeakFields {
   std::vector<std::size_t> inputs;   ///< what the run uses
   std::vector<std::size_t> scalars;  ///< of these the ones without a shape
   std::vector<std::size_t> keys;     ///< with role key, without a shape
-  std::vector<std::size_t> labels;   ///< to learn
+  std::vector<std::size_t> labels;   ///< to learn, the ones without a shape
+  std::vector<std::size_t> arrays;   ///< to learn, the others
   std::vector<KnownTime> known;      ///< of the inputs that say it
 
   /// Error{kConfig} as FeaturePipeline::select and select_labels.
@@ -45,7 +46,7 @@ std::vector<std::uint64_t> read_leak_rows(const Dataset& dataset, const LeakFiel
                                           std::uint8_t split, std::span<const std::uint32_t> blocks,
                                           const std::function<void()>& before_block);
 
-/// What the detectors take, from such rows.
+/// What the detectors take, from such rows; without a label where none is one number.
 LeakTable leak_table(const Contract& contract, const LeakFields& fields, std::span<const std::uint64_t> rows);
 /// The values of label number `target` of fields.labels; leak_table has the first one's.
 std::vector<double> leak_label(const LeakFields& fields, std::span<const std::uint64_t> rows,

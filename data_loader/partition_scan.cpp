@@ -190,7 +190,7 @@ class Scanner {
     if (stratified_by_ != nullptr) return;
     for (const std::size_t number : contract_.labels()) {
       const Field& label = contract_.fields()[number];
-      if (is_float(label.dtype)) continue;
+      if (is_float(label.dtype) || !label.shape.empty()) continue;
       LabelCounts& counts = scan_.labels[label.name];
       visit(label.dtype, [&]<typename T>(T*) {
         for (std::size_t row = 0; row < splits.size(); ++row) {

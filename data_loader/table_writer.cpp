@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <type_traits>
@@ -108,14 +109,22 @@ class CsvTable : public TableWriter {
 class Hdf5Table : public TableWriter {
  public:
   Hdf5Table(const fs::path& path, const std::vector<Field>& fields)
-      : writer_(path, fields, kRowsPerChunk, Codec::kNone) {}
+      : writer_(path, fields, rows_per_chunk(fields), Codec::kNone) {}
   void append(std::span<const std::span<const std::byte>> columns, std::uint64_t rows) override {
     writer_.append(columns, rows);
   }
   void close() override { writer_.close(); }
 
  private:
-  static constexpr std::uint32_t kRowsPerChunk = 8192;
+  /// Fewer where rows are wide: a chunk is held in memory until it is full.
+  static std::uint32_t rows_per_chunk(const std::vector<Field>& fields) {
+    constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 20;
+    constexpr std::uint64_t kMostRows = 8192;
+    std::uint64_t widest = 1;
+    for (const Field& field : fields) widest = std::max(widest, field.bytes_per_row());
+    return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kMostBytes / widest, 1, kMostRows));
+  }
+
   PartitionWriter writer_;
 };
 

@@ -83,12 +83,6 @@ RowLosses mse(const at::Tensor& scores, const ModelBatch& batch, const LossSetti
   return {error.square().mean(1), at::ones({batch.rows()}, scores.options())};
 }
 
-/// How many targets a row has.
-std::int64_t targets_of(const ModelBatch& batch) {
-  const at::Tensor label = batch.label();
-  return label.dim() == 2 ? label.size(1) : 1;
-}
-
 /// One number of each target, float64 [targets].
 template <typename Get>
 at::Tensor of_each(const LossSettings& settings, const Get& get) {
@@ -110,9 +104,12 @@ RowLosses target_losses(const at::Tensor& scores, const ModelBatch& batch, const
   const at::Tensor label = batch.label();
   if (settings.kind != LossKind::kBinary && settings.kind != LossKind::kMse)
     fail(ErrorCode::kConfig, "the losses binary and mse take several targets; choose one with data.labels");
-  if (scores.sizes() != label.sizes()) {
-    fail(ErrorCode::kConfig, "a loss of {} targets takes scores [rows, targets]: {} scores for {} rows",
-         label.size(1), scores.numel(), batch.rows());
+  const auto targets = static_cast<std::int64_t>(settings.scales.size());
+  const std::vector<std::int64_t> shape{batch.rows(), targets};
+  if (scores.sizes() != shape || label.sizes() != shape) {
+    fail(ErrorCode::kConfig,
+         "a loss of {} targets takes scores and labels [rows, targets]: {} scores and {} labels for {} rows",
+         targets, scores.numel(), label.numel(), batch.rows());
   }
   if (settings.kind == LossKind::kBinary) {
     check_labels(label, 0, 1, "binary");
@@ -121,9 +118,8 @@ RowLosses target_losses(const at::Tensor& scores, const ModelBatch& batch, const
     return {at::binary_cross_entropy_with_logits(scores, truth, {}, positive, at::Reduction::None),
             1 + (settings.pos_weight - 1) * truth};
   }
-  at::Tensor scaled = label.to(at::kDouble);
-  if (!settings.scales.empty())
-    scaled = (scaled - means_of(settings).to(scaled.device())) / deviations_of(settings).to(scaled.device());
+  const at::Tensor scaled = (label.to(at::kDouble) - means_of(settings).to(label.device())) /
+                            deviations_of(settings).to(label.device());
   return {(scores - scaled.to(at::kFloat)).square(), at::ones_like(scores)};
 }
 
@@ -162,7 +158,7 @@ at::Tensor target_sums(const at::Tensor& scores, const ModelBatch& batch, const 
 }
 
 at::Tensor loss_sums(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
-  if (targets_of(batch) > 1) return target_sums(scores, batch, settings).mean(0);
+  if (settings.scales.size() > 1) return target_sums(scores, batch, settings).mean(0);
   const RowLosses rows = row_losses(scores, batch, settings);
   const at::Tensor weights = batch.weights().to(at::kDouble);
   return at::stack(

@@ -19,7 +19,7 @@ struct LossSettings {
   double label_smoothing = 0;         ///< cross-entropy, in [0, 1)
   double label_mean = 0;              ///< mse: of the training split; scores are in units of its deviation
   double label_deviation = 1;         ///< mse: greater than 0
-  std::vector<LabelScale> scales;     ///< mse with several targets: the same of each, instead of these two
+  std::vector<LabelScale> scales;     ///< of each target, where there are several: instead of these two
   double temperature = 1;             ///< binary, cross-entropy: predictions() are of scores / temperature
 };
 
@@ -27,8 +27,10 @@ LossKind parse_loss_kind(const std::string& name);  ///< "cross_entropy", "binar
 
 /// Two float64 values [sum of weighted losses, sum of weights] over the rows, from scores ([rows, classes] or
 /// [rows]; of several targets [rows, targets], with labels of that shape). A row's weight is its sample
-/// weight × class weight (or pos_weight). Of several targets: the mean of target_sums. Zero rows give zeros
-/// that still carry the graph. Not for next_token, which has no label.
+/// weight × class weight (or pos_weight). mse of a label that is an array takes as many scores a row as it
+/// has values, in its order and any shape; a row's loss is then the mean over them. Of several targets: the
+/// mean of target_sums. Zero rows give zeros that still carry the graph. Not for next_token, which has no
+/// label.
 at::Tensor loss_sums(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings);
 
 /// float64 [targets, 2]: what loss_sums would be of each target alone. For binary and mse with several

@@ -29,7 +29,8 @@ class Model {
   /// Owns all parameters and buffers; their names are the checkpoint's.
   virtual torch::nn::Module& module() = 0;
   /// Scores, float32: [rows, outputs], or [rows] when outputs is 1 (logits for binary and cross-entropy
-  /// losses). With several targets outputs is their number.
+  /// losses). With several targets outputs is their number. Of a label that is an array it is the number of
+  /// its values, and scores may have its shape: [rows, height, width], ….
   virtual at::Tensor forward(const ModelBatch& batch) = 0;
   /// Two float64 values: the sum of weighted losses over the rows, and the sum of weights. The first carries
   /// gradients. Override for a loss of your own; the default is the configured one.
@@ -43,9 +44,10 @@ class Model {
 
 /// What a factory knows when it makes a model.
 struct ModelContext {
-  Json options;                     ///< the config's `model` section, checked and with defaults
-  std::vector<TensorSpec> tensors;  ///< of a batch, label included
-  std::int64_t outputs = 1;         ///< classes for cross-entropy, else the number of targets
+  Json options;                           ///< the config's `model` section, checked and with defaults
+  std::vector<TensorSpec> tensors;        ///< of a batch, label included
+  std::int64_t outputs = 1;               ///< classes for cross-entropy, else the number of values to predict
+  std::vector<std::int64_t> label_shape;  ///< of a label that is an array, without rows; else empty
   /// Shape without rows of an input tensor; Error{kConfig} names the tensors there are.
   const TensorSpec& tensor(std::string_view name) const;
   /// All tensors but the label. Valid while this context is.

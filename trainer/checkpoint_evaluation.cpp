@@ -62,6 +62,7 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
   settings.seed = config.unsigned_at("run", "seed");
   settings.resamples = together(comm, "bootstrap", [&] { return resamples(options, dataset); });
   settings.outputs = model_outputs(dataset.contract(), settings.loss.kind, pipeline.targets());
+  settings.label_shape = label_shape(dataset.contract(), pipeline.targets());
   settings.targets = target_names(pipeline);
   settings.stream = stream_options(config);
   const EvaluationEnd ended =

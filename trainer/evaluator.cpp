@@ -16,8 +16,8 @@ namespace {
 
 constexpr std::uint64_t kMicroBatchesPerRound = 16;
 
-MetricCollector::Kind metric_kind(LossKind kind) {
-  switch (kind) {
+MetricCollector::Kind metric_kind(const EvaluateSettings& settings) {
+  switch (settings.loss.kind) {
     case LossKind::kBinary:
       return MetricCollector::Kind::kBinary;
     case LossKind::kCrossEntropy:
@@ -27,7 +27,7 @@ MetricCollector::Kind metric_kind(LossKind kind) {
     case LossKind::kMse:
       break;
   }
-  return MetricCollector::Kind::kNumbers;
+  return settings.label_shape.empty() ? MetricCollector::Kind::kNumbers : MetricCollector::Kind::kArrays;
 }
 
 void score_tokens(Model& model, const Batch& batch, const EvaluateSettings& settings,
@@ -61,8 +61,8 @@ void score(Model& model, const Batch& batch, const EvaluateSettings& settings, M
   const at::Tensor scores = model.forward(inputs);
   const at::Tensor sums = model.loss(scores, inputs, settings.loss);
   const at::Tensor labels = inputs.label().to(at::kCPU, at::kDouble).contiguous();
-  stage.add(batch, scores, {labels.data_ptr<double>(), batch.rows()}, sums[0].item<double>(),
-            sums[1].item<double>());
+  stage.add(batch, scores, {labels.data_ptr<double>(), static_cast<std::size_t>(labels.numel())},
+            sums[0].item<double>(), sums[1].item<double>());
 }
 
 void score_targets(Model& model, const Batch& batch, const EvaluateSettings& settings,
@@ -119,10 +119,10 @@ std::string default_metric(LossKind kind) {
 EvaluationEnd evaluate_split(Communicator& comm, Model& model, const Dataset& dataset,
                              const FeaturePipeline& pipeline, const EvaluateSettings& settings,
                              const std::function<StopReason(bool waits)>& stop) {
-  MetricCollector collector(metric_kind(settings.loss.kind), settings.outputs, settings.threshold);
+  MetricCollector collector(metric_kind(settings), settings.outputs, settings.threshold);
   std::optional<TargetMetrics> of_targets;
   if (settings.targets.size() > 1 && !model.predicts_tokens())
-    of_targets.emplace(metric_kind(settings.loss.kind), settings.threshold, settings.targets);
+    of_targets.emplace(metric_kind(settings), settings.threshold, settings.targets);
   ScoreStage stage(settings, collector);
   const auto source = together(comm, "open evaluation", [&] {
     const std::uint8_t split = dataset.row_index().split(settings.split);

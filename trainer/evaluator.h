@@ -22,9 +22,10 @@ struct EvaluateSettings {
   std::string split;
   std::uint32_t micro_batch = 1024;
   double threshold = 0.5;
-  LossSettings loss;  ///< with the temperature of the probabilities
-  std::int64_t outputs = 1;
-  std::vector<std::string> targets;  ///< names of the labels, in the order of their columns
+  LossSettings loss;                      ///< with the temperature of the probabilities
+  std::int64_t outputs = 1;               ///< numbers per row, as model_outputs()
+  std::vector<std::int64_t> label_shape;  ///< of a label that is an array; else empty
+  std::vector<std::string> targets;       ///< names of the labels, in the order of their columns
   StreamOptions stream;
   ComputeDevice device;  ///< where the model is
   /// What is fitted to the split's rows before they are measured, instead of threshold and loss.temperature.

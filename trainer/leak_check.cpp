@@ -50,7 +50,12 @@ LeakReport look_at_labels(const Contract& contract, const LeakFields& fields,
                           std::span<const std::uint64_t> rows) {
   LeakReport report;
   LeakTable table = leak_table(contract, fields, rows);
-  report.rows = table.label.size();
+  report.rows = rows.size() / fields.width();
+  for (const std::size_t array : fields.arrays) {
+    report.notes.push_back(fmt::format(
+        "leak guard: the label '{}' is an array: whether a feature alone tells it is not looked at",
+        contract.fields()[array].name));
+  }
   for (std::size_t target = 0; target < fields.labels.size(); ++target) {
     if (fields.labels.size() > 1) {
       table.label = leak_label(fields, rows, target);
@@ -117,7 +122,7 @@ LeakReport check_leaks(Communicator& comm, const Dataset& dataset, const std::st
                     fractions != nullptr && fractions->key.empty()));
   }
   add(find_late(contract, late));
-  report.notes = unknown_lines(contract, late);
+  for (std::string& line : unknown_lines(contract, late)) report.notes.push_back(std::move(line));
   return report;
 }
 

@@ -36,6 +36,16 @@ double short_double(float value) {
   return result;
 }
 
+/// A row's scores as arrays nested as the shape is; of none a number.
+Json nested(std::span<const float> scores, std::span<const std::uint64_t> shape) {
+  if (shape.empty()) return short_double(scores[0]);
+  Json list = Json::array();
+  const std::size_t part = scores.size() / shape.front();
+  for (std::size_t first = 0; first < scores.size(); first += part)
+    list.push_back(nested(scores.subspan(first, part), shape.subspan(1)));
+  return list;
+}
+
 }  // namespace
 
 LineScorer::LineScorer(Scorer& scorer, const Contract& contract, CsvSpec csv)
@@ -173,9 +183,7 @@ std::string LineScorer::answer_json(std::string_view line) {
     if (!number) answer["predicted." + name] = decide(scorer_, std::span(scores).subspan(target, 1));
   }
   if (!scorer_.targets().empty()) return canonical(answer);
-  Json values = Json::array();
-  for (const float value : scores) values.push_back(short_double(value));
-  answer[scores_[0].name] = scores_[0].shape.empty() ? values[0] : values;
+  answer[scores_[0].name] = nested(scores, scores_[0].shape);
   if (scorer_.kind() != LossKind::kMse) answer["predicted"] = decide(scorer_, scores);
   return canonical(answer);
 }

@@ -87,7 +87,23 @@ RankingMetrics ranking_metrics(Communicator& comm, std::span<const float> scores
 MetricCollector::MetricCollector(Kind kind, std::int64_t outputs, double threshold)
     : kind_(kind), outputs_(outputs), threshold_(threshold) {
   const std::size_t classes = kind == Kind::kClasses ? static_cast<std::size_t>(outputs) : 2;
-  confusion_.assign(kind == Kind::kNumbers ? 0 : classes * classes, 0);
+  confusion_.assign(of_numbers() ? 0 : classes * classes, 0);
+}
+
+void MetricCollector::add_numbers(MicroBatchSums sums, std::span<const float> predictions,
+                                  std::span<const double> labels) {
+  const auto width = static_cast<std::size_t>(outputs_);
+  ensure(predictions.size() == labels.size() && labels.size() % width == 0,
+         "{} predictions of {} numbers, {} to a row", predictions.size(), labels.size(), width);
+  sums.rows = labels.size() / width;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    ensure(std::isfinite(predictions[i]), "a prediction is not finite");
+    const double error = predictions[i] - labels[i];
+    sums.squared_error += error * error;
+    sums.absolute_error += std::abs(error);
+    sums.squared_label += labels[i] * labels[i];
+  }
+  sums_.push_back(sums);
 }
 
 void MetricCollector::add(std::uint64_t number, std::span<const float> predictions,
@@ -96,16 +112,13 @@ void MetricCollector::add(std::uint64_t number, std::span<const float> predictio
   sums.number = number;
   sums.loss = loss_sum;
   sums.weight = weight_sum;
+  if (of_numbers()) return add_numbers(sums, predictions, labels);
   sums.rows = labels.size();
   const auto width = static_cast<std::size_t>(outputs_);
   for (std::size_t row = 0; row < labels.size(); ++row) {
     const std::span<const float> scores = predictions.subspan(row * width, width);
     for (const float score : scores) ensure(std::isfinite(score), "a prediction is not finite");
-    if (kind_ == Kind::kNumbers) {
-      const double error = scores[0] - labels[row];
-      sums.squared_error += error * error;
-      sums.absolute_error += std::abs(error);
-    } else if (kind_ == Kind::kClasses) {
+    if (kind_ == Kind::kClasses) {
       if (!(labels[row] >= 0 && labels[row] < static_cast<double>(outputs_))) {
         fail(ErrorCode::kData, "label {} is no class: there are {}, from 0", labels[row], outputs_);
       }
@@ -185,6 +198,7 @@ Json MetricCollector::finish(Communicator& comm) const {
     total.weight += part.weight;
     total.squared_error += part.squared_error;
     total.absolute_error += part.absolute_error;
+    total.squared_label += part.squared_label;
     total.rows += part.rows;
     total.tokens += part.tokens;
     total.right_tokens += part.right_tokens;
@@ -195,13 +209,17 @@ Json MetricCollector::finish(Communicator& comm) const {
     return metrics;
   }
   std::vector<std::uint64_t> confusion = confusion_;
-  if (kind_ != Kind::kNumbers) comm.all_reduce_sum("confusion", std::span(confusion));
+  if (!of_numbers()) comm.all_reduce_sum("confusion", std::span(confusion));
   const auto rows = static_cast<double>(total.rows);
-  if (kind_ != Kind::kNumbers) metrics["brier"] = json_number(ratio(total.squared_error, rows));
+  const double values = of_numbers() ? rows * static_cast<double>(outputs_) : rows;
+  if (!of_numbers()) metrics["brier"] = json_number(ratio(total.squared_error, rows));
   switch (kind_) {
+    case Kind::kArrays:
+      metrics["relative_l2"] = json_number(std::sqrt(ratio(total.squared_error, total.squared_label)));
+      [[fallthrough]];
     case Kind::kNumbers:
-      metrics["rmse"] = json_number(std::sqrt(ratio(total.squared_error, rows)));
-      metrics["mae"] = json_number(ratio(total.absolute_error, rows));
+      metrics["rmse"] = json_number(std::sqrt(ratio(total.squared_error, values)));
+      metrics["mae"] = json_number(ratio(total.absolute_error, values));
       break;
     case Kind::kClasses:
       add_classes(metrics, confusion, static_cast<std::size_t>(outputs_));
@@ -218,7 +236,8 @@ Json MetricCollector::finish(Communicator& comm) const {
 std::string metrics_line(const Json& metrics) {
   // What people compare first, before what it depends on.
   std::vector<std::string> names = {
-      "loss", "auc", "average_precision", "accuracy", "precision", "recall", "f1", "brier", "rmse", "mae"};
+      "loss", "auc", "average_precision", "accuracy", "precision", "recall", "f1", "brier",
+      "rmse", "mae", "relative_l2"};
   for (const auto& [name, value] : metrics.items()) {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   }
@@ -238,13 +257,14 @@ std::vector<std::string> comparable_metrics(const std::string& loss) {
     return {"accuracy", "auc", "average_precision", "brier", "f1", "loss", "precision", "recall"};
   if (loss == "cross_entropy") return {"accuracy", "brier", "loss"};
   if (loss == "next_token") return {"bits_per_token", "loss", "perplexity", "token_accuracy"};
-  return {"loss", "mae", "rmse"};
+  return {"loss", "mae", "relative_l2", "rmse"};
 }
 
 bool larger_is_better(const std::string& metric) {
   const std::vector<std::string> larger = {"auc",       "accuracy", "average_precision", "f1",
                                            "precision", "recall",   "token_accuracy"};
-  const std::vector<std::string> smaller = {"loss", "brier", "rmse", "mae", "perplexity", "bits_per_token"};
+  const std::vector<std::string> smaller = {"loss",        "brier",      "rmse",          "mae",
+                                            "relative_l2", "perplexity", "bits_per_token"};
   if (std::find(larger.begin(), larger.end(), metric) != larger.end()) return true;
   if (std::find(smaller.begin(), smaller.end(), metric) != smaller.end()) return false;
   std::vector<std::string> known = larger;

@@ -35,6 +35,7 @@ struct MicroBatchSums {
   double weight = 0;
   double squared_error = 0;  ///< of numbers; of probabilities from 1 and 0 (Brier 1950)
   double absolute_error = 0;
+  double squared_label = 0;  ///< of arrays
   std::uint64_t rows = 0;
   std::uint64_t tokens = 0;        ///< predicted, of a model of tokens
   std::uint64_t right_tokens = 0;  ///< of these: the token with the greatest score came next
@@ -43,15 +44,15 @@ struct MicroBatchSums {
 /// Collects one rank's share of an evaluation.
 class MetricCollector {
  public:
-  enum class Kind { kBinary, kClasses, kNumbers, kTokens };
-  /// `outputs`: classes for kClasses, else 1. `threshold` for kBinary.
+  enum class Kind { kBinary, kClasses, kNumbers, kArrays, kTokens };
+  /// `outputs`: classes for kClasses, values of a row's label for kArrays, else 1. `threshold` for kBinary.
   MetricCollector(Kind kind, std::int64_t outputs, double threshold);
 
   /// Before the first add(): for a threshold that was not known when this was made.
   void set_threshold(double threshold) { threshold_ = threshold; }
 
-  /// One micro-batch: `predictions` (finite probabilities or numbers, rows × outputs) and labels.
-  /// Error{kData} for a label that is no class.
+  /// One micro-batch: `predictions` (finite probabilities or numbers, rows × outputs) and labels (of kArrays
+  /// rows × outputs too). Error{kData} for a label that is no class.
   void add(std::uint64_t number, std::span<const float> predictions, std::span<const double> labels,
            double loss_sum, double weight_sum);
 
@@ -60,8 +61,9 @@ class MetricCollector {
 
   /// Collective. All metrics, the same on every rank: "rows", "loss" always; kBinary: "accuracy", "auc",
   /// "average_precision", "precision", "recall", "f1", "brier", "threshold", "confusion" [[TN, FP], [FN,
-  /// TP]]; kClasses: "accuracy", "brier", "confusion" [label][predicted]; kNumbers: "rmse", "mae"; kTokens:
-  /// "tokens", "token_accuracy", and of the loss (nats per token) "perplexity" = exp(loss) and
+  /// TP]]; kClasses: "accuracy", "brier", "confusion" [label][predicted]; kNumbers: "rmse", "mae"; kArrays:
+  /// these over all values of all rows, and "relative_l2", the norm of all errors over that of all labels;
+  /// kTokens: "tokens", "token_accuracy", and of the loss (nats per token) "perplexity" = exp(loss) and
   /// "bits_per_token" = loss / ln 2. A metric that is not defined is the string "NaN".
   Json finish(Communicator& comm) const;
 
@@ -72,6 +74,9 @@ class MetricCollector {
   std::span<const MicroBatchSums> micro_batches() const { return sums_; }
 
  private:
+  bool of_numbers() const { return kind_ == Kind::kNumbers || kind_ == Kind::kArrays; }
+  void add_numbers(MicroBatchSums sums, std::span<const float> predictions, std::span<const double> labels);
+
   Kind kind_;
   std::int64_t outputs_;
   double threshold_;
@@ -88,7 +93,7 @@ std::string metrics_line(const Json& metrics);
 std::vector<std::string> comparable_metrics(const std::string& loss);
 
 /// Whether a larger value of the metric is better ("auc", "accuracy", "average_precision", "f1", "precision",
-/// "recall", "token_accuracy") or a smaller one ("loss", "brier", "rmse", "mae", "perplexity",
+/// "recall", "token_accuracy") or a smaller one ("loss", "brier", "rmse", "mae", "relative_l2", "perplexity",
 /// "bits_per_token"). Error{kConfig} lists the known ones.
 bool larger_is_better(const std::string& metric);
 

@@ -1,6 +1,8 @@
 #include "trainer/model_setup.h"
 
 #include <cmath>
+#include <functional>
+#include <numeric>
 
 #include "core/text.h"
 #include "trainer/evaluator.h"
@@ -30,16 +32,26 @@ std::vector<std::string> target_names(const FeaturePipeline& pipeline) {
   return names;
 }
 
-std::string best_metric(const Config& config, std::size_t targets) {
+std::vector<std::int64_t> label_shape(const Contract& contract, std::span<const TargetLabel> targets) {
+  if (targets.size() != 1) return {};
+  const auto& shape = contract.field(targets.front().name).shape;
+  return {shape.begin(), shape.end()};
+}
+
+std::string best_metric(const Config& config, const Contract& contract,
+                        std::span<const TargetLabel> targets) {
   const LossKind kind = parse_loss_kind(config.text_at("loss", "kind"));
-  const bool units_differ = kind == LossKind::kMse && targets > 1;
+  const bool units_differ = kind == LossKind::kMse && targets.size() > 1;
   const std::string given = config.text_at("evaluate", "best_by");
   if (given.empty()) return units_differ ? "loss" : default_metric(kind);
   if (units_differ && given != "loss")
     fail(ErrorCode::kConfig,
          "evaluate.best_by is '{}', which each of {} targets has in its own unit: only `loss` compares "
          "them all",
-         given, targets);
+         given, targets.size());
+  if (given == "relative_l2" && label_shape(contract, targets).empty())
+    fail(ErrorCode::kConfig,
+         "evaluate.best_by is 'relative_l2', which only a label that is an array has: `rmse`");
   return given;
 }
 
@@ -108,6 +120,10 @@ std::int64_t model_outputs(const Contract& contract, LossKind kind, std::span<co
   if (kind == LossKind::kNextToken) return 1;  // the model knows its vocabulary
   if (targets.empty())
     fail(ErrorCode::kConfig, "the contract has no field with role label: there is nothing to learn");
+  const std::vector<std::int64_t> shape = label_shape(contract, targets);
+  if (!shape.empty() && kind != LossKind::kMse)
+    fail(ErrorCode::kConfig, "the label '{}' is an array, which only loss.kind mse learns",
+         targets.front().name);
   if (kind == LossKind::kCrossEntropy) return classes_of_one(contract, targets);
   for (const TargetLabel& target : targets) {
     const Field& label = contract.field(target.name);
@@ -116,7 +132,8 @@ std::int64_t model_outputs(const Contract& contract, LossKind kind, std::span<co
          "loss.kind binary needs an integer label with `allowed: [0, 1]` in the contract: '{}' has not",
          label.name);
   }
-  return static_cast<std::int64_t>(targets.size());
+  const auto values = std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+  return values * static_cast<std::int64_t>(targets.size());
 }
 
 std::unique_ptr<Model> make_configured_model(const Config& config, const Contract& contract,
@@ -127,6 +144,7 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
   context.tensors = pipeline.tensors();
   const LossSettings loss = loss_settings(config, pipeline);
   context.outputs = model_outputs(contract, loss.kind, pipeline.targets());
+  context.label_shape = label_shape(contract, pipeline.targets());
   if (!loss.class_weights.empty() &&
       static_cast<std::int64_t>(loss.class_weights.size()) != context.outputs) {
     fail(ErrorCode::kConfig, "loss.class_weights has {} weights for {} classes", loss.class_weights.size(),

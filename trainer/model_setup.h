@@ -23,15 +23,19 @@ namespace muster {
 LossSettings loss_settings(const Config& config, const FeaturePipeline& pipeline);
 /// Names of the pipeline's targets.
 std::vector<std::string> target_names(const FeaturePipeline& pipeline);
+/// Of a row's label, where there is one and it is an array; else empty.
+std::vector<std::int64_t> label_shape(const Contract& contract, std::span<const TargetLabel> targets);
 /// What chooses the best checkpoint: evaluate.best_by, or the loss's default: auc, accuracy, rmse or loss,
-/// and loss for several targets of mse. Error{kConfig} for a metric that such targets have no common one of.
-std::string best_metric(const Config& config, std::size_t targets);
+/// and loss for several targets of mse. Error{kConfig} for a metric that these targets have not, or have no
+/// common one of.
+std::string best_metric(const Config& config, const Contract& contract, std::span<const TargetLabel> targets);
 OptimizerSettings optimizer_settings(const Config& config);
 ScheduleSettings schedule_settings(const Config& config);
 
 /// Classes for cross-entropy: from the label's `allowed` (0 … K-1) or `range: [0, K-1]`; the number of
-/// `targets` (fields of the contract) for binary and mse; 1 for next_token, which needs no label.
-/// Error{kConfig} names the label and what is missing, or the labels where one is taken.
+/// `targets` (fields of the contract) for binary and mse, or of the values of one that is an array (mse); 1
+/// for next_token, which needs no label. Error{kConfig} names the label and what is missing or too much, or
+/// the labels where one is taken.
 std::int64_t model_outputs(const Contract& contract, LossKind kind, std::span<const TargetLabel> targets);
 
 /// On the CPU; `device`: where it will compute.

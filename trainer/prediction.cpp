@@ -88,11 +88,14 @@ struct Work {
 
 std::uint64_t ceil_divide(std::uint64_t a, std::uint64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
-/// As many micro-batches as four blocks have: few blocks are then decoded by two ranks.
-std::uint64_t run_length(const std::vector<Block>& blocks, std::uint32_t micro_batch) {
+/// As many micro-batches as four blocks have: few blocks are then decoded by two ranks. Of rows with many
+/// scores fewer, as rank 0 holds the scores of a run of every rank.
+std::uint64_t run_length(const std::vector<Block>& blocks, std::uint32_t micro_batch, std::size_t outputs) {
+  constexpr std::uint64_t kMostBytes = std::uint64_t{16} << 20;
   std::uint64_t most = 1;
   for (const Block& block : blocks) most = std::max<std::uint64_t>(most, block.rows);
-  return std::max<std::uint64_t>(16, ceil_divide(4 * most, micro_batch));
+  const std::uint64_t run = std::max<std::uint64_t>(16, ceil_divide(4 * most, micro_batch));
+  return std::clamp<std::uint64_t>(kMostBytes / (outputs * sizeof(float) * micro_batch), 1, run);
 }
 
 Work plan_work(const PredictOptions& options, Dataset dataset, const TrainedModel& trained,
@@ -111,7 +114,7 @@ Work plan_work(const PredictOptions& options, Dataset dataset, const TrainedMode
          options.split.empty() ? dataset.directory().string() : "split '" + options.split + "'");
   }
   const auto micro_batch = static_cast<std::uint32_t>(trained.config.unsigned_at("evaluate", "micro_batch"));
-  const std::uint64_t run = run_length(index.blocks(), micro_batch);
+  const std::uint64_t run = run_length(index.blocks(), micro_batch, scorer.outputs());
   const std::uint64_t rounds = ceil_divide(ceil_divide(rows, micro_batch), run * world);
   const std::uint64_t left_out = options.split.empty() ? dataset.manifest().rows() - rows : 0;
   return {std::move(dataset), std::move(index), split, rows, left_out, micro_batch, run, rounds};
@@ -224,8 +227,8 @@ std::vector<std::vector<std::byte>> target_columns(const Scorer& scorer, std::sp
 
 std::vector<Field> score_fields(const Scorer& scorer) {
   if (!scorer.targets().empty()) return target_fields(scorer);
-  if (scorer.kind() == LossKind::kMse) return {plain_field("prediction", DType::kFloat32)};
-  std::vector<std::uint64_t> shape;
+  std::vector<std::uint64_t> shape(scorer.label_shape().begin(), scorer.label_shape().end());
+  if (scorer.kind() == LossKind::kMse) return {plain_field("prediction", DType::kFloat32, shape)};
   if (scorer.kind() == LossKind::kCrossEntropy) shape = {scorer.outputs()};
   return {plain_field("probability", DType::kFloat32, shape), plain_field("predicted", DType::kInt64)};
 }

@@ -31,7 +31,7 @@ struct PredictOptions {
 /// name has a dot in it.
 std::string name_beside_scores(const std::string& name);
 /// The columns that a row's scores make: "probability" and "predicted" (binary, cross-entropy), or
-/// "prediction" in the label's unit. Of several targets each has its own: "probability.NAME", ….
+/// "prediction" in the label's unit and shape. Of several targets each has its own: "probability.NAME", ….
 std::vector<Field> score_fields(const Scorer& scorer);
 /// Their values for rows × outputs scores.
 std::vector<std::vector<std::byte>> score_columns(const Scorer& scorer, std::span<const float> scores);

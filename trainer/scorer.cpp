@@ -24,6 +24,7 @@ Scorer::Scorer(Communicator& comm, const TrainedModel& trained, const Contract& 
                             "`muster evaluate` measures it");
                      return model_outputs(trained.contract, loss_.kind, pipeline_.targets());
                    })),
+      label_shape_(muster::label_shape(trained.contract, pipeline_.targets())),
       threshold_(trained.decision.threshold),
       model_(make_trained_model(comm, trained, pipeline_)) {
   if (pipeline_.targets().size() > 1 && outputs_ > 1) targets_ = target_names(pipeline_);

@@ -23,8 +23,10 @@ class Scorer {
 
   const FeaturePipeline& pipeline() const { return pipeline_; }
   LossKind kind() const { return loss_.kind; }
-  /// Numbers per row: classes for cross-entropy, else one per target.
+  /// Numbers per row: classes for cross-entropy, values of a label that is an array, else one per target.
   std::size_t outputs() const { return static_cast<std::size_t>(outputs_); }
+  /// Of a label that is an array, without rows; else empty.
+  const std::vector<std::int64_t>& label_shape() const { return label_shape_; }
   /// What each number is of, where there are several targets; else empty.
   const std::vector<std::string>& targets() const { return targets_; }
   /// From which probability on a row counts as positive (binary): the checkpoint's.
@@ -39,6 +41,7 @@ class Scorer {
   FeaturePipeline pipeline_;
   LossSettings loss_;
   std::int64_t outputs_;
+  std::vector<std::int64_t> label_shape_;
   std::vector<std::string> targets_;
   double threshold_;
   std::unique_ptr<Model> model_;

@@ -209,7 +209,7 @@ void take_damage(Communicator& comm, Dataset& dataset, bool resumed, const Train
 int check_targets(const Config& config, const Contract& contract, const FeaturePipeline& pipeline) {
   const std::vector<TargetLabel>& targets = pipeline.targets();
   static_cast<void>(model_outputs(contract, parse_loss_kind(config.text_at("loss", "kind")), targets));
-  static_cast<void>(best_metric(config, targets.size()));
+  static_cast<void>(best_metric(config, contract, targets));
   refuse_several_targets(decision_settings(config), targets.size());
   return 0;
 }

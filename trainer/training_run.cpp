@@ -35,7 +35,7 @@ TrainingRun::TrainingRun(Communicator& comm, FileSystem& files, const TrainOptio
       bad_row_rule_(bad_row_rule(run_.config)) {
   data_ = std::make_shared<TrainingData>();
   data_->run = prepared_;
-  best_by_ = best_metric(run_.config, run_.pipeline.targets().size());
+  best_by_ = best_metric(run_.config, run_.dataset.contract(), run_.pipeline.targets());
   broadcast_module(run_.model->module(), comm_);
   move_to(run_.model->module(), run_.device);
   buffers_ = std::make_unique<BufferKeeper>(run_.model->module());

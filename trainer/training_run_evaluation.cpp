@@ -89,6 +89,7 @@ bool TrainingRun::evaluate_now() {
   settings.threshold = run_.config.number_at("evaluate", "threshold");
   settings.loss = loss_;
   settings.outputs = model_outputs(run_.dataset.contract(), loss_.kind, run_.pipeline.targets());
+  settings.label_shape = label_shape(run_.dataset.contract(), run_.pipeline.targets());
   settings.targets = target_names(run_.pipeline);
   settings.stream = with_quarantine(evaluation_stream(run_.config, run_.plan), bad_row_rule_,
                                     BadRowPolicy::kDrop, data_->quarantine);

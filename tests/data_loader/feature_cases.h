@@ -87,8 +87,12 @@ inline std::string random_fields(RandomStream& random, Edges& edges) {
     edges.hit("indicator", missing);
   }
   const std::uint64_t label = random.below(12);
-  if (label < 10) text += fmt::format("  y: {{dtype: {}, role: label}}\n", kTypes[label]);
+  const bool array = random.below(2) == 0;
+  if (label < 10)
+    text += fmt::format("  y: {{dtype: {}, role: label{}}}\n", kTypes[label], array ? ", shape: [3, 2]" : "");
   edges.hit("no label", label >= 10);
+  edges.hit("label of floats is an array", array && (label == 8 || label == 9));
+  edges.hit("label of integers is an array", array && label < 8);
   return text;
 }
 

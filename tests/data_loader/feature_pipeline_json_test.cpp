@@ -32,6 +32,20 @@ TEST(FeaturePipeline, GoesThroughJsonWithTheSameBits) {
   }
 }
 
+TEST(FeaturePipeline, RefusesALabelOfAnotherShape) {
+  const auto contract = [](const std::string& shape) {
+    return contract_of("  x: {dtype: float32}\n  y: {dtype: float32, role: label" + shape + "}\n");
+  };
+  const Columns columns = {column_of<float>({1, 2}), column_of<float>({1, 2, 4, 5})};
+  const Json json = fit_to(contract(", shape: [2]"), columns, 2).to_json();
+  const auto load = [&](const std::string& shape) {
+    (void)FeaturePipeline::from_json(contract(shape), json, "pipeline.json");
+  };
+  EXPECT_NO_THROW(load(", shape: [2]"));
+  expect_error(error_of([&] { load(", shape: [2, 1]"); }), ErrorCode::kConfig, "'y' is [2]");
+  expect_error(error_of([&] { load(""); }), ErrorCode::kConfig, "'y' is [2] in the pipeline and one number");
+}
+
 TEST(FeaturePipeline, RefusesAnotherContractAndNamesTheField) {
   const Json json = fit_to(contract_of(kCards), cards(), 4).to_json();
   const auto replaced = [](const std::string& from, const std::string& to) {

@@ -47,6 +47,34 @@ TEST(FeaturePipeline, WithoutWeightFieldEveryRowWeighsOne) {
   EXPECT_EQ(batch.floats(1)[1], -4.0F);
 }
 
+TEST(FeaturePipeline, ALabelCanBeAnArrayAlone) {
+  for (const bool floats : {true, false}) {
+    const std::string dtype = floats ? "float32" : "int32";
+    const Contract contract =
+        contract_of("  x: {dtype: float32}\n  y: {dtype: " + dtype + ", shape: [1, 2], role: label}\n");
+    const Columns columns = {column_of<float>({1, 2}),
+                             floats ? column_of<float>({1, 2, 4, 5}) : column_of<std::int32_t>({1, 2, 4, 5})};
+    const FeaturePipeline pipeline = fit_to(contract, columns, 2);
+    const TensorSpec label{"label", floats ? Kind::kFloat32 : Kind::kInt64, {1, 2}, {}};
+    EXPECT_EQ(pipeline.tensors().back(), label);
+    EXPECT_EQ(pipeline.label_scale().mean, 3);  // over all values of all rows
+    EXPECT_EQ(pipeline.label_scale().deviation, std::sqrt(2.5));
+  }
+  const Contract two = contract_of(
+      "  x: {dtype: float32}\n  y: {dtype: float32, shape: [2], role: label}\n"
+      "  z: {dtype: float32, role: label}\n");
+  const Columns columns = {column_of<float>({1, 2}), column_of<float>({1, 2, 4, 5}),
+                           column_of<float>({1, 2})};
+  expect_error(error_of([&] { fit_to(two, columns, 2); }), ErrorCode::kConfig, "'y' is an array");
+  for (const std::string name : {"y", "z"}) {
+    const std::vector<std::string> chosen{name};
+    const auto fields = FeaturePipeline::select(two, {});
+    EXPECT_EQ(FeaturePipeline::to_summarize(two, fields, chosen).size(), 2U);
+    const FeaturePipeline pipeline = FeaturePipeline::fit(two, fields, std::vector<FieldSummary>(2), chosen);
+    EXPECT_EQ(pipeline.tensors().back().values_per_row(), name == "y" ? 2U : 1U);
+  }
+}
+
 TEST(FeaturePipeline, AFieldThatVariesByRoundingOnlyIsNotBlownUp) {
   const Contract contract = contract_of("  x: {dtype: float64}\n");
   const Columns columns = {column_of<double>({0.1, 0.1, 0.1})};
@@ -109,9 +137,12 @@ TEST(FeaturePipeline, EveryTypeAndTransformGivesWhatItsDefinitionSays) {
         };
         if (field.role == Role::kLabel) {
           const auto tensor = static_cast<std::size_t>(batch.find("label"));
-          const double got = is_float(field.dtype) ? batch.floats(tensor)[r]
-                                                   : static_cast<double>(batch.integers(tensor)[r]);
-          EXPECT_EQ(got, is_float(field.dtype) ? static_cast<float>(value(0)) : value(0));
+          for (std::size_t k = 0; k < width; ++k) {
+            const std::size_t place = r * width + k;
+            const double got = is_float(field.dtype) ? batch.floats(tensor)[place]
+                                                     : static_cast<double>(batch.integers(tensor)[place]);
+            EXPECT_EQ(got, is_float(field.dtype) ? static_cast<float>(value(k)) : value(k));
+          }
           continue;
         }
         const auto statistics = FieldStatistics::of(field.dtype, columns[f], width, all_rows(rows));
@@ -191,6 +222,11 @@ TEST(FeaturePipeline, NamesTheRowOfAValueThatIsForbidden) {
       {"  x: {dtype: float32, shape: [20]}\n", wide, {column_of(hole)}, 0, 1},
       {"  a: {dtype: float32}\n  y: {dtype: float32, role: label}\n", ones,
        second(column_of<float>({kNan, 2, 3})), 1, 0},
+      {"  a: {dtype: float32}\n  y: {dtype: float32, shape: [20], role: label}\n",
+       {column_of<float>({1, 2, 3}), wide[0]},
+       {column_of<float>({1, 2, 3}), column_of(hole)},
+       1,
+       1},
       {"  a: {dtype: float32}\n  y: {dtype: uint64, role: label}\n",
        second(column_of<std::uint64_t>({0, 1, 2})),
        second(column_of<std::uint64_t>({0, ~std::uint64_t{0}, 2})), 1, 1},

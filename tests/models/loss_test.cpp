@@ -114,21 +114,67 @@ TEST(LossTest, MeanSquaredErrorIsInUnitsOfTheLabelsDeviation) {
   EXPECT_TRUE(at::allclose(predictions(scores, settings), at::tensor({350000.0F, 150000.0F, 200000.0F})));
 }
 
+TEST(LossTest, OfAnArrayIsTheMeanOverARowsValues) {
+  for (const std::vector<std::int64_t>& shape : {std::vector<std::int64_t>{6}, {2, 3}, {1, 3, 2}}) {
+    const std::vector<TensorSpec> specs{{std::string(kLabelTensor), TensorSpec::Kind::kFloat32, shape}};
+    Batch batch = batch_at(specs, 0, 3, range(0, 5));
+    const LossSettings settings{LossKind::kMse, 1, {}, 0, 0.25, 2};
+    std::vector<std::int64_t> whole_shape{5};
+    whole_shape.insert(whole_shape.end(), shape.begin(), shape.end());
+    const at::Tensor scores = at::randn(whole_shape);
+    double loss = 0;
+    double weight = 0;
+    const auto plain = scores.reshape({5, 6});
+    for (std::int64_t row = 0; row < 5; ++row) {
+      double mean = 0;
+      for (std::int64_t i = 0; i < 6; ++i) {
+        const double label = (batch.floats(0)[row * 6 + i] - 0.25) / 2;
+        mean += std::pow(plain[row][i].item<double>() - label, 2) / 6;
+      }
+      weight += batch.weights()[static_cast<std::size_t>(row)];
+      loss += batch.weights()[static_cast<std::size_t>(row)] * mean;
+    }
+    for (const at::Tensor& some : {scores, scores.reshape({5, 6})}) {
+      const Sums sums = sums_of(loss_sums(some, whole(batch), settings));
+      EXPECT_NEAR(sums.loss, loss, 1e-6 * loss);
+      EXPECT_NEAR(sums.weight, weight, 1e-6);
+    }
+    EXPECT_TRUE(at::allclose(predictions(scores, settings), scores * 2 + 0.25));
+    EXPECT_THROW(loss_sums(at::zeros({5, 5}), whole(batch), settings), Error);
+  }
+}
+
+TEST(LossTest, OfAnArrayDoesNotDependOnHowScoresLieInMemory) {
+  const std::vector<TensorSpec> specs{{std::string(kLabelTensor), TensorSpec::Kind::kFloat32, {2, 3, 4}}};
+  const Batch batch = batch_at(specs, 0, 3, range(0, 5));
+  const LossSettings settings{LossKind::kMse, 1, {}, 0};
+  const at::Tensor scores = at::randn({5, 2, 3, 4});
+  const at::Tensor last = scores.contiguous(at::MemoryFormat::ChannelsLast);
+  EXPECT_TRUE(at::equal(loss_sums(scores, whole(batch), settings), loss_sums(last, whole(batch), settings)));
+}
+
 struct Case {
   LossSettings settings;
   std::int64_t classes = 0;
   std::vector<std::int64_t> score_shape;  ///< without rows
+  std::vector<std::int64_t> label_shape = {};
+  std::vector<TensorSpec> specs() const {
+    std::vector<TensorSpec> label = specs_of({}, classes);
+    label.front().shape = label_shape;
+    return label;
+  }
 };
 
 std::vector<Case> cases() {
   return {{{LossKind::kCrossEntropy, 1, {1, 2, 3, 0.5}, 0.05}, 4, {4}},
           {{LossKind::kBinary, 2.5, {}, 0}, 2, {}},
-          {{LossKind::kMse, 1, {}, 0}, 0, {}}};
+          {{LossKind::kMse, 1, {}, 0}, 0, {}},
+          {{LossKind::kMse, 1, {}, 0}, 0, {3, 5}, {3, 5}}};
 }
 
 TEST(LossTest, AnySplitAddsUpToTheSameSumsAndGradients) {
   for (const Case& c : cases()) {
-    const Batch batch = batch_at(specs_of({}, c.classes), c.classes, 3, range(0, 37));
+    const Batch batch = batch_at(c.specs(), c.classes, 3, range(0, 37));
     std::vector<std::int64_t> shape{37};
     shape.insert(shape.end(), c.score_shape.begin(), c.score_shape.end());
     at::Tensor scores = at::randn(shape).requires_grad_(true);
@@ -180,7 +226,7 @@ TEST(LossTest, OfSeveralTargetsIsTheMeanOfTheSingleOnes) {
   const std::vector<LabelScale> scales{{0.5, 2}, {-3, 0.25}, {100, 50}};
   for (const LossKind kind : {LossKind::kBinary, LossKind::kMse}) {
     LossSettings settings{kind, 2.5, {}, 0};
-    if (kind == LossKind::kMse) settings.scales = scales;
+    settings.scales = scales;
     const TargetBatches batches = target_batches(kind, 3, 29);
     at::Tensor scores = at::randn({29, 3}).requires_grad_(true);
     const at::Tensor all = loss_sums(scores, whole(batches.all), settings);
@@ -213,21 +259,27 @@ TEST(LossTest, SeveralTargetsWithoutRowsAndWithAWrongShape) {
   for (const LossKind kind : {LossKind::kBinary, LossKind::kMse}) {
     const TargetBatches none = target_batches(kind, 2, 0);
     at::Tensor parameter = at::ones({1}).requires_grad_(true);
-    const at::Tensor sums = loss_sums(parameter.expand({0, 2}), whole(none.all), {kind, 1, {}, 0});
+    LossSettings settings{kind, 1, {}, 0};
+    settings.scales.resize(2);
+    const at::Tensor sums = loss_sums(parameter.expand({0, 2}), whole(none.all), settings);
     EXPECT_EQ(sums[0].item<double>(), 0);
     EXPECT_EQ(sums[1].item<double>(), 0);
     sums[0].backward();
     EXPECT_EQ(parameter.grad().item<float>(), 0);
     const TargetBatches some = target_batches(kind, 2, 4);
-    EXPECT_THROW(loss_sums(at::zeros({4, 3}), whole(some.all), {kind, 1, {}, 0}), Error);
+    EXPECT_THROW(loss_sums(at::zeros({4, 3}), whole(some.all), settings), Error);
+    settings.scales.resize(3);
+    EXPECT_THROW(loss_sums(at::zeros({4, 3}), whole(some.all), settings), Error) << "two labels";
   }
   const TargetBatches some = target_batches(LossKind::kBinary, 2, 4);
-  EXPECT_THROW(loss_sums(at::zeros({4, 2}), whole(some.all), {LossKind::kCrossEntropy, 1, {}, 0}), Error);
+  LossSettings classes{LossKind::kCrossEntropy, 1, {}, 0};
+  classes.scales.resize(2);
+  EXPECT_THROW(loss_sums(at::zeros({4, 2}), whole(some.all), classes), Error);
 }
 
 TEST(LossTest, NoRowsGiveZerosThatCarryTheGraph) {
   for (const Case& c : cases()) {
-    const Batch batch = batch_at(specs_of({}, c.classes), c.classes, 3, {});
+    const Batch batch = batch_at(c.specs(), c.classes, 3, {});
     std::vector<std::int64_t> shape{0};
     shape.insert(shape.end(), c.score_shape.begin(), c.score_shape.end());
     at::Tensor parameter = at::ones({1}).requires_grad_(true);

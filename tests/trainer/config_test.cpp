@@ -244,7 +244,7 @@ TEST(Config, ARuleForTheThresholdIsRefusedWhereItWouldNotCount) {
 TEST(Config, AMetricThatTheLossDoesNotGiveIsRefusedAtOnce) {
   EXPECT_EQ(error_of(kSmall + "evaluate: {best_by: auc}\n"),
             "78 c.yaml:7:12: there is no metric 'auc' with loss.kind mse; known: loss, "
-            "mae, rmse");
+            "mae, relative_l2, rmse");
   EXPECT_EQ(error_of(kSmall + "evaluate: {best_by: auc}\nloss: {kind: binary}\n"), "no error");
   EXPECT_EQ(error_of(kSmall + "evaluate: {split: '', stop_early: 3}\n"),
             "78 c.yaml:7:23: evaluate.stop_early needs evaluate.split");

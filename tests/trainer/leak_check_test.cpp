@@ -95,6 +95,39 @@ TEST_F(LeakCheckTest, EveryLabelIsLookedAt) {
   EXPECT_EQ(chosen.labels, std::vector<std::size_t>{kLabel}) << "data.labels";
 }
 
+TEST_F(LeakCheckTest, ALabelThatIsAnArrayMakesRowsDifferAndIsNotLookedAtAlone) {
+  write_contract(kByFraction);
+  std::string text = read_text("contract.yaml");
+  text.replace(text.find("range: [0, 200]"), 15, "role: label");
+  write("contract.yaml", text);
+  for (const bool same_pixels : {false, true}) {
+    clear_partitions();
+    for (std::uint64_t p = 0; p < 2; ++p) {
+      Columns columns = make_columns(400, 0);
+      for (std::uint64_t i = 0; i < 6 * 400 && !same_pixels; i += 6)
+        set(columns, kPixels, i + 5, static_cast<std::uint8_t>(p));  // the last of a row
+      write_partition(fmt::format("p{}.h5", p), columns, 400);
+    }
+    const ValidateReport validated = validate(options());
+    ASSERT_EQ(validated.fault_count, 0U);
+    EXPECT_EQ(validated.splits[0].counts_of_labels.count("label"), 1U);
+    EXPECT_EQ(validated.splits[0].counts_of_labels.count("pixels"), 0U) << "an array is no class";
+    const Dataset data = Dataset::open(directory());
+    const FieldChoice choice{{"amount", "score", "kind"}, {"pixels"}};
+    EXPECT_TRUE(LeakFields::of(data.contract(), choice).labels.empty());
+    for (const int world : {1, 3}) {
+      run_local(world, [&](Communicator& comm) {
+        const LeakReport found = check_leaks(comm, data, "train", "validation", choice);
+        EXPECT_EQ(found.findings.size(), same_pixels ? 1U : 0U) << "shared rows";
+        EXPECT_EQ(found.rows, data.row_index().rows(data.row_index().split("train")));
+        EXPECT_TRUE(found.scores.empty());
+        ASSERT_EQ(found.notes.size(), 1U);
+        EXPECT_NE(found.notes[0].find("'pixels' is an array"), std::string::npos) << found.notes[0];
+      });
+    }
+  }
+}
+
 /// Rows whose score became known late: 100 … 139 of each partition's 400, of all splits.
 class KnownAtTest : public LeakCheckTest {
  protected:

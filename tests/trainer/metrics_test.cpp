@@ -238,6 +238,17 @@ TEST(MetricCollector, NumbersGiveHandValues) {
   EXPECT_EQ(metrics.at("loss"), 5.0 / 3);
 }
 
+TEST(MetricCollector, ArraysGiveHandValuesOverAllTheirValues) {
+  const Json metrics = collect(MetricCollector::Kind::kArrays, 2,
+                               {{{1, 2, 4, 4}, {2, 2, 4, 1}, 1, 2}, {{7, -1}, {5, -1}, 4, 1}}, 2);
+  EXPECT_EQ(metrics.at("rows"), 3);
+  EXPECT_DOUBLE_EQ(metrics.at("rmse").get<double>(), std::sqrt((1 + 9 + 4) / 6.0));
+  EXPECT_DOUBLE_EQ(metrics.at("mae").get<double>(), 1);
+  EXPECT_DOUBLE_EQ(metrics.at("relative_l2").get<double>(),
+                   std::sqrt((1 + 9 + 4) / (4 + 4 + 16 + 1 + 25 + 1.0)));
+  EXPECT_EQ(collect(MetricCollector::Kind::kArrays, 2, {{{1, 2}, {0, 0}, 1, 1}}).at("relative_l2"), "NaN");
+}
+
 TEST(MetricCollector, GivesTheSameBitsForAnyNumberOfRanks) {
   RandomStream stream(33);
   std::vector<MicroBatch> batches(23);
@@ -249,7 +260,8 @@ TEST(MetricCollector, GivesTheSameBitsForAnyNumberOfRanks) {
     batch.loss = stream.normal() * 1e6;
     batch.weight = stream.uniform();
   }
-  for (const auto kind : {MetricCollector::Kind::kBinary, MetricCollector::Kind::kNumbers}) {
+  for (const auto kind :
+       {MetricCollector::Kind::kBinary, MetricCollector::Kind::kNumbers, MetricCollector::Kind::kArrays}) {
     const std::string one = canonical(collect(kind, 1, batches));
     for (const int world : {2, 3, 5}) EXPECT_EQ(canonical(collect(kind, 1, batches, world)), one);
   }
@@ -350,7 +362,8 @@ TEST(MetricCollector, RefusesWhatIsNoPredictionAndNoClass) {
     EXPECT_EQ(code(MetricCollector::Kind::kClasses, {{0, 1}, {label}}), ErrorCode::kData) << label;
   }
   EXPECT_EQ(code(MetricCollector::Kind::kClasses, {{std::nanf(""), 1}, {0}}), ErrorCode::kBug);
-  EXPECT_EQ(code(MetricCollector::Kind::kNumbers, {{0, kInfinity}, {0}}), ErrorCode::kBug);
+  EXPECT_EQ(code(MetricCollector::Kind::kArrays, {{0, kInfinity}, {0, 0}}), ErrorCode::kBug);
+  EXPECT_EQ(code(MetricCollector::Kind::kArrays, {{0, 0, 0}, {0, 0, 0}}), ErrorCode::kBug);
 }
 
 TEST(Metrics, EveryLossGivesWhatItsCheckpointsCanBeComparedBy) {
@@ -360,7 +373,7 @@ TEST(Metrics, EveryLossGivesWhatItsCheckpointsCanBeComparedBy) {
   };
   given("binary", collect(MetricCollector::Kind::kBinary, 1, {}));
   given("cross_entropy", collect(MetricCollector::Kind::kClasses, 2, {}));
-  given("mse", collect(MetricCollector::Kind::kNumbers, 1, {}));
+  given("mse", collect(MetricCollector::Kind::kArrays, 3, {}));
 }
 
 TEST(Metrics, ALineShowsTheNumbers) {
@@ -372,6 +385,7 @@ TEST(Metrics, ALineShowsTheNumbers) {
 TEST(Metrics, DirectionIsKnownOrRefused) {
   EXPECT_TRUE(larger_is_better("auc"));
   EXPECT_FALSE(larger_is_better("rmse"));
+  EXPECT_FALSE(larger_is_better("relative_l2"));
   try {
     larger_is_better("acuracy");
     FAIL();
