@@ -9,7 +9,10 @@ namespace muster {
 
 void generate(const GenerateOptions& options) {
   if (options.rows == 0) fail(ErrorCode::kUsage, "0 rows make no dataset: give at least 1");
-  const std::unique_ptr<RowGenerator> generator = generators().get(options.kind).make(options);
+  const GeneratorFactory& factory = generators().get(options.kind);
+  if (!options.shape.empty() && !factory.takes_shape)
+    fail(ErrorCode::kUsage, "the rows of '{}' have one shape: leave --shape out", options.kind);
+  const std::unique_ptr<RowGenerator> generator = factory.make(options);
   const std::string text = generator->contract_yaml();
   Contract contract = Contract::parse(YamlNode::parse(text, "contract.yaml"));
   std::vector<std::vector<std::byte>> columns(contract.fields().size());

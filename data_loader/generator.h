@@ -22,7 +22,8 @@ struct GenerateOptions {
   std::uint32_t partitions = 1;
   std::uint64_t seed = 1;
   Codec codec = Codec::kNone;
-  std::filesystem::path out;  ///< created; refused if it holds a dataset already
+  std::vector<std::uint64_t> shape;  ///< of a row's arrays; empty: the kind's own
+  std::filesystem::path out;         ///< created; refused if it holds a dataset already
   LogSink log = silent_log();
 };
 
@@ -38,14 +39,15 @@ class RowGenerator {
 
 struct GeneratorFactory {
   std::function<std::unique_ptr<RowGenerator>(const GenerateOptions&)> make;
-  std::string help;  ///< one line
+  std::string help;          ///< one line
+  bool takes_shape = false;  ///< GenerateOptions::shape is for it
 };
 
-/// Shipped: card-fraud, images, tabular, tokens.
+/// Shipped: card-fraud, fields, images, tabular, tokens.
 inline Registry<GeneratorFactory>& generators() { return Registry<GeneratorFactory>::of_kind("generator"); }
 
 /// Writes `partitions` files part-00000.h5 … and contract.yaml. The same options give the same values,
-/// whatever the codec.
+/// whatever the codec. Error{kUsage} for a shape that the kind does not take, or cannot have.
 void generate(const GenerateOptions& options);
 
 }  // namespace muster

@@ -21,6 +21,9 @@ void add_generate(CLI::App& app, Invocation& invocation) {
   command->add_option("--seed", options->seed, "same seed, same data")
       ->capture_default_str()
       ->check(not_negative());
+  command->add_option("--shape", options->shape, "fields: the arrays' extents, as 64,64 or 16,32,32")
+      ->delimiter(',')
+      ->check(not_negative());
   command->add_option("--codec", *codec, "none or gzip")->capture_default_str();
   command->add_option("--out", options->out, "directory to make")->required();
   command->callback([&invocation, options, codec] {

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
+#include <iostream>
+#include <numbers>
 
 #include "tests/data_loader/columns.h"
 #include "tests/data_loader/scratch_directory.h"
@@ -106,6 +109,107 @@ TEST(GenerateTokens, EachStepHasTheEntropyThatTheContractSays) {
   EXPECT_NEAR(bits(after), 1.75, 0.01);
   EXPECT_GT(bits(after_one), 2.2) << "one symbol must not say as much as two";
   for (const auto& [pair, next] : after) EXPECT_LE(next.size(), 4U);
+}
+
+/// One array's Fourier coefficient at these whole waves along each axis.
+std::complex<double> coefficient(std::span<const double> values, const std::vector<std::size_t>& shape,
+                                 const std::vector<int>& waves) {
+  std::complex<double> sum = 0;
+  for (std::size_t cell = 0; cell < values.size(); ++cell) {
+    double turns = 0;
+    std::size_t rest = cell;
+    for (std::size_t axis = shape.size(); axis-- > 0; rest /= shape[axis])
+      turns += static_cast<double>(waves[axis]) * static_cast<double>(rest % shape[axis]) /
+               static_cast<double>(shape[axis]);
+    sum += values[cell] * std::polar(1.0, -2 * std::numbers::pi * turns);
+  }
+  return sum / static_cast<double>(values.size());
+}
+
+/// All combinations of whole waves from -most to most.
+std::vector<std::vector<int>> all_waves(std::size_t axes, int most) {
+  std::vector<std::vector<int>> found{{}};
+  for (std::size_t axis = 0; axis < axes; ++axis) {
+    std::vector<std::vector<int>> longer;
+    for (const std::vector<int>& start : found) {
+      for (int wave = -most; wave <= most; ++wave) {
+        longer.push_back(start);
+        longer.back().push_back(wave);
+      }
+    }
+    found = std::move(longer);
+  }
+  return found;
+}
+
+TEST(GenerateFields, TheTemperatureSolvesTheEquationThatTheContractSays) {
+  for (const std::vector<std::uint64_t>& shape : {std::vector<std::uint64_t>{9, 14}, {8, 10, 9}}) {
+    const ScratchDirectory directory;
+    GenerateOptions some = options("fields", 3, directory / "data");
+    some.shape = shape;
+    generate(some);
+    EXPECT_NE(read_file(some.out / "contract.yaml").find("length of 0.25 m"), std::string::npos);
+    const Columns columns = read_columns(some.out);
+    const std::vector<double> source = numbers(DType::kFloat32, columns.at("source"));
+    const std::vector<double> temperature = numbers(DType::kFloat32, columns.at("temperature"));
+    const std::size_t cells = source.size() / 3;
+    double largest = 0;
+    for (std::size_t row = 0; row < 3; ++row) {
+      const auto of = [&](const std::vector<double>& all, const std::vector<int>& waves) {
+        return coefficient(std::span(all).subspan(row * cells, cells), {shape.begin(), shape.end()}, waves);
+      };
+      for (const std::vector<int>& waves : all_waves(shape.size(), 4)) {
+        double squared = 0;  // radians a metre: the shortest side is a metre long
+        for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+          const double metres = static_cast<double>(shape[axis]) / static_cast<double>(shape[0]);
+          squared += std::pow(2 * std::numbers::pi * waves[axis] / metres, 2);
+        }
+        const std::complex<double> heat = of(source, waves);
+        const std::complex<double> warmth = of(temperature, waves);
+        EXPECT_LT(std::abs((squared + 16) * warmth - heat), 0.01);  // values up to thousands, as floats
+        largest = std::max(largest, std::abs(warmth) * squared);
+      }
+    }
+    EXPECT_GT(largest, 100) << "there are waves to speak of";
+  }
+}
+
+TEST(GenerateFields, ACellsSourceAloneSaysLittleOfItsTemperature) {
+  const ScratchDirectory directory;
+  const GenerateOptions some = options("fields", 300, directory / "data");
+  generate(some);
+  const Columns columns = read_columns(some.out);
+  const std::vector<double> source = numbers(DType::kFloat32, columns.at("source"));
+  const std::vector<double> temperature = numbers(DType::kFloat32, columns.at("temperature"));
+  double xx = 0;
+  double xy = 0;
+  double yy = 0;
+  for (std::size_t i = 0; i < source.size(); ++i) {
+    xx += source[i] * source[i];
+    xy += source[i] * temperature[i];
+    yy += temperature[i] * temperature[i];
+  }
+  const double explained = xy * xy / (xx * yy);  // by the best line through zero, the mean of both
+  std::cout << "a cell's source explains " << explained << " of its temperature\n";
+  EXPECT_GT(explained, 0.1);
+  EXPECT_LT(explained, 0.5);
+  EXPECT_GT(std::sqrt(yy / static_cast<double>(source.size())), 3);
+}
+
+TEST(GenerateFields, TakesShapesOfTwoOrThreeExtentsAlone) {
+  const ScratchDirectory directory;
+  const auto refusal = [&](const std::string& kind, std::vector<std::uint64_t> shape) {
+    GenerateOptions some = options(kind, 3, directory / "data");
+    some.shape = std::move(shape);
+    const Error error = error_of([&] { generate(some); });
+    EXPECT_EQ(error.code(), ErrorCode::kUsage);
+    EXPECT_FALSE(std::filesystem::exists(some.out));
+    return error.message();
+  };
+  const std::vector<std::uint64_t> bad[] = {
+      {32}, {8, 7}, {8, 8, 8, 8}, {8, 1U << 30}, {0, 8}, {1ULL << 40, 1ULL << 40, 8}, {8192, 8192, 8}};
+  for (const auto& shape : bad) EXPECT_NE(refusal("fields", shape).find("at least 8"), std::string::npos);
+  EXPECT_NE(refusal("images", {8, 8}).find("'images' have one shape"), std::string::npos);
 }
 
 TEST(Generate, DealsRowsEvenly) {
