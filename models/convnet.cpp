@@ -6,6 +6,7 @@
 
 #include "models/dropout.h"
 #include "models/model.h"
+#include "models/norm.h"
 
 namespace muster {
 
@@ -24,14 +25,6 @@ struct ConvnetSizes {
   bool normalize = true;
 };
 
-/// Up to 8 groups of at least 4 channels where there are that many: norm of single channels would undo the
-/// bias before it.
-std::int64_t groups_of(std::int64_t channels) {
-  std::int64_t groups = std::clamp<std::int64_t>(channels / 4, 1, 8);
-  while (channels % groups != 0) --groups;
-  return groups;
-}
-
 class ConvnetNet : public torch::nn::Module {
  public:
   ConvnetNet(ConvnetShape image, const ConvnetSizes& sizes) {
@@ -40,7 +33,7 @@ class ConvnetNet : public torch::nn::Module {
       convolutions.emplace_back(register_module(fmt::format("conv_{}", i), torch::nn::Conv2d(options)));
       image = {sizes.channels[i], image.height / 2, image.width / 2};
       if (!sizes.normalize) continue;
-      const auto norm = torch::nn::GroupNormOptions(groups_of(image.channels), image.channels);
+      const auto norm = torch::nn::GroupNormOptions(norm_groups(image.channels, 4, 8), image.channels);
       norms.emplace_back(register_module(fmt::format("norm_{}", i), torch::nn::GroupNorm(norm)));
     }
     const std::int64_t features = image.channels * image.height * image.width;

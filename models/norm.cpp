@@ -8,15 +8,12 @@
 #include "models/batch_norm.h"
 
 namespace muster {
-namespace {
 
-torch::nn::GroupNorm group_norm(std::int64_t channels) {
-  std::int64_t groups = std::clamp<std::int64_t>(channels / 2, 1, 32);
+std::int64_t norm_groups(std::int64_t channels, std::int64_t least, std::int64_t most) {
+  std::int64_t groups = std::clamp<std::int64_t>(channels / least, 1, most);
   while (channels % groups != 0) --groups;
-  return torch::nn::GroupNorm(torch::nn::GroupNormOptions(groups, channels));
+  return groups;
 }
-
-}  // namespace
 
 Option norm_option() {
   return {"norm",
@@ -31,7 +28,8 @@ Option norm_option() {
 Norm::Norm(torch::nn::Module& owner, const std::string& name, std::int64_t channels,
            const std::string& kind) {
   if (kind == "group") {
-    auto norm = owner.register_module(name, group_norm(channels));
+    const auto options = torch::nn::GroupNormOptions(norm_groups(channels, 2, 32), channels);
+    auto norm = owner.register_module(name, torch::nn::GroupNorm(options));
     forward_ = [norm](const at::Tensor& x, const ModelBatch&) { return norm->forward(x); };
     return;
   }

@@ -14,6 +14,11 @@ class Module;
 
 namespace muster {
 
+/// Groups for group norm (Wu and He 2018): the most that divide the channels into equal ones, up to `most`,
+/// each of at least `least` channels where there are that many. Norm of single channels would undo a bias
+/// before it.
+std::int64_t norm_groups(std::int64_t channels, std::int64_t least, std::int64_t most);
+
 /// A model's option `norm`: "group" (the default), "batch" or "batch_sync".
 Option norm_option();
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "models/channels_last.h"
 #include "models/model.h"
 #include "models/norm.h"
 
@@ -164,11 +165,7 @@ class Resnet : public Model {
         shape_(shape_of(context, context.only_input())),
         image_(context.only_input().shape),
         net_(std::make_shared<ResnetNet>(shape_)) {
-    if (!channels_last_) return;
-    for (auto& parameter : net_->named_parameters()) {
-      if (parameter.value().dim() == 4)
-        parameter.value().set_data(parameter.value().contiguous(at::MemoryFormat::ChannelsLast));
-    }
+    if (channels_last_) lay_channels_last(*net_);
   }
 
   torch::nn::Module& module() override { return *net_; }
@@ -176,7 +173,7 @@ class Resnet : public Model {
   at::Tensor forward(const ModelBatch& batch) override {
     at::Tensor x =
         batch.get(input_).view({batch.rows(), shape_.channels, image_[image_.size() - 2], image_.back()});
-    if (channels_last_) x = x.contiguous(at::MemoryFormat::ChannelsLast);
+    if (channels_last_) x = with_channels_last(x);
     x = net_->forward(x, batch);
     return shape_.outputs == 1 ? x.squeeze(1) : x;
   }

@@ -12,8 +12,8 @@ sys.path.insert(0, str(m.SOURCE / "tests/docs"))
 import config_doc
 
 
-def generated(kind, rows, out, partitions=4):
-    m.run("generate", kind, "--rows", rows, "--partitions", partitions, "--seed", 2, "--out", out)
+def generated(kind, rows, out, *more):
+    m.run("generate", kind, "--rows", rows, "--partitions", 4, "--seed", 2, "--out", out, *more)
     m.run("validate", out)
     return out
 
@@ -35,7 +35,8 @@ def prepared(name, scratch):
 def main():
     with m.Scratch() as scratch:
         data = {"card-fraud": generated("card-fraud", 20000, scratch / "card-fraud"),
-                "fashion-mnist": generated("images", 6000, scratch / "fashion-mnist")}
+                "fashion-mnist": generated("images", 6000, scratch / "fashion-mnist"),
+                "fields": generated("fields", 400, scratch / "fields", "--shape", "17,24")}
         if "MUSTER_DATA" not in os.environ:
             data["tiny-shakespeare"] = generated("tokens", 40000, scratch / "tokens")
         configs = sorted((m.SOURCE / "configs").glob("*.yaml"))
