@@ -72,6 +72,24 @@ TEST(TableWriter, Hdf5HasTheSameBits) {
   }
 }
 
+TEST(TableWriter, WideRowsGoIntoChunksOfFew) {
+  const ScratchDirectory scratch;
+  const auto files = make_posix_file_system();
+  const auto fields =
+      contract_of("  row: {dtype: int32}\n  field: {dtype: float32, shape: [512, 1024]}\n").fields();
+  const std::vector<std::byte> rows = column_of<std::int32_t>({1, 2, 3});
+  std::vector<std::byte> wide(3 * fields[1].bytes_per_row());
+  wide.back() = std::byte{7};
+  const auto writer = make_table_writer(*files, scratch / "t.h5", fields);
+  writer->append(std::vector<std::span<const std::byte>>{rows, wide}, 3);
+  writer->close();
+  EXPECT_EQ(PartitionFile(scratch / "t.h5").layout("field", {}).chunk,
+            (std::vector<std::uint64_t>{1, 512, 1024}));
+  std::vector<std::byte> read(wide.size());
+  PartitionFile(scratch / "t.h5").read_rows(fields[1], 0, 3, read);
+  EXPECT_EQ(read, wide);
+}
+
 TEST(TableWriter, LeavesNothingWithoutClose) {
   const ScratchDirectory scratch;
   const auto files = make_posix_file_system();
