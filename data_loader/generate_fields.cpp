@@ -16,8 +16,7 @@ namespace {
 constexpr std::size_t kModes = 24;
 constexpr std::uint64_t kMostWaves = 6;  // along a side
 constexpr double kLength = 0.25;         // m: how far heat gets before it is lost
-constexpr double kMeanSource = 100;      // K/m^2, at most, of the part without waves
-constexpr double kWaveSource = 1000;     // of a wave
+constexpr double kWaveSource = 1000;     // K/m^2, of a wave, at most
 constexpr std::uint64_t kLeastExtent = 8;
 constexpr std::uint64_t kMostCells = std::uint64_t{1} << 26;
 
@@ -64,12 +63,11 @@ class FieldsGenerator : public RowGenerator {
     const std::string shape = join(extents, ", ");
     const double slowest = 2 * std::numbers::pi * cells_per_metre_ /
                            static_cast<double>(*std::ranges::max_element(shape_));  // radians a metre
-    const double most = kMeanSource + kModes * kWaveSource;
-    const double warmest =
-        std::ceil(kMeanSource * answer_to(0) + kModes * kWaveSource * answer_to(slowest * slowest));
+    const double most = kModes * kWaveSource;
+    const double warmest = std::ceil(most * answer_to(slowest * slowest));
     return fmt::format(
-        "# Heat sources in a periodic box, and the steady temperature above the surroundings, to which heat\n"
-        "# is lost everywhere: the screened Poisson equation\n"
+        "# Heat sources and sinks in a periodic box, and the steady temperature above the surroundings, to\n"
+        "# which heat is lost everywhere: the screened Poisson equation\n"
         "#   -laplace(temperature) + temperature / length^2 = source, with a length of {} m,\n"
         "# solved exactly. The shortest side is 1 m long; cells are as long as they are wide.\n"
         "version: 1\n"
@@ -86,9 +84,8 @@ class FieldsGenerator : public RowGenerator {
     for (std::vector<std::byte>& column : columns) column.resize(rows * cells_ * sizeof(float));
     for (std::uint64_t r = 0; r < rows; ++r) {
       RandomStream stream(random_key(seed_, Purpose::kGenerate, {row_++}));
-      const double mean = kMeanSource * (2 * stream.uniform() - 1);
-      std::ranges::fill(source, mean);
-      std::ranges::fill(temperature, mean * answer_to(0));
+      std::ranges::fill(source, 0);
+      std::ranges::fill(temperature, 0);
       for (std::size_t i = 0; i < kModes; ++i) add(draw(stream), source, temperature);
       put(source, r, columns[0]);
       put(temperature, r, columns[1]);
