@@ -124,17 +124,18 @@ class FieldsGenerator : public RowGenerator {
       cosines[x] = mode.amplitude * std::cos(mode.wave[last] * static_cast<double>(x));
       sines[x] = mode.amplitude * std::sin(mode.wave[last] * static_cast<double>(x));
     }
-    for (std::size_t line = 0; line < cells_ / width; ++line) {
+    std::size_t line = 0;
+    for (std::size_t first = 0; first < cells_; first += width) {
       double start = mode.phase;
-      std::size_t rest = line;
+      std::size_t rest = line++;
       for (std::size_t axis = last; axis-- > 0; rest /= shape_[axis])
         start += mode.wave[axis] * static_cast<double>(rest % shape_[axis]);
       const double cosine = std::cos(start);
       const double sine = std::sin(start);
       for (std::size_t x = 0; x < width; ++x) {
         const double value = cosine * cosines[x] - sine * sines[x];
-        source[line * width + x] += value;
-        temperature[line * width + x] += mode.answer * value;
+        source[first + x] += value;
+        temperature[first + x] += mode.answer * value;
       }
     }
   }

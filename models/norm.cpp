@@ -40,4 +40,6 @@ Norm::Norm(torch::nn::Module& owner, const std::string& name, std::int64_t chann
   };
 }
 
+at::Tensor Norm::operator()(const at::Tensor& x, const ModelBatch& batch) const { return forward_(x, batch); }
+
 }  // namespace muster

@@ -28,7 +28,7 @@ class Norm {
   /// Registered at `owner` as `name`. "group": up to 32 groups (Wu and He 2018) of at least 2 channels, where
   /// the channels allow; "batch": see BatchNormOver::kLane; "batch_sync": kGlobalBatch.
   Norm(torch::nn::Module& owner, const std::string& name, std::int64_t channels, const std::string& kind);
-  at::Tensor operator()(const at::Tensor& x, const ModelBatch& batch) const { return forward_(x, batch); }
+  at::Tensor operator()(const at::Tensor& x, const ModelBatch& batch) const;
 
  private:
   std::function<at::Tensor(const at::Tensor&, const ModelBatch&)> forward_;
