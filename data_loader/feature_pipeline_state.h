@@ -81,6 +81,7 @@ struct FeaturePipeline::State {
   void apply_mapped(const PipelineInput& input, std::span<const std::byte> column,
                     std::span<const RowTarget> rows) const;
   void check_finite(const InputTensor& tensor, std::span<const RowTarget> rows) const;
+  void check_ids(const InputTensor& tensor, std::span<const RowTarget> rows) const;
   void fill_label(std::size_t number, std::span<const std::byte> column, Targets targets) const;
   void fill_weights(std::span<const std::byte> column, Targets targets) const;
 };

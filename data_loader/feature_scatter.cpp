@@ -63,6 +63,7 @@ void FeaturePipeline::State::fill(const InputTensor& tensor,
   }
   const std::span<const RowTarget> rows{places.data(), targets.size()};
   bool can_be_bad = false;
+  bool ids_can_be_bad = false;
   for (const std::size_t number : tensor.inputs) {
     const PipelineInput& input = inputs[number];
     if (input.values) {
@@ -71,8 +72,10 @@ void FeaturePipeline::State::fill(const InputTensor& tensor,
       input.transform->apply(columns[input.source], rows, input.offset);
     }
     can_be_bad = can_be_bad || (!input.has_ids() && (input.values || is_float(input.spec.dtype)));
+    ids_can_be_bad = ids_can_be_bad || input.transform->ids_can_be_bad();
   }
   if (can_be_bad) check_finite(tensor, rows);
+  if (ids_can_be_bad) check_ids(tensor, rows);
 }
 
 /// Through doubles: a tile of rows, mapped and imputed, stands for the block.
@@ -109,6 +112,23 @@ void FeaturePipeline::State::check_finite(const InputTensor& tensor, std::span<c
                       "transforms can take; mend the data, or declare 'missing: indicator' where NaN means "
                       "missing",
                       input.spec.name),
+          input.spec, input.field, row.row_in_block);
+    }
+  }
+}
+
+void FeaturePipeline::State::check_ids(const InputTensor& tensor, std::span<const RowTarget> rows) const {
+  for (const std::size_t number : tensor.inputs) {
+    const PipelineInput& input = inputs[number];
+    const std::int64_t ids = input.transform->ids();
+    for (const RowTarget& row : rows) {
+      const std::span values(row.ids() + input.offset, input.transform->width());
+      const auto bad = std::ranges::find_if(values, [&](std::int64_t id) { return id < 0 || id >= ids; });
+      if (bad == values.end()) continue;
+      throw BadValue(
+          fmt::format("a value of field '{}' is {}, which is none of its {} ids; mend the data, or "
+                      "give the transform a larger `size`",
+                      input.spec.name, *bad, ids),
           input.spec, input.field, row.row_in_block);
     }
   }

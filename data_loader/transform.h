@@ -34,6 +34,8 @@ class Transform {
   virtual std::size_t width() const = 0;
   /// How many different ids it makes, from 0: its values are int64 then, else (0) float32.
   virtual std::int64_t ids() const { return 0; }
+  /// Whether `apply` can leave values outside [0, ids()): such a row is then refused.
+  virtual bool ids_can_be_bad() const { return false; }
   /// For people: what each of its values is.
   virtual std::vector<std::string> names(const Field& field) const;
   /// Writes each target's row: `column` holds all rows of the block in the dtype of the field that it was

@@ -22,7 +22,7 @@ void add_export(CLI::App& app, Invocation& invocation) {
       ->add_option(
           "--names", flags->names,
           "'OURS = THEIRS': what tensors are called there, * for any text; 'OURS = THEIRS transposed' "
-          "for a matrix that lies the other way")
+          "for a matrix that lies the other way; or a list that the model has: gpt2 of a gpt")
       ->allow_extra_args(false);
   command->callback([&invocation, flags] {
     invocation.action = [&invocation, flags] {

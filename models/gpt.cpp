@@ -6,6 +6,7 @@
 
 #include "models/dropout.h"
 #include "models/model.h"
+#include "models/recompute.h"
 
 namespace muster {
 
@@ -13,12 +14,13 @@ namespace {
 
 struct GptShape {
   std::int64_t vocabulary = 0;
-  std::int64_t context = 0;  ///< tokens that a prediction can look back at
+  std::int64_t context = 0;  ///< tokens that there are positions for, at least a window's
   std::int64_t layers = 0;
   std::int64_t width = 0;
   std::int64_t heads = 0;
   std::int64_t hidden = 0;  ///< of the perceptrons
   bool tied = false;        ///< whether the embedding's weights are the output's too
+  std::string gelu;         ///< LibTorch's name of the way it is computed
   double dropout = 0;
 };
 
@@ -38,7 +40,7 @@ class Block : public torch::nn::Module {
 
   at::Tensor forward(at::Tensor x, const ModelBatch& batch, std::uint64_t number) {
     x = x + keyed_dropout(attend(attention_norm_(x)), shape_.dropout, batch, 2 * number + 1);
-    const at::Tensor hidden = at::gelu(mlp_in_(mlp_norm_(x)));
+    const at::Tensor hidden = at::gelu(mlp_in_(mlp_norm_(x)), shape_.gelu);
     return x + keyed_dropout(mlp_out_(hidden), shape_.dropout, batch, 2 * number + 2);
   }
 
@@ -82,10 +84,17 @@ class GptNet : public torch::nn::Module {
     start();
   }
 
-  /// ids: int64 [rows, context]; the result: [rows, context, vocabulary].
-  at::Tensor forward(const at::Tensor& ids, const ModelBatch& batch) {
-    at::Tensor x = keyed_dropout(tokens_(ids) + positions_->weight, shape_.dropout, batch, 0);
-    for (std::size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i]->forward(x, batch, i);
+  /// ids: int64 [rows, tokens]; the result: [rows, tokens, vocabulary]. With `recompute` a block keeps what
+  /// goes into it, and no more.
+  at::Tensor forward(const at::Tensor& ids, const ModelBatch& batch, bool recompute) {
+    const at::Tensor positions = positions_->weight.narrow(0, 0, ids.size(1));
+    at::Tensor x = keyed_dropout(tokens_(ids) + positions, shape_.dropout, batch, 0);
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      const auto pass = [block = blocks_[i].get(), &batch, i](const at::Tensor& in) {
+        return block->forward(in, batch, i);
+      };
+      x = recompute ? recomputed(x, blocks_[i]->parameters(), pass) : pass(x);
+    }
     x = norm_(x);
     return at::linear(x, shape_.tied ? tokens_->weight : output_->weight);
   }
@@ -132,12 +141,18 @@ GptShape shape_of(const ModelContext& context, const TensorSpec& input) {
   }
   GptShape shape;
   shape.vocabulary = input.ids[0];
-  shape.context = input.shape[0] - 1;
+  const std::int64_t window = input.shape[0] - 1;
+  const auto context_given = context.options.at("context").get<std::int64_t>();
+  shape.context = context_given == 0 ? window : context_given;
+  if (shape.context < window)
+    fail(ErrorCode::kConfig, "model.context is {}, the windows of '{}' have {} tokens", shape.context,
+         input.name, window);
   shape.layers = at_least_one(context, "layers");
   shape.width = at_least_one(context, "width");
   shape.heads = at_least_one(context, "heads");
   shape.hidden = shape.width * at_least_one(context, "mlp_ratio");
   shape.tied = context.options.at("tied").get<bool>();
+  shape.gelu = context.options.at("gelu") == "tanh" ? "tanh" : "none";
   shape.dropout = context.options.at("dropout").get<double>();
   if (shape.width % shape.heads != 0)
     fail(ErrorCode::kConfig, "model.width {} is not divisible by model.heads {}", shape.width, shape.heads);
@@ -150,6 +165,7 @@ class Gpt : public Model {
  public:
   explicit Gpt(const ModelContext& context)
       : input_(context.only_input().name),
+        recompute_(context.recompute),
         net_(std::make_shared<GptNet>(shape_of(context, context.only_input()))) {}
 
   torch::nn::Module& module() override { return *net_; }
@@ -157,7 +173,7 @@ class Gpt : public Model {
 
   at::Tensor forward(const ModelBatch& batch) override {
     const at::Tensor ids = batch.get(input_);
-    return net_->forward(ids.narrow(1, 0, ids.size(1) - 1), batch);
+    return net_->forward(ids.narrow(1, 0, ids.size(1) - 1), batch, recompute_);
   }
   at::Tensor next_tokens(const ModelBatch& batch) const override {
     const at::Tensor ids = batch.get(input_);
@@ -169,8 +185,25 @@ class Gpt : public Model {
 
  private:
   std::string input_;
+  bool recompute_;
   std::shared_ptr<GptNet> net_;
 };
+
+/// Hugging Face's names for GPT-2, whose linear layers hold [in, out]. GPT2LMHeadModel has the prefix,
+/// GPT2Model and the weights that OpenAI published have not.
+WeightNames gpt2_names() {
+  return {
+      "gpt2",
+      {"tokens.weight = wte.weight", "positions.weight = wpe.weight", "block_*.attention_norm.* = h.*.ln_1.*",
+       "block_*.attention_in.weight = h.*.attn.c_attn.weight transposed",
+       "block_*.attention_in.bias = h.*.attn.c_attn.bias",
+       "block_*.attention_out.weight = h.*.attn.c_proj.weight transposed",
+       "block_*.attention_out.bias = h.*.attn.c_proj.bias", "block_*.mlp_norm.* = h.*.ln_2.*",
+       "block_*.mlp_in.weight = h.*.mlp.c_fc.weight transposed", "block_*.mlp_in.bias = h.*.mlp.c_fc.bias",
+       "block_*.mlp_out.weight = h.*.mlp.c_proj.weight transposed",
+       "block_*.mlp_out.bias = h.*.mlp.c_proj.bias", "norm.* = ln_f.*", "output.weight = lm_head.weight"},
+      {"", "transformer."}};
+}
 
 const bool kRegistered = models().add(
     "gpt",
@@ -178,6 +211,16 @@ const bool kRegistered = models().add(
       {"width", OptionType::kUnsigned, 128, "of the embeddings and layers", {}},
       {"heads", OptionType::kUnsigned, 4, "of attention; they divide the width", {}},
       {"mlp_ratio", OptionType::kUnsigned, 4, "hidden width of the perceptrons / width", {}},
+      {"context",
+       OptionType::kUnsigned,
+       0,
+       "positions that have an embedding, at least a window's tokens; 0: as many as a window has",
+       {}},
+      {"gelu",
+       OptionType::kText,
+       "exact",
+       "how the perceptrons' GELU is computed; tanh: by the approximation that GPT-2 was trained with",
+       {"exact", "tanh"}},
       {"tied", OptionType::kBoolean, true, "the output has the embedding's weights", {}},
       {"dropout",
        OptionType::kNumber,
@@ -186,7 +229,9 @@ const bool kRegistered = models().add(
        "perceptrons add",
        {}}},
      [](const ModelContext& context) { return std::make_unique<Gpt>(context); },
-     "a causal transformer that predicts each next token of a window (loss.kind next_token)"});
+     "a causal transformer that predicts each next token of a window (loss.kind next_token)",
+     {gpt2_names()},
+     /*recomputes=*/true});
 
 }  // namespace
 

@@ -48,6 +48,7 @@ struct ModelContext {
   std::vector<TensorSpec> tensors;        ///< of a batch, label included
   std::int64_t outputs = 1;               ///< classes for cross-entropy, else the number of values to predict
   std::vector<std::int64_t> label_shape;  ///< of a label that is an array, without rows; else empty
+  bool recompute = false;                 ///< few activations are kept: only for models that can
   /// Shape without rows of an input tensor; Error{kConfig} names the tensors there are.
   const TensorSpec& tensor(std::string_view name) const;
   /// All tensors but the label. Valid while this context is.
@@ -56,10 +57,19 @@ struct ModelContext {
   const TensorSpec& only_input() const;
 };
 
+/// What a model's tensors are called in another program, as rules of `model.init_names` say it.
+struct WeightNames {
+  std::string name;                          ///< that stands for these rules
+  std::vector<std::string> rules;            ///< "OURS = THEIRS", "OURS = THEIRS transposed"
+  std::vector<std::string> prefixes = {""};  ///< of theirs: the first is written, any of them read
+};
+
 struct ModelFactory {
   std::vector<Option> options;  ///< keys of the config's `model` section beside `name`
   std::function<std::unique_ptr<Model>(const ModelContext&)> make;
   std::string help;
+  std::vector<WeightNames> known_names = {};
+  bool recomputes = false;  ///< whether it can keep few activations (models/recompute.h)
 };
 
 inline Registry<ModelFactory>& models() { return Registry<ModelFactory>::of_kind("model"); }

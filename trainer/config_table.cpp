@@ -90,7 +90,8 @@ std::vector<ConfigKey> make_config_table() {
         kTextList,
         no_items,
         "`OURS = THEIRS`: what tensors are named in model.init_from, * for any text; `OURS = THEIRS "
-        "transposed` for a matrix that lies the other way there",
+        "transposed` for a matrix that lies the other way there; or the name of a list that the model has "
+        "(gpt: gpt2)",
         {}},
        kIdentity},
       {"model",
@@ -221,6 +222,13 @@ std::vector<ConfigKey> make_config_table() {
         "what ranks compute on: cpu, cuda (one GPU a rank), or auto: cuda where every rank has a GPU",
         {"auto", "cpu", "cuda"}},
        kTrajectory},
+       {"recompute",
+        kBoolean,
+        false,
+        "a model's blocks keep what goes into them, and compute the rest again in the backward pass: less "
+        "memory, more time, the same bits",
+        {}},
+       kFree},
       {"train",
        {"micro_batch", kUnsigned, 0, "most rows in one forward pass; 0: the rank's whole share", {}},
        kTrajectory},

@@ -1,5 +1,6 @@
 #include "trainer/export_weights.h"
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <set>
@@ -33,19 +34,29 @@ TensorBlob transposed(const TensorBlob& tensor) {
   return result;
 }
 
-std::vector<TensorBlob> renamed(std::vector<TensorBlob> tensors, const std::vector<std::string>& texts) {
-  const std::vector<NameRule> rules = parse_name_rules(kNamesKey, texts);
-  std::vector<bool> used(rules.size() + 1, false);
+/// What the checkpoint's model is known by elsewhere; nothing of a model that another program has.
+std::vector<WeightNames> known_names(const Json& model) {
+  const std::vector<std::string> here = models().names();
+  const auto name = model.at("name").get<std::string>();
+  if (std::ranges::find(here, name) == here.end()) return {};
+  return models().get(name).known_names;
+}
+
+std::vector<TensorBlob> renamed(std::vector<TensorBlob> tensors, const std::vector<std::string>& texts,
+                                std::span<const WeightNames> known) {
+  const std::vector<NameRule> rules = parse_name_rules(kNamesKey, texts, known);
+  std::vector<bool> used(texts.size() + 1, false);
   std::vector<std::string> ours;
   std::set<std::string> theirs;
   for (TensorBlob& tensor : tensors) {
-    const ForeignName foreign = foreign_name(tensor.name, rules);
-    used[foreign.rule] = true;
+    const ForeignName foreign = foreign_name(tensor.name, rules, texts.size());
+    const std::string& name = foreign.names.front();
+    used[foreign.given] = true;
     ours.push_back(tensor.name);
-    if (!theirs.insert(foreign.name).second)
-      fail(ErrorCode::kConfig, "{}: two tensors would be called '{}'", kNamesKey, foreign.name);
+    if (!theirs.insert(name).second)
+      fail(ErrorCode::kConfig, "{}: two tensors would be called '{}'", kNamesKey, name);
     if (foreign.transposed) tensor = transposed(tensor);
-    tensor.name = foreign.name;
+    tensor.name = name;
   }
   refuse_unused_rules(kNamesKey, texts, used, ours);
   return tensors;
@@ -64,13 +75,14 @@ ExportReport export_weights(FileSystem& files, const std::filesystem::path& chec
                             const std::filesystem::path& out, const std::vector<std::string>& names) {
   if (files.exists(out)) throw Error(ErrorCode::kUsage, "exists already; name another file", out.string());
   CheckpointContent content = load_checkpoint(files, checkpoint).value();
-  const std::vector<TensorBlob> tensors = renamed(std::move(content.model), names);
+  const Json& model = content.state.at("config").at("model");
+  const std::vector<TensorBlob> tensors = renamed(std::move(content.model), names, known_names(model));
   const std::map<std::string, std::string> metadata{
       {"format", "pt"},  // what readers expect of tensors laid out as PyTorch's
       {"muster_checkpoint", checkpoint.filename().string()},
       {"muster_step", std::to_string(content.step)},
       {"muster_fingerprint", content.state.at("fingerprint").get<std::string>()},
-      {"muster_model", content.state.at("config").at("model").dump()}};
+      {"muster_model", model.dump()}};
   std::filesystem::path partial = out;
   partial += ".partial";
   try {

@@ -18,8 +18,9 @@ struct ExportReport {
 
 /// Writes the weights of `checkpoint` (all hashes verified) to `out`, a safetensors file, which is there
 /// whole or not at all; its metadata name run, step and data. `names`: "OURS = THEIRS" or "OURS = THEIRS
-/// transposed", what tensors shall be called. Error{kUsage} if `out` exists, Error{kConfig} for a rule that
-/// cannot be read or fits no tensor, for two tensors of one name, and for `transposed` of what is no matrix.
+/// transposed", what tensors shall be called, or one of the lists that the model's factory has. Error{kUsage}
+/// if `out` exists, Error{kConfig} for a rule that cannot be read or fits no tensor, for two tensors of one
+/// name, and for `transposed` of what is no matrix.
 ExportReport export_weights(FileSystem& files, const std::filesystem::path& checkpoint,
                             const std::filesystem::path& out, const std::vector<std::string>& names);
 

@@ -114,6 +114,16 @@ std::int64_t classes_of_one(const Contract& contract, std::span<const TargetLabe
        label.name);
 }
 
+[[noreturn]] void refuse_recompute(const std::string& model) {
+  std::vector<std::string> able;
+  for (const std::string& name : models().names()) {
+    if (models().get(name).recomputes) able.push_back(name);
+  }
+  fail(ErrorCode::kConfig,
+       "train.recompute: the model '{}' keeps all its activations; models that need not: {}", model,
+       join(able, ", "));
+}
+
 }  // namespace
 
 std::int64_t model_outputs(const Contract& contract, LossKind kind, std::span<const TargetLabel> targets) {
@@ -150,6 +160,8 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
     fail(ErrorCode::kConfig, "loss.class_weights has {} weights for {} classes", loss.class_weights.size(),
          context.outputs);
   }
+  context.recompute = config.at("train", "recompute").get<bool>();
+  if (context.recompute && !models().get(name).recomputes) refuse_recompute(name);
   auto model = make_model(name, context, config.unsigned_at("run", "seed"));
   model = with_precision(std::move(model), config.text_at("train", "precision"), device);
   const bool wants_tokens = loss.kind == LossKind::kNextToken;

@@ -1,38 +1,20 @@
 #include "trainer/precision.h"
 
-#include <ATen/autocast_mode.h>
 #include <torch/torch.h>
+
+#include "models/autocast.h"
 
 namespace muster {
 namespace {
 
-/// Autocast on this thread while it lives. Its memory of casts is off: it is the process's, and ranks can be
-/// threads.
-class AutocastScope {
- public:
-  AutocastScope(at::DeviceType device, at::ScalarType type)
-      : device_(device),
-        was_enabled_(at::autocast::is_autocast_enabled(device)),
-        type_before_(at::autocast::get_autocast_dtype(device)),
-        had_cache_(at::autocast::is_autocast_cache_enabled()) {
-    at::autocast::set_autocast_enabled(device, true);
-    at::autocast::set_autocast_dtype(device, type);
-    at::autocast::set_autocast_cache_enabled(false);
-  }
-  ~AutocastScope() {
-    at::autocast::set_autocast_cache_enabled(had_cache_);
-    at::autocast::set_autocast_dtype(device_, type_before_);
-    at::autocast::set_autocast_enabled(device_, was_enabled_);
-  }
-  AutocastScope(const AutocastScope&) = delete;
-  AutocastScope& operator=(const AutocastScope&) = delete;
-
- private:
-  at::DeviceType device_;
-  bool was_enabled_;
-  at::ScalarType type_before_;
-  bool had_cache_;
-};
+/// Autocast as it shall be in a forward pass. Its memory of casts is off: it is the process's, and ranks can
+/// be threads.
+AutocastState autocast_to(at::ScalarType type, at::DeviceType device) {
+  AutocastState state = autocast_state();
+  (device == at::kCUDA ? state.cuda : state.cpu) = {true, static_cast<int>(type)};
+  state.keeps_casts = false;
+  return state;
+}
 
 class AutocastModel : public Model {
  public:
@@ -41,7 +23,7 @@ class AutocastModel : public Model {
 
   torch::nn::Module& module() override { return model_->module(); }
   at::Tensor forward(const ModelBatch& batch) override {
-    const AutocastScope scope(device_, type_);
+    const AutocastScope scope(autocast_to(type_, device_));
     return model_->forward(batch).to(at::kFloat);
   }
   at::Tensor loss(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) override {

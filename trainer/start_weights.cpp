@@ -130,6 +130,12 @@ std::vector<std::string> different_inputs(const Json& theirs, const Json& ours) 
   return different;
 }
 
+WeightRules rules_of(const Config& config) {
+  return {config.at("model", "init_names").get<std::vector<std::string>>(),
+          config.at("model", "init_except").get<std::vector<std::string>>(),
+          models().get(config.text_at("model", "name")).known_names};
+}
+
 /// For the run's records: docs/events.md.
 Json record_of(const WeightSource& source, const WeightReport& report,
                const std::vector<std::string>& different) {
@@ -151,8 +157,8 @@ WeightReport assign_weights(const NamedTensors& tensors, const std::vector<Tenso
                             const WeightRules& rules) {
   std::map<std::string, const TensorBlob*> by_name;
   for (const TensorBlob& blob : source) by_name[blob.name] = &blob;
-  const std::vector<NameRule> names = parse_name_rules(kNamesKey, rules.names);
-  std::vector<bool> names_used(names.size() + 1, false);
+  const std::vector<NameRule> names = parse_name_rules(kNamesKey, rules.names, rules.known);
+  std::vector<bool> names_used(rules.names.size() + 1, false);
   names_used.back() = true;
   std::vector<bool> except_used(rules.except.size(), false);
 
@@ -167,17 +173,17 @@ WeightReport assign_weights(const NamedTensors& tensors, const std::vector<Tenso
       except_used[i] = true;
       kept = true;
     }
-    const ForeignName origin = foreign_name(name, names);
-    names_used[origin.rule] = true;
-    const auto found = by_name.find(origin.name);
+    const ForeignName origin = foreign_name(name, names, rules.names.size());
+    names_used[origin.given] = true;
+    const auto there = std::ranges::find_if(origin.names, [&](const auto& n) { return by_name.contains(n); });
     if (kept) {
       report.kept.push_back(name);
-    } else if (found == by_name.end()) {
-      missing.emplace_back(name, origin.name);
+    } else if (there == origin.names.end()) {
+      missing.emplace_back(name, origin.names.front());
     } else {
-      assignments.emplace_back(tensor, fitted(name, tensor, *found->second, origin.transposed));
+      assignments.emplace_back(tensor, fitted(name, tensor, *by_name.at(*there), origin.transposed));
       report.taken.push_back(name);
-      used.insert(origin.name);
+      used.insert(*there);
     }
   }
   std::vector<std::string> ours;
@@ -197,8 +203,8 @@ void check_weight_source(FileSystem& files, const Config& config) {
   const std::string from = config.text_at("model", "init_from");
   if (from.empty()) return;
   if (!files.exists(from)) throw Error(ErrorCode::kConfig, "model.init_from: there is no such file", from);
-  static_cast<void>(
-      parse_name_rules(kNamesKey, config.at("model", "init_names").get<std::vector<std::string>>()));
+  const WeightRules rules = rules_of(config);
+  static_cast<void>(parse_name_rules(kNamesKey, rules.names, rules.known));
 }
 
 Json start_from_weights(FileSystem& files, const Config& config, const Json& pipeline,
@@ -206,8 +212,7 @@ Json start_from_weights(FileSystem& files, const Config& config, const Json& pip
   const std::string from = config.text_at("model", "init_from");
   if (from.empty()) return nullptr;
   const WeightSource source = read_weights(files, from, log);
-  const WeightRules rules{config.at("model", "init_names").get<std::vector<std::string>>(),
-                          config.at("model", "init_except").get<std::vector<std::string>>()};
+  const WeightRules rules = rules_of(config);
   const NamedTensors tensors = module_tensors(module);
   const WeightReport report = assign_weights(tensors, source.tensors, rules);
   log(LogLevel::kInfo,

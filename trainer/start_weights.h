@@ -8,6 +8,7 @@
 #include "core/file_system.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "models/model.h"
 #include "trainer/config.h"
 #include "trainer/module_tensors.h"
 #include "trainer/safetensors.h"
@@ -29,8 +30,9 @@ WeightSource read_weights(FileSystem& files, const std::string& from, const LogS
 
 /// `model.init_names` and `model.init_except`.
 struct WeightRules {
-  std::vector<std::string> names;   ///< "OURS = THEIRS" or "OURS = THEIRS transposed"
-  std::vector<std::string> except;  ///< patterns of our tensors that keep what they have
+  std::vector<std::string> names;       ///< "OURS = THEIRS", "OURS = THEIRS transposed", a name in `known`
+  std::vector<std::string> except;      ///< patterns of our tensors that keep what they have
+  std::vector<WeightNames> known = {};  ///< of the model
 };
 
 struct WeightReport {

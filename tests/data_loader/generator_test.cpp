@@ -212,6 +212,33 @@ TEST(GenerateFields, TakesShapesOfTwoOrThreeExtentsAlone) {
   EXPECT_NE(refusal("images", {8, 8}).find("'images' have one shape"), std::string::npos);
 }
 
+TEST(GenerateSubwords, FourCanFollowEachOfManySymbols) {
+  const ScratchDirectory directory;
+  const GenerateOptions some = options("subwords", 400'000, directory / "data");
+  generate(some);
+  const std::vector<double> tokens = numbers(DType::kUInt16, read_columns(some.out).at("tokens"));
+  EXPECT_LT(*std::ranges::max_element(tokens), 50257);
+  std::map<double, std::map<double, double>> after;
+  for (std::size_t i = 1; i < tokens.size(); ++i) after[tokens[i - 1]][tokens[i]] += 1;
+  EXPECT_GT(after.size(), 20'000U);
+  double likeliest = 0;
+  double all = 0;
+  for (const auto& [symbol, next] : after) {
+    EXPECT_LE(next.size(), 4U);
+    double most = 0;
+    double sum = 0;
+    for (const auto& [following, count] : next) {
+      most = std::max(most, count);
+      sum += count;
+    }
+    if (sum < 30) continue;
+    likeliest += most;
+    all += sum;
+  }
+  EXPECT_GT(all, 10'000) << "symbols that come often";
+  EXPECT_NEAR(likeliest / all, 0.5, 0.04);
+}
+
 TEST(Generate, DealsRowsEvenly) {
   const ScratchDirectory directory;
   GenerateOptions some = options("tabular", 10, directory / "data");

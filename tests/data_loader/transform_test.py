@@ -194,6 +194,18 @@ for dtype, low, high, options, least, most in [
     assert size == len(first) + 1
     if least > 1 or most < 65536:
         assert (got == 0).any() and (got > 0).any(), "rare tokens share id 0"
+# Ids as they are.
+for dtype, greatest, options, size in [("uint8", 255, "ids", 256), ("uint16", 50256, "{ids: {size: 50304}}", 50304), ("int32", 9, "ids", 10),
+                                       ("uint64", 2**31 - 2, "ids", 2**31 - 1)]:
+    stream = random.integers(0, greatest + 1, (rows, 10), dtype=dtype)
+    got, have = tokens(f"dtype: {dtype}, range: [0, {greatest}], window: {{length: 9}}, transform: {options}", stream)
+    same(f"ids of {dtype}", got, stream)
+    assert have == size, (have, size)
+got, size = ids("dtype: int16, range: [0, 6], transform: ids", (small % 7).tolist())
+same("ids of one number", got, small % 7)
+assert size == 7
+for value in (-1, 4):  # no contract is checked here
+    refused("no id", "  x: {dtype: int16, range: [0, 3], transform: ids}\n", {"x": [0, 3, value]}, f"is {value}, which is none of its 4 ids")
 got, _ = tokens("dtype: uint8, shape: [2, 3], transform: tokens", random.integers(0, 9, (rows, 6)))
 assert got.min() == 1, "an array that is no window has tokens too"
 MASK = 2**64 - 1

@@ -12,8 +12,16 @@ sys.path.insert(0, str(m.SOURCE / "tests/docs"))
 import config_doc
 
 
-def generated(kind, rows, out, *more):
-    m.run("generate", kind, "--rows", rows, "--partitions", 4, "--seed", 2, "--out", out, *more)
+# What makes a configuration fit a small machine and a few seconds, as shorter windows do; all else is as it is shipped.
+SMALLER = {"gpt-124M": ["model.layers=2", "model.width=48", "model.heads=4", "batch.size=4", "batch.lanes=4", "train.micro_batch=1",
+                        "evaluate.micro_batch=1"]}
+PARAMETERS = {"gpt-124M": 124439808}  # of the whole one
+
+
+def generated(kind, rows, out, *more, partitions=4, change=("", "")):
+    m.run("generate", kind, "--rows", rows, "--partitions", partitions, "--seed", 2, "--out", out, *more)
+    contract = out / "contract.yaml"
+    contract.write_text(contract.read_text().replace(*change))
     m.run("validate", out)
     return out
 
@@ -36,7 +44,8 @@ def main():
     with m.Scratch() as scratch:
         data = {"card-fraud": generated("card-fraud", 20000, scratch / "card-fraud"),
                 "fashion-mnist": generated("images", 6000, scratch / "fashion-mnist"),
-                "fields": generated("fields", 400, scratch / "fields", "--shape", "17,24")}
+                "fields": generated("fields", 400, scratch / "fields", "--shape", "17,24"),
+                "gpt-124M": generated("subwords", 8000, scratch / "subwords", change=("length: 1024, stride: 1024", "length: 64, stride: 64"))}
         if "MUSTER_DATA" not in os.environ:
             data["tiny-shakespeare"] = generated("tokens", 40000, scratch / "tokens")
         configs = sorted((m.SOURCE / "configs").glob("*.yaml"))
@@ -51,8 +60,11 @@ def main():
                 continue
             m.check(len(dataset) == 1, f"no data for {file.name}: add it here")
             tried += 1
-            result = m.run_json("train", file, "--set", f"data.dataset={dataset[0]}", "--set", f"run.dir={scratch / 'runs'}",
-                                "--set", "train.epochs=~", "--set", "train.steps=12", ranks=2)
+            if file.stem in PARAMETERS:
+                plan = m.run_json("train", file, "--set", f"data.dataset={dataset[0]}", "--dry-run")
+                m.check(plan["parameters"] == PARAMETERS[file.stem], f"{file.name}: {plan['parameters']} parameters")
+            sets = [f"data.dataset={dataset[0]}", f"run.dir={scratch / 'runs'}", "train.epochs=~", "train.steps=12", *SMALLER.get(file.stem, [])]
+            result = m.run_json("train", file, *[word for value in sets for word in ("--set", value)], ranks=2)
             m.check(result["outcome"] == "finished" and result["metrics"], f"{file.name}: {result}")
             m.run("verify", result["directory"])
             m.run_json("evaluate", result["directory"], "--split", "validation", ranks=2)

@@ -96,6 +96,30 @@ TEST(AssignWeights, RefusesWhatDoesNotFit) {
   EXPECT_TRUE(holds(refusal(others(), {{}, {"head.*"}}), "'head.*' fits no tensor"));
 }
 
+TEST(AssignWeights, KnowsListsOfTheModelByTheirNames) {
+  const std::vector<WeightNames> known{
+      {"theirs", {"hidden.* = h.*", "norm.weight = n.w", "norm.* = n.*", "spare.* = s.*"}, {"", "model."}}};
+  for (const std::string prefix : {"", "model."}) {
+    auto source = others();
+    for (TensorBlob& blob : source) {
+      if (blob.name.starts_with("hidden.")) blob.name = prefix + "h." + blob.name.substr(7);
+      if (blob.name.starts_with("norm."))
+        blob.name = prefix + (blob.name == "norm.weight" ? "n.w" : "n." + blob.name.substr(5));
+    }
+    Net net;
+    // A rule of one's own goes first; one of a list need not fit.
+    const auto report =
+        assign_weights(module_tensors(net), source, {{"output.b* = output.b*", "theirs"}, {}, known});
+    EXPECT_EQ(to_blobs(module_tensors(net)), others()) << prefix;
+    EXPECT_EQ(report.taken.size(), 9U);
+    EXPECT_TRUE(report.unused.empty());
+  }
+  const std::string said = refusal(others(), {{"their"}, {}, known});
+  EXPECT_TRUE(holds(said, "'their' is no rule (did you mean 'theirs'?)")) << said;
+  EXPECT_TRUE(holds(said, "or a name for all of a model's: theirs")) << said;
+  EXPECT_TRUE(holds(refusal(others(), {{"*.* = *.*", "theirs"}, {}, known}), "'theirs' fits no tensor"));
+}
+
 class ReadWeights : public ::testing::Test {
  protected:
   void write(const std::string& name, const std::vector<TensorBlob>& tensors) {
