@@ -5,6 +5,7 @@ usage: make.py DIR     writes DIR/*.safetensors; those that the test reads lie i
        make.py --check DIR     instead: ends with an error unless PyTorch makes the same numbers today (to 1e-5)
 """
 
+import functools
 import pathlib
 import sys
 
@@ -17,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "examples/f
 from gpt2 import GPT2  # noqa: E402
 
 
-def norm(channels):
+def group_norm(channels):
     groups = min(max(channels // 2, 1), 32)
     while channels % groups:
         groups -= 1
@@ -25,9 +26,9 @@ def norm(channels):
 
 
 class BasicBlock(nn.Module):
-    """Of torchvision's resnet18, by its names, with group norm in place of batch norm."""
+    """Of torchvision's resnet18, by its names."""
 
-    def __init__(self, inputs, outputs, stride):
+    def __init__(self, inputs, outputs, stride, norm):
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), norm(outputs)
         self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), norm(outputs)
@@ -41,14 +42,14 @@ class BasicBlock(nn.Module):
 
 
 class Resnet18(nn.Module):
-    def __init__(self, width, classes):
+    def __init__(self, width, classes, norm):
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), norm(width)
         inputs = width
         for stage in range(4):
             outputs = width << stage
             self.add_module(f"layer{stage + 1}",
-                            nn.Sequential(BasicBlock(inputs, outputs, 2 if stage else 1), BasicBlock(outputs, outputs, 1)))
+                            nn.Sequential(BasicBlock(inputs, outputs, 2 if stage else 1, norm), BasicBlock(outputs, outputs, 1, norm)))
             inputs = outputs
         self.fc = nn.Linear(inputs, classes)
 
@@ -73,7 +74,7 @@ def gpt2():
     ids = torch.randint(0, 61, (3, 13))  # fewer than there are positions for
     logits = model(ids[:, :-1])
     losses = functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").mean(1)
-    return model, {"input": ids, "scores": logits, "losses": losses}
+    return model, weights_of(model), {"input": ids, "scores": logits, "losses": losses}
 
 
 def pattern(*shape):
@@ -82,37 +83,48 @@ def pattern(*shape):
     return ((torch.arange(count) * 40503 % 65536).float() / 32768 - 1).view(shape)
 
 
-def resnet():
+def resnet(norm):
     torch.manual_seed(2)
-    model = Resnet18(width=2, classes=5)
+    model = Resnet18(width=2, classes=5, norm=norm)
     scatter(model)
+    for name, buffer in model.named_buffers():  # as if it had been trained
+        if "running" in name:
+            buffer.uniform_(0.5, 1.5)
     images, labels = pattern(3, 3, 64, 72), torch.tensor([4, 0, 2])
-    logits = model(images)
+    weights = weights_of(model)  # before a training moves the running statistics
+    with torch.no_grad():
+        evaluated = model.eval()(images)
+    logits = model.train()(images)
     losses = functional.cross_entropy(logits, labels, reduction="none")
-    return model, {"labels": labels, "scores": logits, "losses": losses}
+    return model, weights, {"evaluated": evaluated, "labels": labels, "scores": logits, "losses": losses}
+
+
+def weights_of(model):
+    return {name: tensor.clone().contiguous() for name, tensor in model.state_dict().items()}
 
 
 def make(build):
     """The weights; then input (but for images), scores, each row's loss, and the gradients of the losses' sum."""
-    model, seen = build()
+    model, weights, seen = build()
     seen["losses"].sum().backward()
     expected = {name: tensor.detach().contiguous() for name, tensor in seen.items()}
     expected |= {f"gradient.{name}": parameter.grad for name, parameter in model.named_parameters()}
-    return {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, expected
+    return weights, expected
 
 
 def main():
     check, folder = sys.argv[1] == "--check", pathlib.Path(sys.argv[-1])
     torch.set_num_threads(1)
-    for build in (gpt2, resnet):
+    builds = {"gpt2": gpt2, "resnet": functools.partial(resnet, group_norm), "resnet-batch": functools.partial(resnet, nn.BatchNorm2d)}
+    for name, build in builds.items():
         for kind, tensors in zip(("weights", "expected"), make(build)):
-            path = folder / f"{build.__name__}-{kind}.safetensors"
+            path = folder / f"{name}-{kind}.safetensors"
             if not check:
                 save_file(tensors, path, metadata={"torch": torch.__version__})
                 continue
             kept = load_file(path)
             assert kept.keys() == tensors.keys(), path
-            worst = max(((kept[name] - tensors[name]).abs() / (1 + kept[name].abs())).max().item() for name in kept)
+            worst = max(((kept[key] - tensors[key]).abs() / (1 + kept[key].abs())).max().item() for key in kept)
             print(f"{path.name}: differs by at most {worst:.1e}")
             assert worst <= 1e-5, path
 

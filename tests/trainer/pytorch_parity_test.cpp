@@ -41,10 +41,10 @@ Case gpt2() {
           {"gpt2"}, LossKind::kNextToken};
 }
 
-Case resnet() {
-  return {"resnet", specs_of({{"image", TensorSpec::Kind::kFloat32, {3, 64, 72}}}, 5),
-          5,        {{"depth", 18}, {"width", 2}, {"stem", "large"}},
-          {},       LossKind::kCrossEntropy};
+Case resnet(const std::string& files, const std::string& norm) {
+  return {files, specs_of({{"image", TensorSpec::Kind::kFloat32, {3, 64, 72}}}, 5),
+          5,     {{"depth", 18}, {"width", 2}, {"stem", "large"}, {"norm", norm}},
+          {},    LossKind::kCrossEntropy};
 }
 
 /// Numbers in [-1, 1), as make.py's images are of.
@@ -74,7 +74,7 @@ double difference(const at::Tensor& ours, const at::Tensor& theirs) {
 }
 
 void expect_parity(const Case& with, std::vector<TensorBlob> weights) {
-  const std::string model_name = with.name == "gpt2" ? "gpt" : with.name;
+  const std::string model_name = with.loss == LossKind::kNextToken ? "gpt" : "resnet";
   const auto model =
       make_model(model_name, {options_of(model_name, with.options), with.tensors, with.outputs}, 1);
   const std::vector<WeightNames>& known = models().get(model_name).known_names;
@@ -87,6 +87,13 @@ void expect_parity(const Case& with, std::vector<TensorBlob> weights) {
   for (const TensorBlob& blob : kept(with.name + "-expected")) seen[blob.name] = to_tensor(blob);
   const Batch batch = batch_of(with, seen);
   const ModelBatch inputs(batch, 0, batch.rows(), true, 1);
+  if (seen.contains("evaluated")) {
+    const torch::NoGradGuard no_grad;
+    model->module().eval();
+    const at::Tensor evaluated = model->forward(ModelBatch(batch, 0, batch.rows(), false, 1));
+    EXPECT_LT(difference(evaluated, seen.at("evaluated")), 2e-5);
+    model->module().train();
+  }
   const at::Tensor scores = model->forward(inputs);
   const double scores_off = difference(scores, seen.at("scores"));
   EXPECT_LT(scores_off, 2e-5);
@@ -148,7 +155,10 @@ TEST(PytorchParity, TheApproximationIsNeededForIt) {
   EXPECT_LT(off, 1e-2);
 }
 
-TEST(PytorchParity, ResnetUnderTorchvisionsNames) { expect_parity(resnet(), kept("resnet-weights")); }
+TEST(PytorchParity, ResnetUnderTorchvisionsNames) {
+  expect_parity(resnet("resnet", "group"), kept("resnet-weights"));
+  expect_parity(resnet("resnet-batch", "batch"), kept("resnet-batch-weights"));
+}
 
 }  // namespace
 }  // namespace muster
