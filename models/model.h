@@ -68,6 +68,8 @@ struct ModelFactory {
   std::vector<Option> options;  ///< keys of the config's `model` section beside `name`
   std::function<std::unique_ptr<Model>(const ModelContext&)> make;
   std::string help;
+  // The initializer spares factories without names a warning.
+  // NOLINTNEXTLINE(readability-redundant-member-init)
   std::vector<WeightNames> known_names = {};
   bool recomputes = false;  ///< whether it can keep few activations (models/recompute.h)
 };

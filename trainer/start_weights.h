@@ -30,9 +30,9 @@ WeightSource read_weights(FileSystem& files, const std::string& from, const LogS
 
 /// `model.init_names` and `model.init_except`.
 struct WeightRules {
-  std::vector<std::string> names;       ///< "OURS = THEIRS", "OURS = THEIRS transposed", a name in `known`
-  std::vector<std::string> except;      ///< patterns of our tensors that keep what they have
-  std::vector<WeightNames> known = {};  ///< of the model
+  std::vector<std::string> names;   ///< "OURS = THEIRS", "OURS = THEIRS transposed", a name in `known`
+  std::vector<std::string> except;  ///< patterns of our tensors that keep what they have
+  std::vector<WeightNames> known;   ///< of the model
 };
 
 struct WeightReport {
