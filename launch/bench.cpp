@@ -74,7 +74,7 @@ void add_step(CLI::App& command, Invocation& invocation) {
       ->check(CLI::Range(0, 1 << 24));
   step->add_option("--precision", options->precision, "as train.precision")
       ->capture_default_str()
-      ->check(CLI::IsMember({"float32", "bfloat16"}));
+      ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
   step->add_option("--device", options->device, "as train.device")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));

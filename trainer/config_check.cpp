@@ -54,6 +54,7 @@ constexpr Range kRanges[] = {
     {"train", "threads", 1, 65536},
     {"train", "clip_norm", 0, kAny},
     {"train", "ema_decay", 0, kBelow1},
+    {"train", "loss_scale", 0, 0x1p24},
     {"evaluate", "micro_batch", 1, kMost32},
     {"evaluate", "threshold", 0, 1},
     {"checkpoint", "keep", 2, kMost32},
@@ -171,6 +172,10 @@ void check_config(const Json& values, const YamlNode& document) {
       refuse_key(document, "model", key, fmt::format("model.{} counts only with model.init_from", key));
   }
   const Json& optimizer = values.at("optimizer");
+  const Json& scale = values.at("train").at("loss_scale");
+  if (scale > 0 && scale < 1)
+    refuse_key(document, "train", "loss_scale",
+               fmt::format("train.loss_scale is {}: 0, or 1 and more, is needed", scale.dump()));
   if (optimizer.at("nesterov") == true && optimizer.at("momentum") == 0) {
     refuse_key(document, "optimizer", "nesterov", "optimizer.nesterov needs optimizer.momentum above 0");
   }

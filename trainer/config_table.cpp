@@ -31,7 +31,8 @@ std::vector<ConfigKey> make_config_table() {
        {"leaks",
         kText,
         "refuse",
-        "signs that a feature knows the label, or that rows are on both sides of the split: refuse to train, "
+        "signs that a feature knows the label, or that rows are on both sides of the split: refuse to "
+        "train, "
         "or warn",
         {"refuse", "warn"}},
        kTrajectory},
@@ -81,7 +82,8 @@ std::vector<ConfigKey> make_config_table() {
        {"init_from",
         kText,
         "",
-        "weights to start from: a checkpoint or run directory, a .safetensors file (also of PyTorch), or the "
+        "weights to start from: a checkpoint or run directory, a .safetensors file (also of PyTorch), or "
+        "the "
         ".index.json of several; \"\": random ones",
         {}},
        kIdentity},
@@ -90,7 +92,8 @@ std::vector<ConfigKey> make_config_table() {
         kTextList,
         no_items,
         "`OURS = THEIRS`: what tensors are named in model.init_from, * for any text; `OURS = THEIRS "
-        "transposed` for a matrix that lies the other way there; or the name of a list that the model has "
+        "transposed` for a matrix that lies the other way there; or the name of a list that the model "
+        "has "
         "(gpt: gpt2)",
         {}},
        kIdentity},
@@ -117,7 +120,8 @@ std::vector<ConfigKey> make_config_table() {
        {"decay",
         kText,
         "all",
-        "what weight_decay is for: all parameters, or matrices (two dimensions or more: neither biases nor "
+        "what weight_decay is for: all parameters, or matrices (two dimensions or more: neither biases "
+        "nor "
         "norms)",
         {"all", "matrices"}},
        kTrajectory},
@@ -164,17 +168,19 @@ std::vector<ConfigKey> make_config_table() {
        {"precision",
         kText,
         "float32",
-        "of the forward pass's products and convolutions, what follows them, and their gradients; weights, "
+        "of the forward pass's products and convolutions, what follows them, and their gradients; "
+        "weights, "
         "scores "
         "and sums of gradients stay float32",
-        {"float32", "bfloat16"}},
+        {"float32", "bfloat16", "float16"}},
        kTrajectory},
       {"train", {"clip_norm", kNumber, 0.0, "bound of the gradients' global norm; 0: none", {}}, kTrajectory},
       {"train",
        {"on_bad_step",
         kText,
         "stop",
-        "a step whose loss or gradient is not finite, or a spike: end the run; leave its update out; or go "
+        "a step whose loss or gradient is not finite, or a spike: end the run; leave its update out; or "
+        "go "
         "back "
         "to the last checkpoint and leave it out the second time",
         {"stop", "skip", "rollback"}},
@@ -194,7 +200,8 @@ std::vector<ConfigKey> make_config_table() {
        {"compare_every_steps",
         kUnsigned,
         1000,
-        "whether all ranks have the same weights is looked at after so many steps, and with each checkpoint; "
+        "whether all ranks have the same weights is looked at after so many steps, and with each "
+        "checkpoint; "
         "0: "
         "only then",
         {}},
@@ -208,10 +215,19 @@ std::vector<ConfigKey> make_config_table() {
         {}},
        kFree},
       {"train",
+       {"loss_scale",
+        kNumber,
+        0.0,
+        "losses are multiplied by it before the backward pass, gradients divided after; it halves when "
+        "gradients overflow, and doubles after 2000 steps without; 0: 65536 for float16, else none",
+        {}},
+       kTrajectory},
+      {"train",
        {"ema_decay",
         kNumber,
         0.0,
-        "evaluations, and the weights in checkpoints, are a moving average of the weights with this decay, "
+        "evaluations, and the weights in checkpoints, are a moving average of the weights with this "
+        "decay, "
         "as 0.999; 0: the weights themselves",
         {}},
        kTrajectory},
@@ -222,6 +238,7 @@ std::vector<ConfigKey> make_config_table() {
         "what ranks compute on: cpu, cuda (one GPU a rank), or auto: cuda where every rank has a GPU",
         {"auto", "cpu", "cuda"}},
        kTrajectory},
+      {"train",
        {"recompute",
         kBoolean,
         false,
@@ -268,7 +285,8 @@ std::vector<ConfigKey> make_config_table() {
        {"best_by",
         kText,
         "",
-        "metric that chooses the best checkpoint. Default: auc, accuracy, rmse or loss by the loss; loss for "
+        "metric that chooses the best checkpoint. Default: auc, accuracy, rmse or loss by the loss; loss "
+        "for "
         "several labels of mse",
         {}},
        kTrajectory},
@@ -323,7 +341,8 @@ std::vector<ConfigKey> make_config_table() {
        {"deadline_seconds",
         kNumber,
         none,
-        "how long a collective may wait before the run is given up. Default: 20 times the slowest step, at "
+        "how long a collective may wait before the run is given up. Default: 20 times the slowest step, "
+        "at "
         "least "
         "60; 900 before the first",
         {}},

@@ -173,6 +173,12 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
   return model;
 }
 
+double first_loss_scale(const Config& config) {
+  const double given = config.number_at("train", "loss_scale");
+  if (given > 0) return given;
+  return config.text_at("train", "precision") == "float16" ? 0x1p16 : 1;
+}
+
 RowsTogether rows_together(const BatchNormSums& norms) {
   if (norms.empty()) return RowsTogether::kNone;
   return norms.over_ranks() ? RowsTogether::kAll : RowsTogether::kLane;

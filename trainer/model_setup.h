@@ -43,6 +43,9 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
                                              const FeaturePipeline& pipeline,
                                              const ComputeDevice& device = {});
 
+/// Of a run that begins: train.loss_scale, or its default for train.precision.
+double first_loss_scale(const Config& config);
+
 /// What a model's norms ask for.
 RowsTogether rows_together(const BatchNormSums& norms);
 /// Error{kConfig} where train.micro_batch parts rows that the model needs together. `order`: with lanes

@@ -43,8 +43,9 @@ class AutocastModel : public Model {
 std::unique_ptr<Model> with_precision(std::unique_ptr<Model> model, const std::string& precision,
                                       const ComputeDevice& device) {
   if (precision == "float32") return model;
-  ensure(precision == "bfloat16", "a precision of '{}'", precision);
-  return std::make_unique<AutocastModel>(std::move(model), at::kBFloat16, as_torch(device).type());
+  ensure(precision == "bfloat16" || precision == "float16", "a precision of '{}'", precision);
+  const at::ScalarType type = precision == "bfloat16" ? at::kBFloat16 : at::kHalf;
+  return std::make_unique<AutocastModel>(std::move(model), type, as_torch(device).type());
 }
 
 }  // namespace muster

@@ -299,6 +299,11 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
       choose_device(comm, config.text_at("train", "device"), options.gpus, options.share_gpus,
                     [&](const std::string& text) { options.log(LogLevel::kWarning, text); });
   if (device.gpu) options.gpus->gpus->select(device.index);
+  if (!device.gpu && config.text_at("train", "precision") == "float16")
+    throw AgreedError(
+        Error(ErrorCode::kConfig,
+              "train.precision float16 is for GPUs, and this run computes on the CPU: take bfloat16"),
+        comm.rank() == 0);
 
   // What does not fit is refused before a pass over the data.
   const auto unfitted = together(comm, "features", [&] { return unfitted_pipeline(config, dataset); });

@@ -29,6 +29,7 @@ TrainingRun::TrainingRun(Communicator& comm, FileSystem& files, const TrainOptio
       loss_(loss_settings(run_.config, run_.pipeline)),
       schedule_(schedule_settings(run_.config)),
       seed_(run_.config.unsigned_at("run", "seed")),
+      loss_scale_(first_loss_scale(run_.config)),
       batch_norms_(run_.model->module()),
       together_(rows_together(batch_norms_)),
       bad_steps_(bad_step_rule(run_.config)),

@@ -17,6 +17,7 @@
 #include "trainer/decision.h"
 #include "trainer/efficiency.h"
 #include "trainer/gradient_reducer.h"
+#include "trainer/loss_scale.h"
 #include "trainer/micro_batches.h"
 #include "trainer/optimizer.h"
 #include "trainer/prepared_run.h"
@@ -106,6 +107,7 @@ class TrainingRun {
   std::unique_ptr<WeightAverage> average_;  ///< null: none is kept
   std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<BufferKeeper> buffers_;
+  LossScale loss_scale_;
   BatchNormSums batch_norms_;
   RowsTogether together_;
   std::shared_ptr<TrainingData> data_;

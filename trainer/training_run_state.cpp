@@ -45,6 +45,7 @@ void TrainingRun::restore(std::vector<TensorBlob> optimizer_state) {
     if (!state.at("evaluated_step").is_null())
       evaluated_step_ = state.at("evaluated_step").get<std::uint64_t>();
     bad_steps_.restore(state.value("bad_steps", Json(nullptr)));
+    loss_scale_.restore(state.value("loss_scale", Json(nullptr)));
     if (bad_row_rule_.quarantine) {
       data_->quarantine.restore(state.value("quarantine", Json(nullptr)));
       refuse_too_many_bad_rows("");
@@ -109,6 +110,7 @@ Json TrainingRun::state(bool finished) const {
       {"evaluated_step", evaluated_step_ ? Json(*evaluated_step_) : Json(nullptr)},
       {"metrics", metrics_},
       {"bad_steps", bad_steps_.state()},
+      {"loss_scale", loss_scale_.state()},
       {"quarantine", data_->quarantine.to_json()},
       {"finished", finished},
       {"fingerprint", run_.dataset.manifest().fingerprint().hex()},

@@ -44,7 +44,7 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
     const at::Tensor sums = forward(inputs);
     if (rows.first + rows.count == batch.rows()) reducer_->ready();
     const TraceSpan span(trace_.get(), "backward", "autograd");
-    sums[0].backward(at::scalar_tensor(1 / expected_weight_, sums.options()));
+    sums[0].backward(at::scalar_tensor(loss_scale_.value() / expected_weight_, sums.options()));
     totals = totals.defined() ? totals + sums.detach() : sums.detach();
   }
   if (totals.defined()) {
@@ -190,7 +190,7 @@ TrainingRun::Step TrainingRun::one_step() {
     return Step::kNoBatch;
   }
   tell_stragglers();
-  reducer_->finish(last_.weight / expected_weight_);
+  reducer_->finish(last_.weight / expected_weight_ * loss_scale_.value());
   expect_weight(last_.weight);
   update_running_statistics();
   phase(RankPhase::kUpdate);
@@ -230,6 +230,11 @@ bool TrainingRun::update() {
     buffers_->restore();
     return true;
   }
+  if (!std::isfinite(gradient_norm_) && last_.first_not_finite < 0 && loss_scale_.overflowed()) {
+    buffers_->restore();
+    event("loss_scale_halved", {{"loss_scale", loss_scale_.value()}});
+    return true;
+  }
   std::optional<std::string> bad = bad_steps_.judge(mean_loss());
   if (bad && last_.first_not_finite >= 0)
     bad = fmt::format("the loss is not finite on rank {} of {}", last_.first_not_finite, comm_.size());
@@ -237,6 +242,7 @@ bool TrainingRun::update() {
   if (bad) return take_bad_step(*bad);
   bad_steps_.good(mean_loss());
   optimizer_->step(rate_);
+  loss_scale_.good();
   if (average_ != nullptr) average_->update(step_ + 1);
   if (histograms) record_->sinks().histograms(step_ + 1, weight_histograms(run_.model->module()));
   return true;

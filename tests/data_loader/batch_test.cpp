@@ -49,6 +49,22 @@ TEST(Batch, RowsAreAtMostTheCapacity) {
   EXPECT_EQ(batch.rows(), 3U);
 }
 
+TEST(Batch, RowsAreOfLanesInOrder) {
+  Batch batch(specs(), 6, aligned_allocator());
+  EXPECT_TRUE(batch.lanes().empty());
+  const std::vector<std::uint32_t> lanes{2, 0, 3};
+  batch.set_lanes(lanes);
+  EXPECT_EQ(batch.rows(), 5U);
+  EXPECT_EQ(std::vector<std::uint32_t>(batch.lanes().begin(), batch.lanes().end()),
+            (std::vector<std::uint32_t>{2, 3}));
+  batch.bad()[1] = 1;
+  batch.drop_bad_rows();
+  EXPECT_EQ(std::vector<std::uint32_t>(batch.lanes().begin(), batch.lanes().end()),
+            (std::vector<std::uint32_t>{4}));
+  batch.set_rows(0);
+  EXPECT_TRUE(batch.lanes().empty());
+}
+
 TEST(Batch, FindsTensorsByName) {
   const Batch batch(specs(), 1, aligned_allocator());
   EXPECT_EQ(batch.find("features"), 0);
@@ -65,8 +81,9 @@ TEST(Batch, TakesOneBufferWithinItsBytes) {
     });
     ASSERT_EQ(asked.size(), 1U);
     EXPECT_GE(asked[0], capacity * (12 + 40 + 8));
-    EXPECT_GE(Batch::bytes(specs(), capacity), asked[0] + capacity * (4 + sizeof(RowId) + 4));
-    EXPECT_LE(Batch::bytes(specs(), capacity), asked[0] + capacity * (4 + sizeof(RowId) + 4) + 2048);
+    const std::size_t beside = capacity * (4 + 1 + sizeof(RowId) + 4 + 4);  // weight, bad, id, position, lane
+    EXPECT_GE(Batch::bytes(specs(), capacity), asked[0] + beside);
+    EXPECT_LE(Batch::bytes(specs(), capacity), asked[0] + beside + 2048);
   }
 }
 

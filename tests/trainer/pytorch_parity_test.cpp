@@ -73,7 +73,7 @@ double difference(const at::Tensor& ours, const at::Tensor& theirs) {
   return ((ours - theirs).abs() / (1 + theirs.abs())).max().item<double>();
 }
 
-void expect_parity(const Case& with, std::vector<TensorBlob> weights) {
+void expect_parity(const Case& with, const std::vector<TensorBlob>& weights) {
   const std::string model_name = with.loss == LossKind::kNextToken ? "gpt" : "resnet";
   const auto model =
       make_model(model_name, {options_of(model_name, with.options), with.tensors, with.outputs}, 1);
