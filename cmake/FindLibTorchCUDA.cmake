@@ -25,8 +25,9 @@ find_package_handle_standard_args(LibTorchCUDA
 if(LibTorchCUDA_FOUND AND NOT TARGET LibTorch::CUDA)
   add_library(LibTorch::CUDA INTERFACE IMPORTED)
   target_include_directories(LibTorch::CUDA SYSTEM INTERFACE ${LibTorchCUDA_INCLUDE_DIR} ${LibTorchCUDA_NCCL_INCLUDE_DIR})
-  target_link_libraries(LibTorch::CUDA INTERFACE ${LibTorchCUDA_LIBRARY} ${LibTorchCUDA_C10_LIBRARY} ${LibTorchCUDA_RUNTIME}
-                                                 ${LibTorchCUDA_NCCL})
+  # No symbol of libtorch_cuda is used: it is loaded for what it registers, so no linker may leave it out.
+  target_link_libraries(LibTorch::CUDA INTERFACE "-Wl,--push-state,--no-as-needed" ${LibTorchCUDA_LIBRARY} "-Wl,--pop-state"
+                                                 ${LibTorchCUDA_C10_LIBRARY} ${LibTorchCUDA_RUNTIME} ${LibTorchCUDA_NCCL})
   file(GLOB _cuda_libs "${_torch_site}/nvidia/*/lib")
   foreach(_dir IN LISTS _torch_lib _cuda_libs)
     target_link_options(LibTorch::CUDA INTERFACE "LINKER:-rpath,${_dir}")

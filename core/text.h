@@ -15,6 +15,8 @@ std::string join(std::span<const std::string> parts, std::string_view separator)
 std::string some_of(std::span<const std::string> parts, std::size_t shown = 5);
 std::vector<std::string> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
+/// Up to the first line break.
+inline std::string first_line(std::string_view text) { return std::string(text.substr(0, text.find('\n'))); }
 /// Length of the longest prefix that is well-formed UTF-8 (Unicode 15, table 3-7).
 std::size_t utf8_prefix(std::string_view text);
 /// In quotes as an error message shows it: cut after 40 bytes, what cannot be read as \x1f.

@@ -155,7 +155,8 @@ int run_train(Invocation& invocation, const TrainFlags& flags) {
   });
   // Before anything asks LibTorch about CUDA.
   const bool on_cpu = !early.ok() || early.value().text_at("train", "device") == "cpu";
-  const GpuModule gpus = on_cpu ? GpuModule{nullptr, "train.device is cpu"} : load_gpu_module(own_program());
+  const GpuModule gpus =
+      on_cpu ? GpuModule{nullptr, "train.device is cpu", false} : load_gpu_module(own_program());
   GuardOptions guard;
   if (early.ok()) {
     const Json& deadline = early.value().at("log", "deadline_seconds");

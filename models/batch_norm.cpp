@@ -20,11 +20,11 @@ std::vector<std::int64_t> reduced(const at::Tensor& x) {
   return dims;
 }
 
-/// [channels], to be multiplied with x.
+/// float32 [channels], to be multiplied with x.
 at::Tensor along(const at::Tensor& per_channel, const at::Tensor& x) {
   std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.dim()), 1);
   sizes[1] = per_channel.size(0);
-  return per_channel.to(x.scalar_type()).view(sizes);
+  return per_channel.view(sizes);
 }
 
 std::int64_t values_per_channel(const at::Tensor& x) { return x.size(1) == 0 ? 0 : x.numel() / x.size(1); }
@@ -198,8 +198,13 @@ class BatchNormModule : public torch::nn::Module {
     }
     const auto [variance, mean] = at::var_mean(good.to(at::kFloat), reduced(x), /*unbiased=*/false);
     note(mean, variance.to(at::kDouble), values);
-    const at::Tensor normal = (x - along(mean, x)) * along((variance + kEpsilon).rsqrt(), x);
-    return normal * along(weight_, x) + along(bias_, x);
+    const at::Tensor wide = x.to(at::kFloat);
+    return scaled((wide - along(mean, x)) * along((variance + kEpsilon).rsqrt(), x), x);
+  }
+
+  /// In the type of x, from float32, which all is computed in: autocast gives x in fewer bits.
+  at::Tensor scaled(const at::Tensor& normal, const at::Tensor& x) {
+    return (normal * along(weight_, x) + along(bias_, x)).to(x.scalar_type());
   }
 
   at::Tensor by_global_batch(const at::Tensor& x, const ModelBatch& batch) {
@@ -211,8 +216,8 @@ class BatchNormModule : public torch::nn::Module {
     }
     note(all.mean, all.variance, all.values);
     const at::Tensor normal =
-        NormalizeOverRanks::apply(x, good_mask(x, batch.bad()), all, batch.sum_over_ranks());
-    return normal * along(weight_, x) + along(bias_, x);
+        NormalizeOverRanks::apply(x.to(at::kFloat), good_mask(x, batch.bad()), all, batch.sum_over_ranks());
+    return scaled(normal, x);
   }
 
   /// 1 for good rows, to be multiplied with x; none where all are.

@@ -15,7 +15,8 @@ struct RowLosses {
   at::Tensor class_weights;
 };
 
-/// Error{kData} unless low <= labels <= high.
+/// Error{kData} unless low <= labels <= high. `labels`: on the host, as a look at them would make it wait for
+/// a GPU.
 void check_labels(const at::Tensor& labels, double low, double high, std::string_view loss) {
   if (labels.numel() == 0) return;
   const auto lowest = labels.min().item<double>();
@@ -44,7 +45,7 @@ RowLosses cross_entropy(const at::Tensor& scores, const ModelBatch& batch, const
     fail(ErrorCode::kConfig, "the cross-entropy loss takes integer labels, the data has floats");
   }
   const std::int64_t classes = scores.size(1);
-  check_labels(label, 0, static_cast<double>(classes - 1), "cross-entropy");
+  check_labels(batch.label_on_host(), 0, static_cast<double>(classes - 1), "cross-entropy");
   at::Tensor weights = at::ones({classes}, at::kFloat);
   if (!settings.class_weights.empty()) {
     if (settings.class_weights.size() != static_cast<std::size_t>(classes)) {
@@ -63,7 +64,7 @@ RowLosses cross_entropy(const at::Tensor& scores, const ModelBatch& batch, const
 RowLosses binary(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
   const at::Tensor logits = one_score_per_row(scores, batch.rows(), "binary");
   const at::Tensor label = batch.label().reshape({batch.rows()}).to(at::kFloat);
-  check_labels(label, 0, 1, "binary");
+  check_labels(batch.label_on_host(), 0, 1, "binary");
   // torch.nn.functional.binary_cross_entropy_with_logits: p y softplus(-x) + (1 - y) softplus(x).
   const at::Tensor positive = at::full({}, settings.pos_weight, scores.options());
   return {at::binary_cross_entropy_with_logits(logits, label, {}, positive, at::Reduction::None),
@@ -112,7 +113,7 @@ RowLosses target_losses(const at::Tensor& scores, const ModelBatch& batch, const
          targets, scores.numel(), label.numel(), batch.rows());
   }
   if (settings.kind == LossKind::kBinary) {
-    check_labels(label, 0, 1, "binary");
+    check_labels(batch.label_on_host(), 0, 1, "binary");
     const at::Tensor truth = label.to(at::kFloat);
     const at::Tensor positive = at::full({}, settings.pos_weight, scores.options());
     return {at::binary_cross_entropy_with_logits(scores, truth, {}, positive, at::Reduction::None),
@@ -200,7 +201,9 @@ at::Tensor predictions(const at::Tensor& scores, const LossSettings& settings) {
       break;
   }
   if (!settings.scales.empty())
-    return (scores.to(at::kDouble) * deviations_of(settings) + means_of(settings)).to(at::kFloat);
+    return (scores.to(at::kDouble) * deviations_of(settings).to(scores.device()) +
+            means_of(settings).to(scores.device()))
+        .to(at::kFloat);
   return (scores.to(at::kDouble) * settings.label_deviation + settings.label_mean).to(at::kFloat);
 }
 

@@ -11,7 +11,8 @@ namespace muster {
 
 struct BatchTensors::State {
   const Batch* batch = nullptr;
-  std::vector<at::Tensor> tensors;  ///< in the batch's order
+  std::vector<at::Tensor> on_host;  ///< in the batch's order
+  std::vector<at::Tensor> tensors;  ///< the same where they are computed with
   at::Tensor weights;
 };
 
@@ -22,14 +23,15 @@ BatchTensors::BatchTensors(const Batch& batch, const ComputeDevice& device) {
   // Torch has no tensors over const memory; models must not write into their inputs.
   const auto view = [&](const void* memory, std::vector<std::int64_t> sizes, at::ScalarType type) {
     sizes.insert(sizes.begin(), static_cast<std::int64_t>(batch.rows()));
-    return there(at::from_blob(const_cast<void*>(memory), sizes,
-                               type));  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+    auto* const bytes = const_cast<void*>(memory);  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+    return at::from_blob(bytes, sizes, type);
   };
-  State state{&batch, {}, view(batch.weights().data(), {}, at::kFloat)};
+  State state{&batch, {}, {}, there(view(batch.weights().data(), {}, at::kFloat))};
   for (std::size_t i = 0; i < batch.specs().size(); ++i) {
     const TensorSpec& spec = batch.specs()[i];
-    state.tensors.push_back(
-        view(batch.data(i), spec.shape, spec.kind == TensorSpec::Kind::kFloat32 ? at::kFloat : at::kLong));
+    const bool floats = spec.kind == TensorSpec::Kind::kFloat32;
+    state.on_host.push_back(view(batch.data(i), spec.shape, floats ? at::kFloat : at::kLong));
+    state.tensors.push_back(there(state.on_host.back()));
   }
   state_ = std::make_shared<const State>(std::move(state));
 }
@@ -92,16 +94,22 @@ std::vector<std::int64_t> ModelBatch::lane_rows() const {
   return rows;
 }
 
-at::Tensor ModelBatch::get(std::string_view name) const {
+std::size_t ModelBatch::index_of(std::string_view name) const {
   const Batch& batch = state_->batch();
   const int found = batch.find(name);
-  if (found < 0) {
-    std::vector<std::string> names;
-    for (const TensorSpec& spec : batch.specs()) names.push_back(spec.name);
-    fail(ErrorCode::kConfig, "a batch has no tensor '{}'{}; it has: {}", name, did_you_mean(name, names),
-         join(names, ", "));
-  }
-  return state_->part(state_->whole->tensors[static_cast<std::size_t>(found)]);
+  if (found >= 0) return static_cast<std::size_t>(found);
+  std::vector<std::string> names;
+  for (const TensorSpec& spec : batch.specs()) names.push_back(spec.name);
+  fail(ErrorCode::kConfig, "a batch has no tensor '{}'{}; it has: {}", name, did_you_mean(name, names),
+       join(names, ", "));
+}
+
+at::Tensor ModelBatch::get(std::string_view name) const {
+  return state_->part(state_->whole->tensors[index_of(name)]);
+}
+
+at::Tensor ModelBatch::label_on_host() const {
+  return state_->part(state_->whole->on_host[index_of(kLabelTensor)]);
 }
 
 bool ModelBatch::has(std::string_view name) const { return state_->batch().find(name) >= 0; }

@@ -58,7 +58,9 @@ class ModelBatch {
   /// The tensor of that name, [rows, …], float32 or int64. Error{kConfig} lists the known names.
   at::Tensor get(std::string_view name) const;
   bool has(std::string_view name) const;
-  at::Tensor label() const;    ///< get(kLabelTensor)
+  at::Tensor label() const;  ///< get(kLabelTensor)
+  /// The same on the CPU, wherever the model computes.
+  at::Tensor label_on_host() const;
   at::Tensor weights() const;  ///< float32 [rows]
   /// Position of each row in the global batch.
   const std::vector<std::uint32_t>& positions() const;
@@ -70,6 +72,7 @@ class ModelBatch {
   const SumOverRanks& sum_over_ranks() const;
 
  private:
+  std::size_t index_of(std::string_view name) const;
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -243,7 +243,8 @@ std::vector<ConfigKey> make_config_table() {
         kBoolean,
         false,
         "a model's blocks keep what goes into them, and compute the rest again in the backward pass: less "
-        "memory, more time, the same bits",
+        "memory, more time, the same bits (where sums do not add in rank order: from a run's second start "
+        "on)",
         {}},
        kFree},
       {"train",

@@ -17,6 +17,7 @@ RankGpus mine(const GpuModule* module) {
   seen.host = host_name();
   if (module == nullptr || module->gpus == nullptr) {
     seen.why_not = module == nullptr ? "this program was started without the CUDA module" : module->why_not;
+    seen.has_driver = module != nullptr && module->has_driver;
     return seen;
   }
   for (int index = 0; index < module->gpus->count(); ++index)
@@ -25,11 +26,12 @@ RankGpus mine(const GpuModule* module) {
 }
 
 std::vector<RankGpus> of_all(Communicator& comm, const RankGpus& seen) {
-  const Json text = {{"host", seen.host}, {"uuids", seen.uuids}, {"why_not", seen.why_not}};
+  const Json text = {
+      {"host", seen.host}, {"uuids", seen.uuids}, {"why_not", seen.why_not}, {"has_driver", seen.has_driver}};
   std::vector<RankGpus> all;
   for (const std::string& theirs : gather_texts(comm, "GPUs", text.dump())) {
     const Json json = parse_json(theirs, "GPUs", ErrorCode::kBug);
-    all.push_back({json.at("host"), json.at("uuids"), json.at("why_not")});
+    all.push_back({json.at("host"), json.at("uuids"), json.at("why_not"), json.at("has_driver")});
   }
   return all;
 }
@@ -59,7 +61,7 @@ std::vector<int> assign_gpus(const std::vector<RankGpus>& ranks, bool share) {
       fail(ErrorCode::kConfig,
            "ranks {} and {} on {} were given the same GPU ({}): start one rank for each, or show each rank "
            "one of its "
-           "own (CUDA_VISIBLE_DEVICES, srun --gpus-per-task=1)",
+           "own (CUDA_VISIBLE_DEVICES, srun --gpus-per-task=1), or set train.device: cpu",
            other->second, rank, seen.host, other->first.second);
     }
     indices.push_back(index);
@@ -74,7 +76,8 @@ ComputeDevice choose_device(Communicator& comm, const std::string& wanted, const
   const auto has_none = [](const RankGpus& seen) { return seen.uuids.empty(); };
   if (wanted == "auto" && std::ranges::any_of(all, has_none)) {
     const auto none = std::ranges::find_if(all, has_none);
-    if (comm.rank() == 0 && !std::ranges::all_of(all, has_none)) {
+    if (comm.rank() == 0 &&
+        std::ranges::any_of(all, [&](const RankGpus& seen) { return seen.has_driver || !has_none(seen); })) {
       warn(fmt::format("all ranks compute on the CPU, as rank {} on {} has no GPU: {}", none - all.begin(),
                        none->host, none->why_not));
     }

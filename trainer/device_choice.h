@@ -15,6 +15,7 @@ struct RankGpus {
   std::string host;
   std::vector<std::string> uuids;  ///< of its GPUs, in CUDA's order
   std::string why_not;             ///< where there are none
+  bool has_driver = false;         ///< where there are none: they were to be expected
 };
 
 /// One GPU a rank: of n ranks on a host the k-th takes the k-th GPU, or the only one that it is shown. The
@@ -22,7 +23,8 @@ struct RankGpus {
 std::vector<int> assign_gpus(const std::vector<RankGpus>& ranks, bool share);
 
 /// Collective. `wanted`: "cpu", "cuda", or "auto", which is a GPU where every rank has one. Failures are
-/// AgreedErrors. `module` may be null, `why`: gets why it is no GPU under "auto" where some ranks have one.
+/// AgreedErrors. `module` may be null. `warn`: on rank 0, why it is no GPU under "auto", unless no
+/// rank's machine looks as if it had one.
 ComputeDevice choose_device(Communicator& comm, const std::string& wanted, const GpuModule* module,
                             bool share, const std::function<void(const std::string&)>& warn);
 

@@ -11,7 +11,7 @@ namespace muster {
 namespace {
 
 struct Peak {
-  const char* name;  ///< part of CUDA's name of the GPU
+  const char* name;  ///< of CUDA's name of the GPU: whole words
   double bfloat16;
   double float32;  ///< not TF32: products of float32 are not rounded to it
 };
@@ -24,11 +24,18 @@ constexpr Peak kPeaks[] = {
     {"L4", 121e12, 30.3e12},      {"A10G", 70e12, 31.2e12},    {"A10", 125e12, 31.2e12},
 };
 
+bool has_words(std::string_view text, std::string_view words) {
+  const std::size_t at = text.find(words);
+  if (at == std::string_view::npos) return false;
+  const auto is_edge = [&](std::size_t i) { return i >= text.size() || text[i] == ' ' || text[i] == '-'; };
+  return (at == 0 || is_edge(at - 1)) && is_edge(at + words.size());
+}
+
 }  // namespace
 
 double peak_flops(const std::string& gpu, const std::string& precision) {
   for (const Peak& peak : kPeaks) {
-    if (gpu.find(peak.name) == std::string::npos) continue;
+    if (!has_words(gpu, peak.name)) continue;
     return precision == "float32" ? peak.float32 : peak.bfloat16;
   }
   return 0;

@@ -17,7 +17,6 @@ struct GpuInfo {
   std::string name;
   std::string uuid;  ///< the same for every process that sees this GPU
   std::uint64_t bytes = 0;
-  std::uint64_t free_bytes = 0;
 };
 
 /// A sum over the ranks on its way, on a stream of its own.
@@ -48,8 +47,10 @@ class Gpus {
   virtual ~Gpus() = default;
   /// 0 where there is no driver or no GPU.
   virtual int count() const = 0;
-  /// `index` is below count().
+  /// `index` is below count(). Takes nothing of the GPU.
   virtual GpuInfo info(int index) const = 0;
+  /// Of the GPU that was selected.
+  virtual std::uint64_t free_bytes(int index) const = 0;
   /// The most of its memory that LibTorch's tensors had so far in this process.
   virtual std::uint64_t peak_bytes(int index) const = 0;
   /// Makes it the calling thread's current GPU.

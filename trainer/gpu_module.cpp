@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace muster {
 namespace {
@@ -28,35 +29,38 @@ fs::path find_library(const fs::path& program) {
   return {};
 }
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
-
 }  // namespace
 
 GpuModule load_gpu_module(const fs::path& program) {
-  const bool wanted = std::getenv("MUSTER_CUDA_MODULE") != nullptr;
-  if (!wanted && !is_there("/dev/nvidiactl") && !is_there("/proc/driver/nvidia/version"))
-    return {nullptr, "this machine has no NVIDIA driver"};
+  GpuModule module;
+  module.has_driver = is_there("/dev/nvidiactl") || is_there("/proc/driver/nvidia/version");
+  const auto none = [&](std::string why) {
+    module.why_not = std::move(why);
+    return std::move(module);
+  };
+  if (!module.has_driver && std::getenv("MUSTER_CUDA_MODULE") == nullptr)
+    return none("this machine has no NVIDIA driver");
   const fs::path library = find_library(program);
   if (library.empty())
-    return {nullptr,
-            fmt::format("there is no {} beside the program: build it with -DMUSTER_WITH_CUDA=ON", kLibrary)};
+    return none(
+        fmt::format("there is no {} beside the program: build it with -DMUSTER_WITH_CUDA=ON", kLibrary));
   // LibTorch's CUDA part registers itself with its CPU part: its symbols must be everybody's.
   void* const handle = ::dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (handle == nullptr) {
     const char* const why = ::dlerror();
-    return {nullptr,
-            fmt::format("{} cannot be loaded: {}", library.string(), first_line(why ? why : "unknown"))};
+    return none(fmt::format("{} cannot be loaded: {}", library.string(), first_line(why ? why : "unknown")));
   }
   const auto version = reinterpret_cast<const char* (*)()>(::dlsym(handle, kGpuModuleVersion));
   const auto make = reinterpret_cast<Gpus* (*)()>(::dlsym(handle, kGpuModuleMake));
   if (version == nullptr || make == nullptr)
-    return {nullptr, fmt::format("{} is not Muster's CUDA module", library.string())};
+    return none(fmt::format("{} is not Muster's CUDA module", library.string()));
   const std::string ours = MUSTER_VERSION " with LibTorch " MUSTER_TORCH_VERSION;
   if (ours != version())
-    return {nullptr, fmt::format("{} belongs to Muster {}, this is {}", library.string(), version(), ours)};
-  std::unique_ptr<Gpus> gpus(make());
-  if (gpus->count() == 0) return {nullptr, "CUDA finds no GPU (see nvidia-smi and CUDA_VISIBLE_DEVICES)"};
-  return {std::move(gpus), ""};
+    return none(fmt::format("{} belongs to Muster {}, this is {}", library.string(), version(), ours));
+  module.gpus.reset(make());
+  if (module.gpus->count() > 0) return module;
+  module.gpus.reset();
+  return none("CUDA finds no GPU (see nvidia-smi and CUDA_VISIBLE_DEVICES)");
 }
 
 }  // namespace muster

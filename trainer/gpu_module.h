@@ -13,6 +13,7 @@ namespace muster {
 struct GpuModule {
   std::unique_ptr<Gpus> gpus;  ///< null, or with at least one GPU
   std::string why_not;         ///< one line; "" with gpus
+  bool has_driver = false;     ///< the machine has NVIDIA's: somebody may wonder
 };
 
 /// Looks for the library at $MUSTER_CUDA_MODULE, else beside the program and in `../lib` from there, where

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace muster {
 namespace {
@@ -141,9 +142,10 @@ void MpiEngine::observe(Communicator::Observer observer) {
 SharedSum::Progress MpiEngine::advance(MpiOperation& operation) {
   try {
     return operation.advance();
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {  // CUDA's are no Errors
     const std::lock_guard lock(mutex_);
-    note_failure(fmt::format("collective '{}' (#{}): {}", operation.name, operation.sequence, error.what()));
+    note_failure(fmt::format("rank {}: collective '{}' (#{}) failed: {}", rank_, operation.name,
+                             operation.sequence, first_line(error.what())));
     throw Error(ErrorCode::kPeer, failure_);
   }
 }

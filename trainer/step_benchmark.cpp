@@ -13,7 +13,9 @@
 #include "trainer/agreement.h"
 #include "trainer/benchmark_times.h"
 #include "trainer/device_choice.h"
+#include "trainer/efficiency.h"
 #include "trainer/evaluator.h"
+#include "trainer/flop_counter.h"
 #include "trainer/gradient_reducer.h"
 #include "trainer/local_communicator.h"
 #include "trainer/module_state.h"
@@ -97,6 +99,12 @@ class StepLoop {
   }
 
   torch::nn::Module& module() { return model_->module(); }
+  /// Of a step: forward and backward.
+  double flops() {
+    const FlopCounter counter;
+    static_cast<void>(sums());
+    return kTrainingFlopsPerForward * counter.count();
+  }
 
  protected:
   virtual void step() = 0;
@@ -210,7 +218,12 @@ Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options, con
   }
   std::vector<double> medians;
   for (const TimedLoop& timed : loops) medians.push_back(slowest(comm, median(timed.milliseconds)));
+  const double rate = comm.size() * bare.flops() / (medians[0] / 1e3);
+  const double peak =
+      device.gpu ? comm.size() * peak_flops(gpus.gpus->info(device.index).name, options.precision) : 0;
   return {{"model", options.model},
+          {"flops_per_second", rate},
+          {"utilization", peak > 0 ? Json(rate / peak) : Json(nullptr)},
           {"ranks", comm.size()},
           {"device", device.gpu ? gpus.gpus->info(device.index).name : "cpu"},
           {"parameters", parameter_count(parallel.module())},

@@ -29,8 +29,9 @@ struct StepBenchmarkOptions {
 /// with it the same model without communication, and by a plain LibTorch loop (each time all ranks computing
 /// at once). {model, ranks, parameters, rows_per_rank, threads, step_ms (median over the steps, of the
 /// slowest rank), alone_ms (of one rank: nothing is copied into buckets or summed), bare_ms (by a plain
-/// loop), ratio_to_alone, alone_to_bare}. Error{kConfig} for a model that cannot be made of these options,
-/// the same on all ranks. On a GPU a step ends when its loss is on the host.
+/// loop), ratio_to_alone, alone_to_bare, flops_per_second (of all
+/// ranks), utilization (of the GPUs' peak, or null)}. Error{kConfig} for a model that cannot be made of these
+/// options, the same on all ranks. On a GPU a step ends when its loss is on the host.
 Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options, const GpuModule& gpus);
 
 }  // namespace muster

@@ -18,6 +18,7 @@
 #include "trainer/leak_check.h"
 #include "trainer/model_setup.h"
 #include "trainer/module_state.h"
+#include "trainer/out_of_memory.h"
 #include "trainer/run_plan.h"
 #include "trainer/run_record.h"
 #include "trainer/start_weights.h"
@@ -126,11 +127,11 @@ std::string describe_device(Communicator& comm, const ComputeDevice& device, con
   const std::vector<std::string> names = gather_texts(comm, "GPUs", mine.name);
   const std::set<std::string> kinds(names.begin(), names.end());
   if (comm.rank() == 0) {
-    options.log(
-        LogLevel::kInfo,
-        fmt::format("{} on a GPU each; rank 0's is number {}, {}, {} of {} free ({})",
-                    comm.size() == 1 ? "one rank" : fmt::format("{} ranks", comm.size()), device.index,
-                    mine.name, human_bytes(mine.free_bytes), human_bytes(mine.bytes), gpus.version()));
+    options.log(LogLevel::kInfo,
+                fmt::format("{} on a GPU each; rank 0's is number {}, {}, {} of {} free ({})",
+                            comm.size() == 1 ? "one rank" : fmt::format("{} ranks", comm.size()),
+                            device.index, mine.name, human_bytes(gpus.free_bytes(device.index)),
+                            human_bytes(mine.bytes), gpus.version()));
   }
   return join(std::vector<std::string>(kinds.begin(), kinds.end()), ", ") + " (" + gpus.version() + ")";
 }
@@ -344,13 +345,20 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
                std::move(model),  std::move(decision), std::move(environment), device};
   if (device.gpu) run.allocator = options.gpus->gpus->pinned_allocator();
   announce(record.get(), run, options.log);
-  TrainingRun training(comm, files, options, std::move(run), std::move(record), optimizer_state);
+  std::unique_ptr<TrainingRun> training;
   try {
-    TrainResult result = training.run();
-    training.stop_reading(options.keep_reading);
+    training = std::make_unique<TrainingRun>(comm, files, options, std::move(run), std::move(record),
+                                             optimizer_state);
+  } catch (const std::exception& error) {
+    if (auto memory = as_out_of_memory(error)) throw std::move(*memory);
+    throw;
+  }
+  try {
+    TrainResult result = training->run();
+    training->stop_reading(options.keep_reading);
     return result;
   } catch (...) {
-    training.stop_reading(options.keep_reading);
+    training->stop_reading(options.keep_reading);
     throw;
   }
 }

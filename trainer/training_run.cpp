@@ -8,6 +8,7 @@
 #include "trainer/metrics.h"
 #include "trainer/model_setup.h"
 #include "trainer/module_state.h"
+#include "trainer/out_of_memory.h"
 
 namespace muster {
 namespace {
@@ -66,7 +67,7 @@ void TrainingRun::phase(RankPhase now) {
 
 void TrainingRun::start_trace() {
   const auto range = parse_trace_range(run_.config.text_at("log", "trace"));
-  if (!range) return;
+  if (!range || run_.start.at("step").get<std::uint64_t>() >= range->last) return;
   trace_ = std::make_shared<Trace>(comm_, *range);
   comm_.observe(
       [trace = trace_](std::string_view name, Trace::Clock::time_point from, Trace::Clock::time_point until) {
@@ -107,7 +108,6 @@ void TrainingRun::guarded(const std::function<void()>& body) {
     if (options_.on_lone_failure) options_.on_lone_failure(error);
     throw error;
   };
-  const auto first_line = [](std::string_view text) { return std::string(text.substr(0, text.find('\n'))); };
   try {
     body();
   } catch (const AgreedError&) {
@@ -115,6 +115,8 @@ void TrainingRun::guarded(const std::function<void()>& body) {
   } catch (const Error& error) {
     alone(Error(error.code(), fmt::format("step {}: {}", step_, error.message()), error.where()));
   } catch (const std::exception& error) {
+    if (const auto memory = as_out_of_memory(error))
+      alone(Error(memory->code(), fmt::format("step {}: {}", step_, memory->message())));
     alone(Error(ErrorCode::kBug, fmt::format("step {}: {}", step_, first_line(error.what()))));
   }
 }

@@ -142,22 +142,6 @@ void TrainingRun::end_step_without_batch() {
   phase(RankPhase::kBetweenSteps);
 }
 
-namespace {
-
-/// What does not fit into a GPU is the config's to mend.
-template <typename Body>
-auto within_memory(const Body& body) {
-  try {
-    return body();
-  } catch (const c10::OutOfMemoryError& error) {
-    fail(ErrorCode::kConfig,
-         "{}: lower batch.size or train.micro_batch, take train.precision bfloat16, or more GPUs",
-         error.what_without_backtrace());
-  }
-}
-
-}  // namespace
-
 TrainingRun::Step TrainingRun::one_step() {
   const auto began = Clock::now();
   if (trace_ != nullptr) trace_->at_step(step_);
@@ -171,7 +155,7 @@ TrainingRun::Step TrainingRun::one_step() {
   StepReport report;
   if (batch != nullptr) {
     if (options_.before_step) options_.before_step(steps_here_, run_.model->module());
-    report = within_memory([&] { return forward_backward(*batch); });
+    report = forward_backward(*batch);
   } else {
     report = without_batch();
   }

@@ -50,12 +50,16 @@ class Bench:
             self.run("validate", folder)
         return folder
 
+    def config(self, name, data, settings):
+        """What follows the word train."""
+        model = next(setting.split("=")[1] for setting in settings if setting.startswith("model.name="))
+        file = self.scratch / f"{name}.yaml"
+        file.write_text(f"run: {{name: {name}, dir: {self.scratch}/runs, seed: 3}}\ndata: {{dataset: {data}}}\nmodel: {{name: {model}}}\n"
+                        "train: {threads: 1}\nlog: {tensorboard: false}\nevaluate: {split: ''}\n")
+        return [file, *(word for setting in settings for word in ("--set", setting))]
+
     def train(self, name, data, settings, ranks=0, expect=0, environment=None):
-        config = self.scratch / f"{name}.yaml"
-        config.write_text(f"run: {{name: {name}, dir: {self.scratch}/runs, seed: 3}}\ndata: {{dataset: {data}}}\n"
-                          "log: {tensorboard: false}\nevaluate: {split: ''}\n")
-        overrides = [word for setting in settings for word in ("--set", setting)]
-        output = self.run("train", config, *overrides, ranks=ranks, expect=expect, environment=environment)
+        output = self.run("train", *self.config(name, data, settings), ranks=ranks, expect=expect, environment=environment)
         return output if expect else self.steps_of(name)
 
     def events(self, name):
@@ -66,12 +70,13 @@ class Bench:
         return [event for event in self.events(name) if event["event"] == "step"]
 
 
+# The resnets learn slowly here: at usual rates a difference of the last bit grows a thousandfold within three steps, on CPUs too.
 MODELS = {
     "mlp": ("tabular", ["model.name=mlp", "model.hidden=[256,256]", "batch.size=64", "optimizer.name=adamw", "optimizer.learning_rate=0.001"], 1e-4),
     "resnet": ("images", ["loss.kind=cross_entropy", "model.name=resnet", "model.width=16", "model.norm=batch", "batch.size=32", "batch.lanes=4",
-                          "optimizer.name=sgd", "optimizer.learning_rate=0.02"], 5e-3),
+                          "optimizer.name=sgd", "optimizer.learning_rate=0.001"], 5e-3),
     "resnet-sync": ("images", ["loss.kind=cross_entropy", "model.name=resnet", "model.width=16", "model.norm=batch_sync", "batch.size=32", "batch.lanes=4",
-                               "optimizer.name=sgd", "optimizer.learning_rate=0.02"], 5e-3),
+                               "optimizer.name=sgd", "optimizer.learning_rate=0.001"], 5e-3),
     "gpt": ("tokens", ["loss.kind=next_token", "model.name=gpt", "model.layers=2", "model.width=64", "model.dropout=0.1", "batch.size=16",
                        "optimizer.name=adamw", "optimizer.learning_rate=0.001"], 1e-3),
 }
@@ -120,11 +125,9 @@ def check_resume(bench):
     data = bench.data(kind)
     short = [*settings, "train.steps=400", bench.on]
     whole = bench.train("whole", data, short, ranks=2)
-    config = bench.scratch / "cut.yaml"
-    config.write_text(f"run: {{name: cut, dir: {bench.scratch}/runs, seed: 3}}\ndata: {{dataset: {data}}}\nlog: {{tensorboard: false}}\nevaluate: {{split: ''}}\n")
-    overrides = [word for setting in short for word in ("--set", setting)]
+    arguments = [str(word) for word in bench.config("cut", data, short)]
     command = ["mpirun", "-np", "2", "--oversubscribe", "--bind-to", "none", "bash", "-c", "NCCL_HOSTID=$OMPI_COMM_WORLD_RANK exec \"$0\" \"$@\"",
-               bench.muster, "train", str(config), *overrides]
+               bench.muster, "train", *arguments]
     process = subprocess.Popen(command, env={**os.environ, "MUSTER_SHARE_GPUS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     events = bench.scratch / "runs" / "cut" / "events.jsonl"
     until = time.time() + 120
@@ -137,7 +140,7 @@ def check_resume(bench):
     if process.returncode != 75:
         raise Failed(f"the stopped run ended with {process.returncode}")
     stopped = len(bench.steps_of("cut"))
-    bench.run("train", config, *overrides, ranks=2)
+    bench.run("train", *arguments, ranks=2)
     ours = {step["step"]: step for step in bench.steps_of("cut")}
     same = all(ours[step["step"]]["loss"] == step["loss"] and ours[step["step"]]["gradient_norm"] == step["gradient_norm"] for step in whole)
     print(f"  stopped after {stopped} steps, then to step {max(ours)}: {'the same bits' if same else 'other bits'}")
@@ -155,9 +158,12 @@ def check_refusals(bench):
     hidden = bench.train("hidden", data, [*settings, "train.steps=2", bench.on], expect=78, environment={"CUDA_VISIBLE_DEVICES": ""})
     if "no GPU" not in hidden:
         raise Failed(f"no GPU is visible: {hidden}")
-    large = bench.train("large", data, ["model.name=mlp", "model.hidden=[400000,400000]", "batch.size=64", "train.steps=2", bench.on,
+    large = bench.train("large", data, ["model.name=mlp", "model.hidden=[10000000]", "batch.size=16384", "batch.lanes=1", "train.steps=2", bench.on,
                                         "optimizer.name=sgd"], expect=78)
-    print("  " + [line for line in large.splitlines() if "memory" in line][-1][:200])
+    told = [line for line in large.splitlines() if "out of memory" in line and "GPU" in line]
+    if not told:
+        raise Failed(f"out of memory: {large}")
+    print("  " + told[-1][:200])
 
 
 # What Muster's bench is told, what the rival is told.
@@ -184,11 +190,12 @@ def check_throughput(bench):
                 rivals[mode] = json.loads(done.stdout.splitlines()[-1])["step_ms"]
             else:
                 print(f"  {name}, {mode}: the rival failed: {done.stderr[-500:]}")
+        if not rivals:
+            raise Failed("no rival ran")
         row = [name, f"{mine['step_ms']:.2f} ms"]
         row += [f"{rivals[mode]:.2f} ms ({rivals[mode] / mine['step_ms']:.2f} times as long)" if mode in rivals else "-" for mode in ("eager", "compile")]
         row.append(f"{mine['bare_ms']:.2f} ms")
-        if mine.get("model_flops"):
-            row.append(f"{mine['model_flops'] / mine['step_ms'] / 1e9:.0f} TFLOP/s" + (f", MFU {100 * mine['mfu']:.0f} %" if mine.get("mfu") else ""))
+        row.append(f"{mine['flops_per_second'] / 1e12:.0f} TFLOP/s" + (f", MFU {100 * mine['utilization']:.0f} %" if mine["utilization"] else ""))
         bench.table.append(row)
         print("  " + " | ".join(row))
 

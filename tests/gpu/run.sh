@@ -52,19 +52,20 @@ if [ $pack = 1 ]; then
   make_pack
   exit
 fi
-if ! command -v nvidia-smi >/dev/null || ! nvidia-smi -L | grep -q GPU; then
+if ! command -v nvidia-smi >/dev/null || ! nvidia-smi -L | grep GPU >/dev/null; then
   echo "tests/gpu/run.sh: skipped, this machine has no NVIDIA GPU"
   exit 0
 fi
 readonly kPython=${GPU_PYTHON:-python3}
+torch=$($kPython -c 'import os, torch; print(os.path.dirname(torch.__file__))')
+cuda=$(find "$(dirname "$torch")/nvidia" -maxdepth 2 -name lib | paste -sd:)
+export LD_LIBRARY_PATH=$torch/lib:$cuda${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 if [ -x $kPack/bin/muster ]; then
   bin=$PWD/$kPack/bin
   mpi=$(dirname "$(dirname "$(find $PWD/$kPack/mpi -name 'mpirun' | head -n 1)")")
   chmod +x "$mpi"/bin/*
-  torch=$($kPython -c 'import os, torch; print(os.path.dirname(torch.__file__))')
-  cuda=$(find "$(dirname "$torch")/nvidia" -maxdepth 2 -name lib | paste -sd:)
   export PATH=$mpi/bin:$PATH OPAL_PREFIX=$mpi PRTE_PREFIX=$mpi
-  export LD_LIBRARY_PATH=$PWD/$kPack/lib:$mpi/lib:$torch/lib:$cuda MUSTER_CUDA_MODULE=$PWD/$kPack/lib/libmuster_cuda.so
+  export LD_LIBRARY_PATH=$PWD/$kPack/lib:$mpi/lib:$LD_LIBRARY_PATH MUSTER_CUDA_MODULE=$PWD/$kPack/lib/libmuster_cuda.so
 else
   build
   bin=$PWD/build/cuda/bin

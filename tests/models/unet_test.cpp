@@ -35,6 +35,12 @@ at::Tensor scores(Model& model, const std::vector<TensorSpec>& inputs, std::uint
   return model.forward(ModelBatch(batch, first, rows, true, 1));
 }
 
+/// Gradients of all parameters; the batch is there until they are made.
+void learn(Model& model, const std::vector<TensorSpec>& inputs) {
+  const Batch batch = batch_at(inputs, 0, 0, range(0, 4));
+  model.forward(ModelBatch(batch, 0, 4, true, 1)).square().sum().backward();
+}
+
 struct Case {
   std::vector<Shape> inputs;
   Shape label;
@@ -76,7 +82,7 @@ TEST(UnetTest, TakesBatchNorms) {
     const auto inputs = specs(c.inputs);
     const auto model = unet(inputs, c.label, {{"norm", "batch"}, {"dimensions", c.dimensions}});
     EXPECT_TRUE(model->module().named_buffers().contains("bottom.norm2.running_var"));
-    scores(*model, inputs, 0, 4).square().sum().backward();
+    learn(*model, inputs);
     for (const auto& parameter : model->module().named_parameters())
       EXPECT_GT(parameter.value().grad().abs().sum().item<float>(), 0) << parameter.key();
   }
@@ -113,7 +119,7 @@ TEST(UnetTest, EveryParameterLearns) {
   for (const Case& c : {Case{{{21, 19}}, {21, 19}}, Case{{{9, 10, 11}}, {9, 10, 11}, 3}}) {
     const auto inputs = specs(c.inputs);
     const auto model = unet(inputs, c.label, {{"dimensions", c.dimensions}});
-    scores(*model, inputs, 0, 4).square().sum().backward();
+    learn(*model, inputs);
     for (const auto& parameter : model->module().named_parameters())
       EXPECT_GT(parameter.value().grad().abs().sum().item<float>(), 0) << parameter.key();
   }

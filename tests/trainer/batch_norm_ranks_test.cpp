@@ -208,5 +208,32 @@ TEST(BatchNormRanksTest, EveryCutIntoRanksIsTheSameNorm) {
   edges.expect_all_hit();
 }
 
+/// What autocast gives has 8 bits: a mean of 8, or a weight near 1, has no room for its changes there.
+TEST(BatchNormRanksTest, IsComputedInFloat32WhateverItIsGiven) {
+  RandomStream random(random_key(4, Purpose::kGenerate, {0}));
+  for (const BatchNormOver over : {BatchNormOver::kLane, BatchNormOver::kGlobalBatch}) {
+    for (const bool bad : {false, true}) {
+      at::Tensor x = at::empty({64, 3, 5});
+      for (std::int64_t i = 0; i < x.numel(); ++i)
+        x.data_ptr<float>()[i] = static_cast<float>(8.37 + 0.5 * random.normal());
+      x = x.to(at::kBFloat16);
+      Batch batch({}, 64, aligned_allocator());
+      batch.set_rows(64);
+      batch.bad()[63] = bad ? 1 : 0;
+      auto owner = std::make_shared<torch::nn::Module>();
+      const BatchNorm norm(*owner, "norm", 3, over);
+      owner->named_parameters()["norm.weight"].set_data(at::full({3}, 1.003F));
+      const at::Tensor y = norm.forward(x, ModelBatch(batch, 0, 64, true, 1));
+      EXPECT_EQ(y.scalar_type(), at::kBFloat16);
+      const std::int64_t good = bad ? 63 : 64;
+      const at::Tensor exact = 1.003 * at::batch_norm(x.narrow(0, 0, good).to(at::kDouble), {}, {}, {}, {},
+                                                      true, 0.1, 1e-5, false);
+      const at::Tensor error =
+          (y.narrow(0, 0, good).to(at::kDouble) - exact).abs() / exact.abs().clamp_min(0.1);
+      EXPECT_LE(error.max().item<double>(), 0.0045) << "more than the rounding of the result";
+    }
+  }
+}
+
 }  // namespace
 }  // namespace muster

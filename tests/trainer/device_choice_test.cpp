@@ -14,7 +14,9 @@ namespace {
 
 using Indices = std::vector<int>;
 
-RankGpus on(const std::string& host, std::vector<std::string> uuids) { return {host, std::move(uuids), ""}; }
+RankGpus on(const std::string& host, std::vector<std::string> uuids) {
+  return {host, std::move(uuids), "", false};
+}
 
 std::string refusal(const std::vector<RankGpus>& ranks) {
   try {
@@ -49,7 +51,7 @@ TEST(DeviceChoiceTest, TwoOnOneGpuAreRefusedUnlessMeant) {
 }
 
 TEST(DeviceChoiceTest, ARankWithoutAGpuIsNamedWithTheReason) {
-  EXPECT_EQ(refusal({on("a", {"x"}), {"b", {}, "there is no driver"}}),
+  EXPECT_EQ(refusal({on("a", {"x"}), {"b", {}, "there is no driver", false}}),
             "rank 1 on b has no GPU: there is no driver");
 }
 
@@ -58,9 +60,8 @@ class SomeGpus : public Gpus {
  public:
   explicit SomeGpus(std::vector<std::string> uuids) : uuids_(std::move(uuids)) {}
   int count() const override { return static_cast<int>(uuids_.size()); }
-  GpuInfo info(int index) const override {
-    return {"some", uuids_.at(static_cast<std::size_t>(index)), 2, 1};
-  }
+  GpuInfo info(int index) const override { return {"some", uuids_.at(static_cast<std::size_t>(index)), 2}; }
+  std::uint64_t free_bytes(int) const override { return 1; }
   std::uint64_t peak_bytes(int) const override { return 0; }
   void select(int) override {}
   std::string version() const override { return "none"; }
@@ -78,13 +79,13 @@ struct Chosen {
 };
 
 /// `with_gpus`: by rank, whether it has two.
-Chosen choose(const std::string& wanted, const std::vector<bool>& with_gpus) {
+Chosen choose(const std::string& wanted, const std::vector<bool>& with_gpus, bool has_driver = false) {
   Chosen chosen;
   chosen.devices.resize(with_gpus.size());
   run_local(static_cast<int>(with_gpus.size()), [&](Communicator& comm) {
     const auto rank = static_cast<std::size_t>(comm.rank());
-    GpuModule module{nullptr, "there is no driver"};
-    if (with_gpus[rank]) module = {std::make_unique<SomeGpus>(std::vector<std::string>{"x", "y"}), ""};
+    GpuModule module{nullptr, "they do not answer", has_driver};
+    if (with_gpus[rank]) module = {std::make_unique<SomeGpus>(std::vector<std::string>{"x", "y"}), "", true};
     chosen.devices[rank] = choose_device(comm, wanted, &module, false, [&](const std::string& line) {
       EXPECT_EQ(rank, 0U);
       chosen.warnings.push_back(line);
@@ -101,6 +102,8 @@ TEST(DeviceChoiceTest, AutoIsAGpuWhereAllHaveOne) {
   const Chosen none = choose("auto", {false, false});
   EXPECT_EQ(none.devices, (std::vector{cpu, cpu}));
   EXPECT_TRUE(none.warnings.empty());
+  EXPECT_EQ(choose("auto", {false, false}, true).warnings.size(),
+            1U);  // a GPU machine whose GPUs cannot be used
   const Chosen some = choose("auto", {true, false});
   EXPECT_EQ(some.devices, (std::vector{cpu, cpu}));
   ASSERT_EQ(some.warnings.size(), 1U);

@@ -110,7 +110,9 @@ TEST(EfficiencyTest, KnowsTheGpusThatItKnows) {
   EXPECT_EQ(peak_flops("NVIDIA H100 80GB HBM3", "bfloat16"), 989e12);
   EXPECT_EQ(peak_flops("NVIDIA H100 PCIe", "bfloat16"), 756e12);
   EXPECT_EQ(peak_flops("NVIDIA A100-SXM4-80GB", "float32"), 19.5e12);
-  EXPECT_EQ(peak_flops("NVIDIA Whatever", "bfloat16"), 0);
+  EXPECT_EQ(peak_flops("NVIDIA L4", "bfloat16"), 121e12);
+  for (const char* other : {"NVIDIA Whatever", "NVIDIA L40", "NVIDIA RTX A1000", "NVIDIA RTX A100X"})
+    EXPECT_EQ(peak_flops(other, "bfloat16"), 0) << other;
 }
 
 TEST(ProcessMemoryTest, GrowsWithWhatIsUsed) {

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <optional>
 #include <random>
+#include <stdexcept>
 #include <thread>
 
 #include "core/error.h"
@@ -140,7 +141,7 @@ class HostSums : public GpuSums {
     Sum(std::unique_ptr<PendingReduce> pending, std::shared_ptr<std::atomic<bool>> lost)
         : pending_(std::move(pending)), lost_(std::move(lost)) {}
     bool done() override {
-      if (*lost_) throw Error(ErrorCode::kPeer, "rank 3 is gone");
+      if (*lost_) throw std::runtime_error("rank 3 is gone\nsays CUDA");
       return done_;
     }
     void join() override {
@@ -163,6 +164,7 @@ class HostGpus : public Gpus {
   std::shared_ptr<std::atomic<bool>> lost = std::make_shared<std::atomic<bool>>(false);
   int count() const override { return 1; }
   GpuInfo info(int) const override { return {}; }
+  std::uint64_t free_bytes(int) const override { return 0; }
   std::uint64_t peak_bytes(int) const override { return 0; }
   void select(int) override {}
   std::string version() const override { return ""; }

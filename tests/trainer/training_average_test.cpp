@@ -63,7 +63,7 @@ TEST_F(TrainingAverage, OnlyWhatIsMeasuredChanges) {
   EXPECT_NE(with.metrics.dump(), without.metrics.dump());
 }
 
-TEST_F(TrainingAverage, AResumedRunHasTheSameBitsAlsoAfterGoingBack) {
+TEST_F(TrainingAverage, AResumedRunHasTheSameBits) {
   const std::vector<std::string> overrides{"train.ema_decay=0.9"};
   const TrainResult whole = run(2, overrides);
   const CheckpointContent expected = content(whole);

@@ -168,6 +168,29 @@ TEST_F(BadStep, ASpikeIsGoneBackForAndLeftOutTheSecondTime) {
   }
 }
 
+TEST_F(BadStep, TheAverageOfTheWeightsGoesBackToo) {
+  const auto averaged = [&](const char* policy) {
+    spoil() = {90, 1e6};
+    const TrainResult result =
+        run(2, with({"train.spike_factor=20", "train.ema_decay=0.9",
+                     "train.on_bad_step=" + std::string(policy), "run.name=" + std::string(policy)}));
+    return load_checkpoint(*files_,
+                           std::filesystem::path(result.directory) / "checkpoints" / result.checkpoint)
+        .value();
+  };
+  const CheckpointContent skipped = averaged("skip");
+  const CheckpointContent gone_back = averaged("rollback");
+  const auto without_buffers = [](std::vector<TensorBlob> blobs) {
+    std::erase_if(blobs, [](const TensorBlob& blob) { return blob.name == "forwards"; });
+    return blobs;
+  };
+  EXPECT_EQ(without_buffers(gone_back.model), without_buffers(skipped.model));
+  EXPECT_EQ(gone_back.optimizer, skipped.optimizer);
+  ASSERT_FALSE(gone_back.optimizer.empty());
+  EXPECT_NE(gone_back.optimizer.front().data, gone_back.model.front().data)
+      << "trained weights are no averages";
+}
+
 TEST_F(BadStep, AStoppedAndResumedRunJudgesAsTheUndisturbedOne) {
   const std::vector<std::string> careful = {"train.on_bad_step=skip", "train.spike_factor=1.05",
                                             "train.most_bad_steps=100"};

@@ -71,7 +71,8 @@ class Training : public ::testing::Test {
   std::vector<std::string> event_names() const {
     std::vector<std::string> names;
     for (const Json& event : read_events(*files_, run_directory() / "events.jsonl")) {
-      if (event.at("event") != "step") names.push_back(event.at("event").get<std::string>());
+      if (event.at("event") != "step" && event.at("event") != "efficiency")
+        names.push_back(event.at("event").get<std::string>());
     }
     return names;
   }

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <iostream>
+#include <limits>
 
 #include "models/model.h"
 #include "tests/trainer/training_case.h"
@@ -56,7 +57,9 @@ class TrainingScale : public Training {
   std::vector<double> norms() const {
     std::vector<double> found;
     for (const Json& event : read_events(*files_, run_directory() / "events.jsonl")) {
-      if (event.at("event") == "step") found.push_back(event.at("gradient_norm").get<double>());
+      if (event.at("event") != "step") continue;
+      const Json& norm = event.at("gradient_norm");
+      found.push_back(norm.is_number() ? norm.get<double>() : std::numeric_limits<double>::infinity());
     }
     return found;
   }

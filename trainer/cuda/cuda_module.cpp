@@ -37,12 +37,17 @@ class CudaGpus : public Gpus {
   int count() const override { return c10::cuda::device_count(); }
 
   GpuInfo info(int index) const override {
-    const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(index));
     cudaDeviceProp properties{};
     C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
-    std::size_t free_bytes = 0, bytes = 0;
-    C10_CUDA_CHECK(cudaMemGetInfo(&free_bytes, &bytes));
-    return {properties.name, uuid_text(properties.uuid), bytes, free_bytes};
+    return {properties.name, uuid_text(properties.uuid), properties.totalGlobalMem};
+  }
+
+  std::uint64_t free_bytes(int index) const override {
+    const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(index));
+    std::size_t free = 0;
+    std::size_t all = 0;
+    C10_CUDA_CHECK(cudaMemGetInfo(&free, &all));
+    return free;
   }
 
   std::uint64_t peak_bytes(int index) const override {
