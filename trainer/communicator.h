@@ -81,7 +81,7 @@ class Communicator {
                                       std::chrono::steady_clock::time_point until)>;
   /// Called with each collective's time, from its start to its end on this rank, by any thread; empty:
   /// nobody. Ranks that are threads tell nothing.
-  virtual void observe(Observer observer) { static_cast<void>(observer); }
+  virtual void observe(const Observer& observer) { static_cast<void>(observer); }
   /// Seconds this rank was blocked in collectives so far.
   virtual double wait_seconds() const = 0;
 };

@@ -42,7 +42,10 @@ struct EfficiencyFigures {
 /// Sums over steps. One thread.
 class Efficiency {
  public:
-  /// Operations of a forward pass of this start's first step on this rank.
+  /// A forward pass of this start's first step on this rank begins: once more, where the step was gone back
+  /// for.
+  void begin_forward() { forward_flops_ = 0; }
+  /// Operations of one of its micro-batches.
   void note_forward(double flops) { forward_flops_ += flops; }
   /// Collective. After the first step, which had `rows` over all ranks. `peak`: of one rank, or 0.
   void count_operations(Communicator& comm, std::uint64_t rows, double peak);

@@ -204,7 +204,7 @@ class MpiCommunicator : public Communicator {
     return result;
   }
 
-  void observe(Observer observer) override { engine_->observe(std::move(observer)); }
+  void observe(const Observer& observer) override { engine_->observe(observer); }
   double wait_seconds() const override { return engine_->wait_seconds(); }
 
  private:

@@ -76,7 +76,7 @@ class TraceSpan {
   Trace* trace_;
   std::string_view name_;
   std::string_view track_;
-  Trace::Clock::time_point from_{};
+  Trace::Clock::time_point from_;
 };
 
 }  // namespace muster

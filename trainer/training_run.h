@@ -66,6 +66,7 @@ class TrainingRun {
   void take_bad_rows(const std::vector<BadRows>& bad);
   void refuse_too_many_bad_rows(const std::string& reason) const;
   void tell_stragglers();
+  void count_operations();
   void tell_efficiency();
   bool take_bad_step(const std::string& why);
   void roll_back();

@@ -37,6 +37,7 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
   reducer_->begin_step();
   set_training(run_.model->module());
   const std::uint64_t most = run_.config.unsigned_at("train", "micro_batch");
+  if (steps_here_ == 0) efficiency_.begin_forward();
   const BatchTensors tensors(batch, run_.device);
   at::Tensor totals;
   for (const RowRange& rows : micro_batches(batch.lanes(), most, together_)) {
@@ -185,6 +186,7 @@ TrainingRun::Step TrainingRun::one_step() {
   if ((step_ - 1) % run_.plan.steps_per_epoch == 0) epoch_rows_ = 0;
   epoch_rows_ += last_.rows;
   running_ = chain(running_, last_.digest);
+  if (steps_here_ == 0) count_operations();
   log_step(last_);
   const std::uint64_t compare = run_.config.unsigned_at("train", "compare_every_steps");
   if (compare > 0 && step_ % compare == 0) compare_weights();
@@ -304,18 +306,21 @@ bool TrainingRun::take_bad_step(const std::string& why) {
   return skips;
 }
 
+/// In this start's first step.
+void TrainingRun::count_operations() {
+  double peak = 0;
+  if (run_.device.gpu) {
+    peak = peak_flops(options_.gpus->gpus->info(run_.device.index).name,
+                      run_.config.text_at("train", "precision"));
+  }
+  efficiency_.count_operations(comm_, last_.rows, peak);
+}
+
 /// After this start's first step, before evaluations, and at the end.
 void TrainingRun::tell_efficiency() {
-  const bool on_gpu = run_.device.gpu;
-  if (efficiency_.flops_per_row() == 0) {
-    const double peak = !on_gpu ? 0
-                                : peak_flops(options_.gpus->gpus->info(run_.device.index).name,
-                                             run_.config.text_at("train", "precision"));
-    efficiency_.count_operations(comm_, last_.rows, peak);
-  }
   const ProcessMemory memory = process_memory();
   MemoryUse mine{memory.resident_bytes, memory.peak_bytes, 0};
-  if (on_gpu) mine.gpu_peak_bytes = options_.gpus->gpus->peak_bytes(run_.device.index);
+  if (run_.device.gpu) mine.gpu_peak_bytes = options_.gpus->gpus->peak_bytes(run_.device.index);
   const auto figures = efficiency_.take(comm_, mine);
   if (!figures) return;
   const double since_start = std::chrono::duration<double>(Clock::now() - options_.started).count();

@@ -102,7 +102,7 @@ def scalars(directory, seen):
                 if isinstance(value, (int, float)):
                     wanted[f"{event['split']}/{key}"].append([event["step"], single(value)])
     m.check("validation/auc" in wanted and len(wanted["validation/auc"]) == -(-STEPS // 60), f"events: {dict(wanted)}")
-    speed = {f"speed/{key}" for key in ("samples_per_second", "data_wait_share", "communication_wait_share")}
+    speed = {f"speed/{key}" for key in ("samples_per_second", "data_wait_share", "communication_wait_share", "flops_per_second")}
     m.check(set(seen["scalars"]) == set(wanted) | speed, f"tags: {set(seen['scalars']) ^ set(wanted) ^ speed}")
     for tag, values in wanted.items():
         m.check(seen["scalars"][tag] == values, f"{tag}: TensorBoard sees {seen['scalars'][tag]}, the events say {values}")
