@@ -44,7 +44,7 @@ Case random_case(RandomStream& random) {
   for (std::int64_t row = 0; row < rows; ++row) made.bad.push_back(has_bad && random.below(3) == 0 ? 1 : 0);
   const auto channels = static_cast<std::int64_t>(1 + random.below(3));
   const auto places = static_cast<std::int64_t>(1 + random.below(3));
-  const auto normal = [&](std::vector<std::int64_t> sizes, double scale, double center) {
+  const auto normal = [&](const std::vector<std::int64_t>& sizes, double scale, double center) {
     at::Tensor values = at::empty(sizes, at::kDouble);
     for (std::int64_t i = 0; i < values.numel(); ++i)
       values.data_ptr<double>()[i] = static_cast<float>(center + scale * random.normal());
