@@ -111,7 +111,8 @@ echo "tests/run.sh: format, layers, tidy, sanitizers, fuzzers, unit, MPI and int
 stage setup ./setup.sh --tests --yes || finish
 stage format check_format
 stage layers check_layers
-stage build build dev || finish
+# libmuster_cuda must be built, but for who brings a LibTorch that may have no CUDA.
+stage build build dev -DMUSTER_WITH_CUDA="$([ -n "${Torch_ROOT:-}" ] && echo AUTO || echo ON)" || finish
 stage tidy check_tidy
 drop_tree tidy
 stage thread-sanitizer test_threads

@@ -3,7 +3,9 @@
 import argparse
 import json
 import os
+import pathlib
 import statistics
+import sys
 import tempfile
 import time
 
@@ -11,6 +13,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn import functional
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
+import ddp_step
+
+VOCABULARY, CONTEXT = 50304, 1024
 
 
 class Bottleneck(nn.Module):
@@ -39,40 +46,6 @@ def resnet50():
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
-class GptBlock(nn.Module):
-    def __init__(self, width, heads):
-        super().__init__()
-        self.heads = heads
-        self.attention_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention_in, self.attention_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp_in, self.mlp_out = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x):
-        rows, tokens, width = x.shape
-        q, k, v = self.attention_in(self.attention_norm(x)).view(rows, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.attention_out(mixed.transpose(1, 2).reshape(rows, tokens, width))
-        return x + self.mlp_out(functional.gelu(self.mlp_in(self.mlp_norm(x))))
-
-
-class Gpt(nn.Module):
-    def __init__(self, vocabulary=50304, context=1024, layers=12, width=768, heads=12):
-        super().__init__()
-        self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
-        self.blocks = nn.Sequential(*[GptBlock(width, heads) for _ in range(layers)])
-        self.norm = nn.LayerNorm(width)
-        for parameter in self.parameters():
-            if parameter.dim() == 2:
-                nn.init.normal_(parameter, std=0.02)
-
-    def forward(self, ids):
-        return functional.linear(self.norm(self.blocks(self.tokens(ids) + self.positions.weight)), self.tokens.weight)
-
-
-def mlp():
-    return nn.Sequential(nn.Linear(256, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 10))
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", choices=["mlp", "resnet50", "gpt"], required=True)
@@ -84,13 +57,13 @@ def main():
     torch.cuda.set_device(0)
     torch.manual_seed(0)
     if options.model == "gpt":
-        model = Gpt()
-        ids = torch.randint(0, 50304, (options.rows, 1025))
+        model = ddp_step.Gpt(argparse.Namespace(vocabulary=VOCABULARY, shape=[CONTEXT + 1], layers=12, width=768, heads=12))
+        ids = torch.randint(0, VOCABULARY, (options.rows, CONTEXT + 1))
         x, y = ids[:, :-1].contiguous(), ids[:, 1:].reshape(-1)
     elif options.model == "resnet50":
         model, x, y = resnet50(), torch.randn(options.rows, 3, 224, 224), torch.randint(0, 1000, (options.rows,))
     else:
-        model, x, y = mlp(), torch.randn(options.rows, 256), torch.randint(0, 10, (options.rows,))
+        model, x, y = ddp_step.mlp(argparse.Namespace(shape=[256], hidden=[1024] * 3)), torch.randn(options.rows, 256), torch.randint(0, 10, (options.rows,))
     model = nn.parallel.DistributedDataParallel(model.cuda(), device_ids=[0])
     step_model = torch.compile(model) if options.mode == "compile" else model
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, fused=True)
