@@ -7,7 +7,6 @@
 #include "core/text.h"
 #include "trainer/evaluator.h"
 #include "trainer/module_state.h"
-#include "trainer/out_of_memory.h"
 #include "trainer/precision.h"
 #include "trainer/trainer.h"
 
@@ -147,19 +146,6 @@ std::int64_t model_outputs(const Contract& contract, LossKind kind, std::span<co
   return values * static_cast<std::int64_t>(targets.size());
 }
 
-namespace {
-
-std::unique_ptr<Model> made_within_memory(const std::function<std::unique_ptr<Model>()>& make) {
-  try {
-    return make();
-  } catch (const std::exception& error) {
-    if (auto memory = as_out_of_memory(error)) throw std::move(*memory);
-    throw;
-  }
-}
-
-}  // namespace
-
 std::unique_ptr<Model> make_configured_model(const Config& config, const Contract& contract,
                                              const FeaturePipeline& pipeline, const ComputeDevice& device) {
   ModelContext context;
@@ -176,8 +162,7 @@ std::unique_ptr<Model> make_configured_model(const Config& config, const Contrac
   }
   context.recompute = config.at("train", "recompute").get<bool>();
   if (context.recompute && !models().get(name).recomputes) refuse_recompute(name);
-  auto model =
-      made_within_memory([&] { return make_model(name, context, config.unsigned_at("run", "seed")); });
+  auto model = make_model(name, context, config.unsigned_at("run", "seed"));
   model = with_precision(std::move(model), config.text_at("train", "precision"), device);
   const bool wants_tokens = loss.kind == LossKind::kNextToken;
   if (model->predicts_tokens() && !wants_tokens)

@@ -12,4 +12,15 @@ namespace muster {
 /// allocator of LibTorch.
 std::optional<Error> as_out_of_memory(const std::exception& error);
 
+/// What `body` returns; where it throws such an error, that Error instead.
+template <typename Body>
+auto within_memory(Body&& body) {
+  try {
+    return body();
+  } catch (const std::exception& error) {
+    if (const auto memory = as_out_of_memory(error)) throw Error(*memory);
+    throw;
+  }
+}
+
 }  // namespace muster

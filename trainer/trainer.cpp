@@ -345,14 +345,10 @@ TrainResult train(Communicator& comm, FileSystem& files, const TrainOptions& opt
                std::move(model),  std::move(decision), std::move(environment), device};
   if (device.gpu) run.allocator = options.gpus->gpus->pinned_allocator();
   announce(record.get(), run, options.log);
-  std::unique_ptr<TrainingRun> training;
-  try {
-    training = std::make_unique<TrainingRun>(comm, files, options, std::move(run), std::move(record),
-                                             optimizer_state);
-  } catch (const std::exception& error) {
-    if (auto memory = as_out_of_memory(error)) throw std::move(*memory);
-    throw;
-  }
+  const auto training = within_memory([&] {
+    return std::make_unique<TrainingRun>(comm, files, options, std::move(run), std::move(record),
+                                         optimizer_state);
+  });
   try {
     TrainResult result = training->run();
     training->stop_reading(options.keep_reading);

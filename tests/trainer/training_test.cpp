@@ -13,6 +13,7 @@
 #include "tests/trainer/training_case.h"
 #include "trainer/checkpoint_evaluation.h"
 #include "trainer/local_communicator.h"
+#include "trainer/out_of_memory.h"
 #include "trainer/trainer.h"
 
 namespace muster {
@@ -20,6 +21,22 @@ namespace {
 
 using testing::steps_per_epoch;
 using testing::Training;
+
+TEST(OutOfMemoryTest, WhatAnAllocatorOfLibTorchSaysIsTheConfigsToMend) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the sanitizer's allocator ends the process";
+#endif
+  try {
+    within_memory([] { return at::empty({std::int64_t{1} << 46}); });
+    FAIL() << "there was so much";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kConfig) << error.what();
+    EXPECT_NE(error.message().find("lower batch.size"), std::string::npos) << error.what();
+    EXPECT_EQ(error.message().find('\n'), std::string::npos) << error.what();
+  }
+  EXPECT_THROW(within_memory([]() -> int { fail(ErrorCode::kBug, "another"); }), Error);
+  EXPECT_THROW(within_memory([] { return at::ones({2}) + at::ones({3}); }), c10::Error);
+}
 
 TEST_F(Training, AStopInsideAnEvaluationIsResumedByThatEvaluation) {
   const TrainResult undisturbed = run(2, {"run.name=undisturbed"});
