@@ -10,7 +10,7 @@ usage: ./setup.sh [--check] [--yes] [--tests] [--cuda]
   --check   only look and say what is missing (exit 1 if something is)
   --yes     do not ask before starting
   --tests   also what bash tests/run.sh needs: clang-format, clang-tidy, GoogleTest, Python packages, and what --cuda gets
-  --cuda    also NCCL (200 MB), with which libmuster_cuda is built: no GPU is needed for that
+  --cuda    also NCCL and NVRTC (280 MB), with which libmuster_cuda is built: no GPU is needed for that
 
 Your own libraries are left in place and used: Torch_ROOT=<folder with include/ and lib/>, MPI_HOME=..., HDF5_ROOT=...
 Environment: MUSTER_KEEP_WHEELS=1 keeps the downloaded wheels in build/deps/wheels.
@@ -20,7 +20,7 @@ TEXT
 readonly kDeps=build/deps
 readonly kTorch=$kDeps/libtorch
 readonly kWheels=cmake/libtorch-wheels.txt
-readonly kNcclWheels=cmake/nccl-wheels.txt
+readonly kCudaWheels=cmake/cuda-wheels.txt
 # All they need is listed: of TensorBoard only its readers are used, which do without its server and grpc (70 MB).
 readonly kTestPackages=(safetensors==0.8.0 numpy==2.4.6 h5py==3.16.0 clang-tidy==23.1.4 tensorboard==2.21.0 protobuf==7.36.2 absl-py==2.5.1)
 
@@ -147,16 +147,16 @@ check_torch() {
   fi
 }
 
-need_nccl=0
-check_nccl() {
+need_cuda=0
+check_cuda() {
   [ $with_cuda = 1 ] || return 0
   if own_torch; then
-    line nccl later "beside your LibTorch, or NCCL_ROOT, when CMake looks for it"
-  elif [ $need_torch = 0 ] && cmp -s $kTorch/.nccl-complete $kNcclWheels; then
-    line nccl ok "$kTorch/nvidia/nccl"
+    line cuda later "NCCL and NVRTC: beside your LibTorch, or NCCL_ROOT and CUDAToolkit_ROOT, when CMake looks for them"
+  elif [ $need_torch = 0 ] && cmp -s $kTorch/.cuda-complete $kCudaWheels; then
+    line cuda ok "NCCL and NVRTC, $kTorch/nvidia"
   else
-    need_nccl=1
-    problem nccl "$(sed -n 's/^nvidia-nccl[^=]*==\([^ ]*\).*/\1/p' $kNcclWheels), goes to $kTorch"
+    need_cuda=1
+    problem cuda "$(sed -n 's/^nvidia-\([^ ]*\)==\([^ ]*\).*/\1 \2/p' $kCudaWheels | paste -sd, | sed 's/,/, /'), goes to $kTorch"
   fi
 }
 
@@ -181,7 +181,7 @@ estimate() {
     [ $download_mb -gt 0 ] || { download_mb=30 disk_mb=150 minutes=1; }
   fi
   if [ $need_torch = 1 ]; then download_mb=$((download_mb + 550)) disk_mb=$((disk_mb + 2000)) minutes=$((minutes + 3)); fi
-  if [ $need_nccl = 1 ]; then download_mb=$((download_mb + 190)) disk_mb=$((disk_mb + 400)) minutes=$((minutes + 1)); fi
+  if [ $need_cuda = 1 ]; then download_mb=$((download_mb + 280)) disk_mb=$((disk_mb + 630)) minutes=$((minutes + 1)); fi
   if [ $need_python = 1 ]; then download_mb=$((download_mb + 75)) disk_mb=$((disk_mb + 270)) minutes=$((minutes + 1)); fi
 }
 
@@ -213,7 +213,7 @@ as_root() { "${run_as_root[@]}" env DEBIAN_FRONTEND=noninteractive "$@"; }
 
 # Asks what will be asked later anyway: the packages' lists, or pip's registry.
 check_network() {
-  if [ ${#missing_packages[@]} = 0 ] && [ $need_torch = 0 ] && [ $need_nccl = 0 ] && [ $need_python = 0 ]; then
+  if [ ${#missing_packages[@]} = 0 ] && [ $need_torch = 0 ] && [ $need_cuda = 0 ] && [ $need_python = 0 ]; then
     line network ok "not needed"
   elif [ ${#missing_packages[@]} -gt 0 ] && [ "$(id -u)" = 0 ]; then
     as_root apt-get update -qq >/dev/null || stop "apt-get update fails: is there a network, and a proxy to set?"
@@ -258,7 +258,7 @@ download_wheels() { # download_wheels LIST
     pip download --quiet --resume-retries 20 --no-deps --require-hashes --only-binary :all: --dest $kDeps/wheels \
       --implementation cp --python-version 3.11 --abi cp311 --abi none \
       --platform manylinux_2_28_x86_64 --platform manylinux_2_18_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux2014_x86_64 \
-      --platform manylinux_2_17_x86_64 --requirement $one ||
+      --platform manylinux_2_17_x86_64 --platform manylinux2010_x86_64 --requirement $one ||
       stop "the download of ${requirement%% *} broke; run ./setup.sh again, what is there is kept"
   done
 }
@@ -283,15 +283,15 @@ install_torch() {
   [ -n "${MUSTER_KEEP_WHEELS:-}" ] || rm -rf $kDeps/wheels
 }
 
-install_nccl() {
-  [ $need_nccl = 1 ] || return 0
-  download_wheels $kNcclWheels
-  echo "-- unpacking NCCL to $kTorch"
+install_cuda() {
+  [ $need_cuda = 1 ] || return 0
+  download_wheels $kCudaWheels
+  echo "-- unpacking NCCL and NVRTC to $kTorch"
   local wheel
-  for wheel in $kDeps/wheels/nvidia_nccl*.whl; do
+  for wheel in $kDeps/wheels/nvidia_{nccl,cuda_nvrtc}*.whl; do
     python3 -m zipfile -e "$wheel" $kTorch
   done
-  cp $kNcclWheels $kTorch/.nccl-complete
+  cp $kCudaWheels $kTorch/.cuda-complete
   [ -n "${MUSTER_KEEP_WHEELS:-}" ] || rm -rf $kDeps/wheels
 }
 
@@ -306,7 +306,7 @@ check_system
 check_packages
 check_tools
 check_torch
-check_nccl
+check_cuda
 check_python
 estimate
 check_disk
@@ -324,6 +324,6 @@ if [ $assume_yes = 0 ] && [ -t 0 ]; then
 fi
 install_packages
 install_torch
-install_nccl
+install_cuda
 install_python
 echo "Done. Next: cmake --preset release && cmake --build --preset release"

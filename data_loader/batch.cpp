@@ -17,7 +17,7 @@ std::size_t padded(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlign
 std::size_t buffer_bytes(std::span<const TensorSpec> specs, std::size_t capacity) {
   std::size_t bytes = 0;
   for (const TensorSpec& spec : specs) bytes += padded(spec.bytes_per_row() * capacity);
-  return std::max(bytes, kAlignment);
+  return std::max(bytes + padded(sizeof(float) * capacity), kAlignment);
 }
 
 }  // namespace
@@ -41,7 +41,7 @@ Batch::Batch(std::vector<TensorSpec> specs, std::size_t capacity, const BufferAl
     : specs_(std::move(specs)),
       capacity_(capacity),
       buffer_(allocator(buffer_bytes(specs_, capacity))),
-      weights_(capacity),
+      memory_bytes_(buffer_bytes(specs_, capacity)),
       bad_(capacity),
       ids_(capacity),
       positions_(capacity) {
@@ -53,6 +53,8 @@ Batch::Batch(std::vector<TensorSpec> specs, std::size_t capacity, const BufferAl
     data_.push_back(start);
     start += padded(spec.bytes_per_row() * capacity);
   }
+  weights_ = reinterpret_cast<float*>(start);
+  std::fill_n(weights_, capacity, 0.0F);
 }
 
 std::size_t Batch::bytes(std::span<const TensorSpec> specs, std::size_t capacity) {
@@ -62,7 +64,7 @@ std::size_t Batch::bytes(std::span<const TensorSpec> specs, std::size_t capacity
     bookkeeping += sizeof(TensorSpec) + spec.name.size() + spec.shape.size() * sizeof(std::int64_t) +
                    sizeof(std::byte*) + 2 * kHeap;
   }
-  const std::size_t row = sizeof(float) + sizeof(std::uint8_t) + sizeof(RowId) + 2 * sizeof(std::uint32_t);
+  const std::size_t row = sizeof(std::uint8_t) + sizeof(RowId) + 2 * sizeof(std::uint32_t);
   return buffer_bytes(specs, capacity) + capacity * row + bookkeeping;
 }
 

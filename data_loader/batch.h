@@ -53,7 +53,8 @@ class Batch {
   /// As set_rows of the sum: so many rows of each lane, one after the other. Lanes without rows are left out.
   void set_lanes(std::span<const std::uint32_t> rows);
   std::span<const std::uint32_t> lanes() const { return lanes_; }
-  std::uint64_t step = 0;  ///< global step, or number of the micro-batch in an evaluation
+  std::uint64_t step = 0;   ///< global step, or number of the micro-batch in an evaluation
+  std::uint64_t edits = 0;  ///< how often its stream changed it when it was whole: see BatchStream::ahead
 
   const std::vector<TensorSpec>& specs() const { return specs_; }
   /// Index of a tensor by name, or -1.
@@ -63,8 +64,11 @@ class Batch {
   float* floats(std::size_t tensor) { return reinterpret_cast<float*>(data_[tensor]); }
   std::int64_t* integers(std::size_t tensor) { return reinterpret_cast<std::int64_t*>(data_[tensor]); }
 
-  std::span<float> weights() { return {weights_.data(), rows_}; }
-  std::span<const float> weights() const { return {weights_.data(), rows_}; }
+  /// All tensors and then the weights, of the capacity: what a device copies at once.
+  std::span<const std::byte> memory() const { return {buffer_.get(), memory_bytes_}; }
+
+  std::span<float> weights() { return {weights_, rows_}; }
+  std::span<const float> weights() const { return {weights_, rows_}; }
   std::span<RowId> ids() { return {ids_.data(), rows_}; }
   std::span<const RowId> ids() const { return {ids_.data(), rows_}; }
   /// 1 for a row that is passed over: all zeros, with weight 0. Whoever fills a row says it.
@@ -84,7 +88,8 @@ class Batch {
   std::size_t rows_ = 0;
   std::shared_ptr<std::byte> buffer_;
   std::vector<std::byte*> data_;
-  std::vector<float> weights_;
+  std::size_t memory_bytes_;
+  float* weights_ = nullptr;  ///< in the buffer
   std::vector<std::uint8_t> bad_;
   std::vector<RowId> ids_;
   std::vector<std::uint32_t> positions_;

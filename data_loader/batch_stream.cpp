@@ -57,6 +57,7 @@ struct BatchStream::State {
   bool has_answer() const;
   bool wait(const std::function<bool()>& stop);
   const Batch* next();
+  const Batch* ahead();
   void work();
   std::optional<BlockTask> take_task();
   std::optional<std::uint64_t> wait_for_room(const BlockTask& task);
@@ -149,6 +150,14 @@ const Batch* BatchStream::State::next() {
   return &slot.batch;
 }
 
+const Batch* BatchStream::State::ahead() {
+  const std::lock_guard lock(mutex);
+  const std::uint64_t number = released + (given ? 1 : 0);
+  if (error || number >= plan->batches() || slots.size() < 2) return nullptr;
+  const Slot& slot = slots[number % slots.size()];
+  return slot.pending == 0 ? &slot.batch : nullptr;
+}
+
 /// What follows for the batch from its own bad rows, and from those that the ranks have agreed on.
 void BatchStream::State::pass_over(Batch& batch) {
   found.clear();
@@ -163,13 +172,16 @@ void BatchStream::State::pass_over(Batch& batch) {
   if (!quarantine->empty()) {
     for (std::size_t row = 0; row < batch.rows(); ++row) {
       const RowId id = batch.ids()[row];
-      if (batch.bad()[row] == 0 && quarantine->contains(id.partition, id.row)) batch.clear_row(row);
+      if (batch.bad()[row] != 0 || !quarantine->contains(id.partition, id.row)) continue;
+      batch.clear_row(row);
+      ++batch.edits;
     }
   }
   if (policy != BadRowPolicy::kDrop) return;
   const std::size_t before = batch.rows();
   batch.drop_bad_rows();
   dropped = before - batch.rows();
+  batch.edits += dropped;
 }
 
 void BatchStream::State::stop(std::exception_ptr why) noexcept {
@@ -328,6 +340,7 @@ BatchStream::BatchStream(std::unique_ptr<BatchPlan> plan, BlockReader& reader, c
 BatchStream::~BatchStream() = default;
 
 const Batch* BatchStream::next() { return state_->next(); }
+const Batch* BatchStream::ahead() { return state_->ahead(); }
 bool BatchStream::stop_reading(std::chrono::milliseconds patience) {
   state_->stop(nullptr);
   std::unique_lock lock(state_->mutex);

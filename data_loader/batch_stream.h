@@ -32,6 +32,9 @@ class BatchStream {
   /// first prefetching thread to fail threw (Error with file:dataset[row]); all have then stopped reading,
   /// and every later call throws the same.
   const Batch* next();
+  /// The batch after the one given last, if it is whole: to be read before its turn. Its memory stays as it
+  /// is until it is given, when rows of it may be passed over, which Batch::edits counts.
+  const Batch* ahead();
   /// Waits until next() answers at once: true. `stop` is asked ten times a second meanwhile; false when it
   /// says yes first. Ends the life of the batch given last.
   bool wait(const std::function<bool()>& stop);

@@ -50,13 +50,17 @@ std::vector<std::uint64_t> sizes_of(const char* option, const std::vector<std::s
 }
 
 std::string describe_step(const Json& result) {
-  return fmt::format(
+  std::string text = fmt::format(
       "{}, {} ranks, {} parameters: {:.2f} ms a step (median), {:.2f} ms without communication, {:.2f} ms by "
       "a "
       "plain LibTorch loop",
       result.at("model").get<std::string>(), result.at("ranks").dump(), result.at("parameters").dump(),
       result.at("step_ms").get<double>(), result.at("alone_ms").get<double>(),
       result.at("bare_ms").get<double>());
+  for (const Json& row : result.at("profile"))
+    text += fmt::format("\n  {:8.3f} ms a step in {:5} calls of {}", row.at("ms").get<double>(),
+                        row.at("count").dump(), row.at("name").get<std::string>().substr(0, 100));
+  return text;
 }
 
 void add_step(CLI::App& command, Invocation& invocation) {
@@ -90,6 +94,9 @@ void add_step(CLI::App& command, Invocation& invocation) {
   step->add_option("--threads", options->threads, "compute threads per rank")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
+  step->add_option("--profile", options->profile,
+                   "a file: three more steps are profiled, for Perfetto, and the longest kernels (on a CPU: "
+                   "operators) are listed");
   set_action(*step, invocation,
              {[options](Communicator& comm, FileSystem&) {
                 const GpuModule gpus =

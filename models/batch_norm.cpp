@@ -3,9 +3,11 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 
 #include "core/error.h"
+#include "models/gpu_operators.h"
 
 namespace muster {
 namespace {
@@ -117,6 +119,11 @@ class NormalizeOverRanks : public torch::autograd::Function<NormalizeOverRanks> 
 
 }  // namespace
 
+at::Tensor applied(const AfterNorm& after, at::Tensor normal) {
+  if (after.other != nullptr) normal = normal + *after.other;
+  return after.relu ? at::relu(normal) : normal;
+}
+
 class BatchNormModule : public torch::nn::Module {
  public:
   BatchNormModule(std::int64_t channels, BatchNormOver over) : over_(over) {
@@ -125,44 +132,51 @@ class BatchNormModule : public torch::nn::Module {
     mean_ = register_buffer("running_mean", at::zeros({channels}));
     variance_ = register_buffer("running_var", at::ones({channels}));
     batches_ = register_buffer("num_batches_tracked", at::zeros({}, at::kLong));
+    clear();
   }
 
   BatchNormOver over() const { return over_; }
   std::size_t sum_count() const { return 2 * static_cast<std::size_t>(mean_.numel()) + 2; }
 
-  at::Tensor forward(const at::Tensor& x, const ModelBatch& batch) {
-    if (!is_training() || !batch.training()) return by_running_statistics(x);
-    return over_ == BatchNormOver::kLane ? by_lanes(x, batch) : by_global_batch(x, batch);
+  at::Tensor forward(const at::Tensor& x, const ModelBatch& batch, const AfterNorm& after) {
+    if (!is_training() || !batch.training()) return applied(after, by_running_statistics(x));
+    return over_ == BatchNormOver::kLane ? by_lanes(x, batch, after)
+                                         : applied(after, by_global_batch(x, batch));
   }
 
   void clear() {
-    sums_.reset();
+    lanes_.clear();
+    sums_.assign(2 * static_cast<std::size_t>(mean_.numel()), 0.0);
     values_ = without_own_ = 0;
   }
 
-  /// Sums of means and of variances, their weight, and how often there were none.
-  void take_into(std::span<double> sums) {
-    std::ranges::fill(sums, 0);
-    if (sums_.defined()) {
-      const at::Tensor on_host = sums_.to(at::kCPU);
-      std::copy_n(on_host.data_ptr<double>(), on_host.numel(), sums.begin());
+  /// Means and inverse deviations of the lanes so far, float32, where they were computed.
+  void append_lanes(std::vector<at::Tensor>& all) const {
+    for (const Lane& lane : lanes_)
+      all.insert(all.end(), {lane.mean.to(at::kFloat), lane.inverse.to(at::kFloat)});
+  }
+
+  /// Sums of means and of variances, their weight, and how often there were none. `lanes`: what append_lanes
+  /// gave, and what follows; moved past it.
+  void take_into(std::span<double> sums, std::span<const float>& lanes) {
+    const std::size_t channels = sums_.size() / 2;
+    for (const Lane& lane : lanes_) {
+      for (std::size_t channel = 0; channel < channels; ++channel) {
+        const double inverse = lanes[channels + channel];
+        note(channel, lanes[channel], 1 / (inverse * inverse) - kEpsilon, lane.values);
+      }
+      values_ += lane.values;
+      lanes = lanes.subspan(2 * channels);
     }
+    std::ranges::copy(sums_, sums.begin());
     sums[sums.size() - 2] = values_;
     sums.back() = without_own_;
     clear();
   }
 
-  void apply(std::span<const double> sums) {
-    const double weight = sums[sums.size() - 2];
-    if (weight == 0) return;
-    const torch::NoGradGuard no_grad;
-    const std::int64_t channels = mean_.numel();
-    const at::Tensor all = at::from_blob(const_cast<double*>(sums.data()), {2, channels}, at::kDouble) /
-                           weight;  // NOLINT: read only
-    mean_.mul_(1 - kMomentum).add_(all[0].to(mean_.device(), at::kFloat), kMomentum);
-    variance_.mul_(1 - kMomentum).add_(all[1].to(mean_.device(), at::kFloat), kMomentum);
-    batches_.add_(1);
-  }
+  const at::Tensor& running_mean() const { return mean_; }
+  const at::Tensor& running_variance() const { return variance_; }
+  const at::Tensor& batches() const { return batches_; }
 
  private:
   at::Tensor by_running_statistics(const at::Tensor& x) {
@@ -170,36 +184,45 @@ class BatchNormModule : public torch::nn::Module {
                           /*cudnn_enabled=*/true);
   }
 
-  at::Tensor by_lanes(const at::Tensor& x, const ModelBatch& batch) {
-    std::vector<at::Tensor> normal;
-    std::int64_t first = 0;
-    for (const std::int64_t rows : batch.lane_rows()) {
-      const auto bad = batch.bad().subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows));
-      normal.push_back(by_one_lane(x.narrow(0, first, rows), bad));
-      first += rows;
+  at::Tensor by_lanes(const at::Tensor& x, const ModelBatch& batch, const AfterNorm& after) {
+    const std::vector<std::int64_t> rows = batch.lane_rows();
+    const std::int64_t all = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
+    ensure(all == x.size(0), "a batch norm of {} rows in a batch of {}", x.size(0), all);
+    if (rows.empty()) return applied(after, by_running_statistics(x));  // no rows
+    if (rows.size() == 1) return by_one_lane(x, batch.bad(), after);
+    std::vector<at::Tensor> lanes = x.split_with_sizes(rows);  // whose gradients are put together in one pass
+    std::size_t first = 0;
+    for (at::Tensor& lane : lanes) {
+      const auto size = static_cast<std::size_t>(lane.size(0));
+      lane = by_one_lane(lane, batch.bad().subspan(first, size), {});
+      first += size;
     }
-    ensure(first == x.size(0), "a batch norm of {} rows in a batch of {}", x.size(0), first);
-    if (normal.empty()) return by_running_statistics(x);  // no rows
-    return normal.size() == 1 ? normal.front() : at::cat(normal);
+    return applied(after, at::cat(lanes));
   }
 
-  at::Tensor by_one_lane(const at::Tensor& x, std::span<const std::uint8_t> bad) {
+  at::Tensor by_one_lane(const at::Tensor& x, std::span<const std::uint8_t> bad, const AfterNorm& after) {
     const at::Tensor good = good_rows(x, bad);
     const auto values = static_cast<double>(values_per_channel(good));
     if (values < 2) {
       ++without_own_;
-      return by_running_statistics(x);
+      return applied(after, by_running_statistics(x));
+    }
+    if (good.size(0) == x.size(0) && has_gpu_batch_norm(x, after.other)) {
+      const NormAndStatistics made = gpu_batch_norm(x, after.other, weight_, bias_, after.relu, kEpsilon);
+      lanes_.push_back({made.mean, made.inverse, values});
+      return made.result;
     }
     if (good.size(0) == x.size(0)) {
-      auto [normal, mean, inverse] =
-          at::native_batch_norm(x, weight_, bias_, {}, {}, /*training=*/true, kMomentum, kEpsilon);
-      note(mean, inverse.to(at::kDouble).pow(-2) - kEpsilon, values);
-      return normal;
+      auto [normal, mean, inverse, reserve, way] =
+          at::_batch_norm_impl_index(x, weight_, bias_, {}, {}, /*training=*/true, kMomentum, kEpsilon,
+                                     /*cudnn_enabled=*/true);
+      lanes_.push_back({mean, inverse, values});
+      return applied(after, normal);
     }
     const auto [variance, mean] = at::var_mean(good.to(at::kFloat), reduced(x), /*unbiased=*/false);
-    note(mean, variance.to(at::kDouble), values);
-    const at::Tensor wide = x.to(at::kFloat);
-    return scaled((wide - along(mean, x)) * along((variance + kEpsilon).rsqrt(), x), x);
+    const at::Tensor inverse = (variance + kEpsilon).rsqrt();
+    lanes_.push_back({mean.detach(), inverse.detach(), values});
+    return applied(after, scaled((x.to(at::kFloat) - along(mean, x)) * along(inverse, x), x));
   }
 
   /// In the type of x, from float32, which all is computed in: autocast gives x in fewer bits.
@@ -214,7 +237,11 @@ class BatchNormModule : public torch::nn::Module {
       ++without_own_;
       return by_running_statistics(x);
     }
-    note(all.mean, all.variance, all.values);
+    const auto* const means = all.mean.data_ptr<double>();
+    const auto* const variances = all.variance.data_ptr<double>();
+    for (std::size_t channel = 0; channel < sums_.size() / 2; ++channel)
+      note(channel, means[channel], variances[channel], all.values);
+    values_ += all.values;
     const at::Tensor normal =
         NormalizeOverRanks::apply(x.to(at::kFloat), good_mask(x, batch.bad()), all, batch.sum_over_ranks());
     return scaled(normal, x);
@@ -230,18 +257,23 @@ class BatchNormModule : public torch::nn::Module {
     return at::tensor(good).view(sizes).to(x.device());
   }
 
-  /// `biased`: the variance over `values` values, float64.
-  void note(const at::Tensor& mean, const at::Tensor& biased, double values) {
-    const torch::NoGradGuard no_grad;
-    const at::Tensor seen =
-        at::cat({mean.detach().to(at::kDouble) * values, biased.detach() * (values * values / (values - 1))});
-    sums_ = sums_.defined() ? sums_ + seen : seen;
-    values_ += values;
+  /// `biased`: the variance over `values` values.
+  void note(std::size_t channel, double mean, double biased, double values) {
+    sums_[channel] += mean * values;
+    sums_[sums_.size() / 2 + channel] += biased * (values * values / (values - 1));
   }
+
+  /// What one lane of one micro-batch gave, float32 [channels]; on a GPU it may be on its way.
+  struct Lane {
+    at::Tensor mean;
+    at::Tensor inverse;  ///< 1 / √(biased variance + ε)
+    double values = 0;
+  };
 
   BatchNormOver over_;
   at::Tensor weight_, bias_, mean_, variance_, batches_;
-  at::Tensor sums_;  ///< float64 [2 × channels]: of means, and of unbiased variances, times their values
+  std::vector<Lane> lanes_;
+  std::vector<double> sums_;  ///< [2 × channels]: of means, and of unbiased variances, times their values
   double values_ = 0;
   double without_own_ = 0;
 };
@@ -250,8 +282,8 @@ BatchNorm::BatchNorm(torch::nn::Module& owner, const std::string& name, std::int
                      BatchNormOver over)
     : module_(owner.register_module(name, std::make_shared<BatchNormModule>(channels, over))) {}
 
-at::Tensor BatchNorm::forward(const at::Tensor& x, const ModelBatch& batch) const {
-  return module_->forward(x, batch);
+at::Tensor BatchNorm::forward(const at::Tensor& x, const ModelBatch& batch, const AfterNorm& after) const {
+  return module_->forward(x, batch, after);
 }
 
 BatchNormSums::BatchNormSums(torch::nn::Module& module) {
@@ -268,25 +300,50 @@ bool BatchNormSums::over_ranks() const {
 }
 
 void BatchNormSums::clear() {
+  fetched_.reset();
   for (const auto& norm : norms_) norm->clear();
 }
 
+void BatchNormSums::fetch() {
+  std::vector<at::Tensor> lanes;
+  for (const auto& norm : norms_) norm->append_lanes(lanes);
+  fetched_.emplace(lanes.empty() ? at::empty({0}) : at::cat(lanes));
+}
+
 std::vector<double> BatchNormSums::take() {
+  if (!fetched_) fetch();
+  std::span<const float> left = fetched_->values<float>();
   std::vector<double> sums;
   for (const auto& norm : norms_) {
     sums.resize(sums.size() + norm->sum_count());
-    norm->take_into(std::span(sums).last(norm->sum_count()));
+    norm->take_into(std::span(sums).last(norm->sum_count()), left);
   }
+  fetched_.reset();
   return sums;
 }
 
 std::uint64_t BatchNormSums::apply(std::span<const double> sums) {
+  const torch::NoGradGuard no_grad;
   double without_own = 0;
+  std::vector<float> seen;  // of all norms that saw values: means, then variances
+  std::vector<std::int64_t> sizes;
+  std::vector<at::Tensor> running, batches;
   for (const auto& norm : norms_) {
-    norm->apply(sums.first(norm->sum_count()));
-    without_own += sums[norm->sum_count() - 1];
+    const auto mine = sums.first(norm->sum_count());
     sums = sums.subspan(norm->sum_count());
+    without_own += mine.back();
+    const double weight = mine[mine.size() - 2];
+    if (weight == 0) continue;
+    for (const double sum : mine.first(mine.size() - 2)) seen.push_back(static_cast<float>(sum / weight));
+    sizes.insert(sizes.end(), 2, norm->running_mean().numel());
+    running.insert(running.end(), {norm->running_mean(), norm->running_variance()});
+    batches.push_back(norm->batches());
   }
+  if (running.empty()) return static_cast<std::uint64_t>(without_own);
+  const at::Tensor there = at::tensor(seen).to(running.front().device());
+  at::_foreach_mul_(running, 1 - kMomentum);
+  at::_foreach_add_(running, there.split_with_sizes(sizes), kMomentum);
+  at::_foreach_add_(batches, 1);
   return static_cast<std::uint64_t>(without_own);
 }
 

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "models/host_copy.h"
 #include "models/model_batch.h"
 
 namespace torch::nn {
@@ -24,6 +26,14 @@ enum class BatchNormOver {
   kGlobalBatch  ///< all rows of a step, over all ranks: two small sums over the ranks for each norm
 };
 
+/// What follows a norm: relu(norm + other). A GPU does it in one pass with the norm.
+struct AfterNorm {
+  const at::Tensor* other = nullptr;  ///< of the norm's shape; null: nothing is added
+  bool relu = false;
+};
+/// The same in passes of its own.
+at::Tensor applied(const AfterNorm& after, at::Tensor normal);
+
 /// One norm of a model: PyTorch's BatchNorm1d to 3d by the input's dimensions, with its names, momentum (0.1)
 /// and epsilon (1e-5). Rows that are passed over are no part of any mean. One thread.
 class BatchNorm {
@@ -34,7 +44,7 @@ class BatchNorm {
   /// x: [rows, channels, …]; the result: the same. In training where rows give fewer than 2 values a channel,
   /// and in evaluation, by the running statistics, which this changes nothing of: see BatchNormSums.
   /// kGlobalBatch: collective in training, forward and backward, also for a rank without rows.
-  at::Tensor forward(const at::Tensor& x, const ModelBatch& batch) const;
+  at::Tensor forward(const at::Tensor& x, const ModelBatch& batch, const AfterNorm& after = {}) const;
 
  private:
   std::shared_ptr<BatchNormModule> module_;
@@ -56,6 +66,9 @@ class BatchNormSums {
   bool over_ranks() const;
   /// Forgets what an unfinished step left.
   void clear();
+  /// After a step's last forward pass: lets a GPU bring what it has seen while it goes on with the backward
+  /// pass. Without it take() waits for that.
+  void fetch();
   /// This rank's sums since the last take() or clear(), for all ranks' to be added to.
   std::vector<double> take();
   /// `sums`: of all ranks. Updates the running statistics of the norms that were trained; returns for how
@@ -65,6 +78,7 @@ class BatchNormSums {
 
  private:
   std::vector<std::shared_ptr<BatchNormModule>> norms_;
+  std::optional<HostCopy> fetched_;
 };
 
 }  // namespace muster

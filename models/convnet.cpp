@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "models/dropout.h"
+#include "models/linear.h"
 #include "models/model.h"
 #include "models/norm.h"
 
@@ -95,8 +96,8 @@ class Convnet : public Model {
       if (!net_->norms.empty()) x = net_->norms[i](x);
       x = at::max_pool2d(at::relu(x), 2);
     }
-    x = keyed_dropout(at::relu(net_->hidden(x.flatten(1))), dropout_, batch, 0);
-    x = net_->output(x);
+    x = keyed_dropout(at::relu(linear(x.flatten(1), net_->hidden)), dropout_, batch, 0);
+    x = linear(x, net_->output);
     return x.size(1) == 1 ? x.squeeze(1) : x;
   }
 

@@ -1,10 +1,13 @@
 // A causal transformer over a window of tokens: GPT-2 (Radford et al. 2019) with pre-norm blocks.
 
+#include <ATen/autocast_mode.h>
 #include <torch/torch.h>
 
 #include <cmath>
 
 #include "models/dropout.h"
+#include "models/gpu_operators.h"
+#include "models/linear.h"
 #include "models/model.h"
 #include "models/recompute.h"
 
@@ -24,6 +27,24 @@ struct GptShape {
   double dropout = 0;
 };
 
+/// What runs through the layers: x + delta, which is still to be added where it is defined.
+struct Stream {
+  at::Tensor x;
+  at::Tensor delta;
+};
+
+/// The stream's sum, and its norm, in the type that a matrix product takes it in.
+SumAndNorm add_norm(const Stream& stream, torch::nn::LayerNorm& norm) {
+  if (!stream.delta.defined()) return {stream.x, norm->forward(stream.x)};
+  const at::ScalarType type = at::autocast::is_autocast_enabled(at::kCUDA) && stream.x.is_cuda()
+                                  ? at::autocast::get_autocast_dtype(at::kCUDA)
+                                  : at::kFloat;
+  if (has_gpu_add_norm(stream.x, stream.delta, type))
+    return gpu_add_norm(stream.x, stream.delta, norm->weight, norm->bias, type);
+  const at::Tensor sum = stream.x + stream.delta;
+  return {sum, norm->forward(sum)};
+}
+
 /// y = x + attention(norm(x)), then y + perceptron(norm(y)). A dropout follows each of the two; attention's
 /// own weights have none, as their masks could not be keyed by row inside the fused kernel.
 class Block : public torch::nn::Module {
@@ -38,10 +59,12 @@ class Block : public torch::nn::Module {
     mlp_out_ = register_module("mlp_out", torch::nn::Linear(shape.hidden, shape.width));
   }
 
-  at::Tensor forward(at::Tensor x, const ModelBatch& batch, std::uint64_t number) {
-    x = x + keyed_dropout(attend(attention_norm_(x)), shape_.dropout, batch, 2 * number + 1);
-    const at::Tensor hidden = at::gelu(mlp_in_(mlp_norm_(x)), shape_.gelu);
-    return x + keyed_dropout(mlp_out_(hidden), shape_.dropout, batch, 2 * number + 2);
+  Stream forward(const Stream& stream, const ModelBatch& batch, std::uint64_t number) {
+    const SumAndNorm in = add_norm(stream, attention_norm_);
+    const at::Tensor attended = keyed_dropout(attend(in.normal), shape_.dropout, batch, 2 * number + 1);
+    const SumAndNorm between = add_norm({in.sum, attended}, mlp_norm_);
+    const at::Tensor hidden = at::gelu(linear(between.normal, mlp_in_), shape_.gelu);
+    return {between.sum, keyed_dropout(linear(hidden, mlp_out_), shape_.dropout, batch, 2 * number + 2)};
   }
 
   /// Both add to the sum that runs through all layers.
@@ -52,12 +75,13 @@ class Block : public torch::nn::Module {
   at::Tensor attend(const at::Tensor& x) {
     const std::int64_t rows = x.size(0);
     const std::int64_t tokens = x.size(1);
-    const auto parts = attention_in_(x)
-                           .reshape({rows, tokens, 3, shape_.heads, shape_.width / shape_.heads})
-                           .permute({2, 0, 3, 1, 4});  // [3, rows, heads, tokens, width of a head]
+    // In three parts, whose gradients are put together in one pass: [rows, heads, tokens, width of a head].
+    std::vector<at::Tensor> parts = linear(x, attention_in_).split(shape_.width, -1);
+    for (at::Tensor& part : parts)
+      part = part.reshape({rows, tokens, shape_.heads, shape_.width / shape_.heads}).transpose(1, 2);
     const at::Tensor mixed =
         at::scaled_dot_product_attention(parts[0], parts[1], parts[2], {}, 0.0, /*is_causal=*/true);
-    return attention_out_(mixed.transpose(1, 2).reshape({rows, tokens, shape_.width}));
+    return linear(mixed.transpose(1, 2).reshape({rows, tokens, shape_.width}), attention_out_);
   }
 
   GptShape shape_;
@@ -88,15 +112,16 @@ class GptNet : public torch::nn::Module {
   /// goes into it, and no more.
   at::Tensor forward(const at::Tensor& ids, const ModelBatch& batch, bool recompute) {
     const at::Tensor positions = positions_->weight.narrow(0, 0, ids.size(1));
-    at::Tensor x = keyed_dropout(tokens_(ids) + positions, shape_.dropout, batch, 0);
+    Stream stream{keyed_dropout(tokens_(ids) + positions, shape_.dropout, batch, 0), {}};
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
-      const auto pass = [block = blocks_[i].get(), &batch, i](const at::Tensor& in) {
-        return block->forward(in, batch, i);
+      const auto pass = [block = blocks_[i].get(), &batch, i](const at::Tensor& x) {
+        const Stream out = block->forward({x, {}}, batch, i);
+        return out.x + out.delta;
       };
-      x = recompute ? recomputed(x, blocks_[i]->parameters(), pass) : pass(x);
+      stream = recompute ? Stream{recomputed(stream.x, blocks_[i]->parameters(), pass), {}}
+                         : blocks_[i]->forward(stream, batch, i);
     }
-    x = norm_(x);
-    return at::linear(x, shape_.tied ? tokens_->weight : output_->weight);
+    return linear(add_norm(stream, norm_).normal, shape_.tied ? tokens_->weight : output_->weight, at::Tensor());
   }
 
  private:

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "models/gpu_operators.h"
 
 namespace muster {
 
@@ -35,7 +36,8 @@ at::Tensor one_score_per_row(const at::Tensor& scores, std::int64_t rows, std::s
   return scores.reshape({rows});
 }
 
-RowLosses cross_entropy(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
+/// int64 [rows].
+at::Tensor checked_classes(const at::Tensor& scores, const ModelBatch& batch) {
   if (scores.dim() != 2) {
     fail(ErrorCode::kConfig,
          "the cross-entropy loss takes scores [rows, classes], the model gives {} dimensions", scores.dim());
@@ -46,6 +48,12 @@ RowLosses cross_entropy(const at::Tensor& scores, const ModelBatch& batch, const
   }
   const std::int64_t classes = scores.size(1);
   check_labels(batch.label_on_host(), 0, static_cast<double>(classes - 1), "cross-entropy");
+  return label;
+}
+
+RowLosses cross_entropy(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
+  const at::Tensor label = checked_classes(scores, batch);
+  const std::int64_t classes = scores.size(1);
   at::Tensor weights = at::ones({classes}, at::kFloat);
   if (!settings.class_weights.empty()) {
     if (settings.class_weights.size() != static_cast<std::size_t>(classes)) {
@@ -160,6 +168,10 @@ at::Tensor target_sums(const at::Tensor& scores, const ModelBatch& batch, const 
 
 at::Tensor loss_sums(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) {
   if (settings.scales.size() > 1) return target_sums(scores, batch, settings).mean(0);
+  const bool plain = settings.kind == LossKind::kCrossEntropy && settings.class_weights.empty() &&
+                     settings.label_smoothing == 0;
+  if (plain && has_gpu_cross_entropy(scores))
+    return gpu_cross_entropy(scores, checked_classes(scores, batch), batch.weights());
   const RowLosses rows = row_losses(scores, batch, settings);
   const at::Tensor weights = batch.weights().to(at::kDouble);
   return at::stack(
@@ -171,8 +183,10 @@ at::Tensor next_token_sums(const at::Tensor& scores, const at::Tensor& next, con
   const std::int64_t tokens = next.size(1);
   ensure(scores.dim() == 3 && scores.size(0) == rows && scores.size(1) == tokens,
          "next-token scores of {} dimensions for {} rows of {} tokens", scores.dim(), rows, tokens);
-  const at::Tensor losses = at::cross_entropy_loss(scores.reshape({rows * tokens, scores.size(2)}),
-                                                   next.reshape({rows * tokens}), {}, at::Reduction::None)
+  const at::Tensor of_tokens = scores.reshape({rows * tokens, scores.size(2)});
+  const at::Tensor right = next.reshape({rows * tokens});
+  if (has_gpu_cross_entropy(of_tokens)) return gpu_cross_entropy(of_tokens, right, weights);
+  const at::Tensor losses = at::cross_entropy_loss(of_tokens.to(at::kFloat), right, {}, at::Reduction::None)
                                 .reshape({rows, tokens});
   const at::Tensor row_weights = weights.to(at::kDouble);
   return at::stack(

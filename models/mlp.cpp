@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "models/dropout.h"
+#include "models/linear.h"
 #include "models/model.h"
 
 namespace muster {
@@ -72,11 +73,11 @@ class Mlp : public Model {
     for (const std::string& name : inputs_) parts.push_back(batch.get(name).flatten(1));
     at::Tensor x = parts.size() == 1 ? parts.front() : at::cat(parts, 1);
     for (std::size_t i = 0; i < net_->layers.size(); ++i) {
-      x = net_->layers[i](x);
+      x = linear(x, net_->layers[i]);
       if (!net_->norms.empty()) x = net_->norms[i](x);
       x = keyed_dropout(activate(x, activation_), dropout_, batch, i);
     }
-    x = net_->output(x);
+    x = linear(x, net_->output);
     return outputs_ == 1 ? x.squeeze(1) : x;
   }
 

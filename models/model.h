@@ -30,7 +30,8 @@ class Model {
   virtual torch::nn::Module& module() = 0;
   /// Scores, float32: [rows, outputs], or [rows] when outputs is 1 (logits for binary and cross-entropy
   /// losses). With several targets outputs is their number. Of a label that is an array it is the number of
-  /// its values, and scores may have its shape: [rows, height, width], ….
+  /// its values, and scores may have its shape: [rows, height, width], …. Of a model of tokens they may be of
+  /// the precision that it computes in.
   virtual at::Tensor forward(const ModelBatch& batch) = 0;
   /// Two float64 values: the sum of weighted losses over the rows, and the sum of weights. The first carries
   /// gradients. Override for a loss of your own; the default is the configured one.

@@ -32,11 +32,33 @@ class BatchTensors {
   /// done.
   BatchTensors(const Batch& batch,
                const ComputeDevice& device = {});  // NOLINT: a batch is what it is made of
+  /// Whether these are still the batch's: rows of it may be passed over after they were copied.
+  bool are_of(const Batch& batch) const;
 
  private:
   friend class ModelBatch;
+  friend class CopyStream;
+  BatchTensors() = default;
   struct State;
   std::shared_ptr<const State> state_;
+};
+
+/// Brings batches to a GPU while it computes with others, on a stream of its own. One thread.
+class CopyStream {
+ public:
+  explicit CopyStream(const ComputeDevice& gpu);
+  ~CopyStream();
+  CopyStream(const CopyStream&) = delete;
+  CopyStream& operator=(const CopyStream&) = delete;
+
+  /// Starts to copy a batch, of page-locked memory, which outlives them.
+  BatchTensors copy(const Batch& batch);
+  /// The current stream waits for them: call before they are used in it.
+  static void join(const BatchTensors& tensors);
+
+ private:
+  struct Stream;
+  std::unique_ptr<Stream> stream_;
 };
 
 /// Rows [first, first + count) of a batch as tensors that share the memory of its BatchTensors (valid while

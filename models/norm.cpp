@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "models/batch_norm.h"
 
 namespace muster {
 
@@ -30,16 +29,21 @@ Norm::Norm(torch::nn::Module& owner, const std::string& name, std::int64_t chann
   if (kind == "group") {
     const auto options = torch::nn::GroupNormOptions(norm_groups(channels, 2, 32), channels);
     auto norm = owner.register_module(name, torch::nn::GroupNorm(options));
-    forward_ = [norm](const at::Tensor& x, const ModelBatch&) { return norm->forward(x); };
+    forward_ = [norm](const at::Tensor& x, const ModelBatch&, const AfterNorm& after) {
+      return applied(after, norm->forward(x));
+    };
     return;
   }
   ensure(kind == "batch" || kind == "batch_sync", "a norm of kind '{}'", kind);
   const auto over = kind == "batch" ? BatchNormOver::kLane : BatchNormOver::kGlobalBatch;
-  forward_ = [norm = BatchNorm(owner, name, channels, over)](const at::Tensor& x, const ModelBatch& batch) {
-    return norm.forward(x, batch);
+  forward_ = [norm = BatchNorm(owner, name, channels, over)](const at::Tensor& x, const ModelBatch& batch,
+                                                             const AfterNorm& after) {
+    return norm.forward(x, batch, after);
   };
 }
 
-at::Tensor Norm::operator()(const at::Tensor& x, const ModelBatch& batch) const { return forward_(x, batch); }
+at::Tensor Norm::operator()(const at::Tensor& x, const ModelBatch& batch, const AfterNorm& after) const {
+  return forward_(x, batch, after);
+}
 
 }  // namespace muster

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/option.h"
+#include "models/batch_norm.h"
 #include "models/model_batch.h"
 
 namespace torch::nn {
@@ -28,10 +29,10 @@ class Norm {
   /// Registered at `owner` as `name`. "group": up to 32 groups (Wu and He 2018) of at least 2 channels, where
   /// the channels allow; "batch": see BatchNormOver::kLane; "batch_sync": kGlobalBatch.
   Norm(torch::nn::Module& owner, const std::string& name, std::int64_t channels, const std::string& kind);
-  at::Tensor operator()(const at::Tensor& x, const ModelBatch& batch) const;
+  at::Tensor operator()(const at::Tensor& x, const ModelBatch& batch, const AfterNorm& after = {}) const;
 
  private:
-  std::function<at::Tensor(const at::Tensor&, const ModelBatch&)> forward_;
+  std::function<at::Tensor(const at::Tensor&, const ModelBatch&, const AfterNorm&)> forward_;
 };
 
 }  // namespace muster

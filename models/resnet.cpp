@@ -7,6 +7,7 @@
 #include <array>
 
 #include "models/channels_last.h"
+#include "models/linear.h"
 #include "models/model.h"
 #include "models/norm.h"
 
@@ -63,11 +64,11 @@ class Block : public torch::nn::Module {
 
   at::Tensor forward(const at::Tensor& x, const ModelBatch& batch) {
     at::Tensor inner = x;
-    for (std::size_t i = 0; i < convolutions_.size(); ++i) {
-      inner = norms_[i](convolutions_[i](inner), batch);
-      if (i + 1 < convolutions_.size()) inner = at::relu(inner);
-    }
-    return at::relu(inner + (downsample_ ? downsample_->forward(x, batch) : x));
+    const std::size_t last = convolutions_.size() - 1;
+    for (std::size_t i = 0; i < last; ++i)
+      inner = norms_[i](convolutions_[i](inner), batch, {.other = nullptr, .relu = true});
+    const at::Tensor around = downsample_ ? downsample_->forward(x, batch) : x;
+    return norms_[last](convolutions_[last](inner), batch, {.other = &around, .relu = true});
   }
 
  private:
@@ -108,10 +109,10 @@ class ResnetNet : public torch::nn::Module {
 
   /// x: [rows, channels, height, width]; the result: [rows, outputs].
   at::Tensor forward(at::Tensor x, const ModelBatch& batch) {
-    x = at::relu(stem_norm_(stem_(x), batch));
+    x = stem_norm_(stem_(x), batch, {.other = nullptr, .relu = true});
     if (!small_stem_) x = at::max_pool2d(x, 3, 2, 1);
     for (const auto& block : blocks_) x = block->forward(x, batch);
-    return output_(x.mean({2, 3}));
+    return linear(x.mean({2, 3}), output_);
   }
 
  private:

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "models/dropout.h"
+#include "models/linear.h"
 #include "models/model.h"
 
 namespace muster {
@@ -117,13 +118,13 @@ class Tabular : public Model {
       for (const at::Tensor& ids : batch.get(name).unbind(1))
         parts.push_back(net_->embeddings[column++](ids));
     }
-    at::Tensor x = net_->input(parts.size() == 1 ? parts.front() : at::cat(parts, 1));
+    at::Tensor x = linear(parts.size() == 1 ? parts.front() : at::cat(parts, 1), net_->input);
     std::uint64_t layer = 0;
     for (const auto& block : net_->blocks) {
-      at::Tensor y = keyed_dropout(at::relu(block->inner(block->norm(x))), dropout_, batch, layer++);
-      x = x + keyed_dropout(block->outer(y), dropout_, batch, layer++);
+      at::Tensor y = keyed_dropout(at::relu(linear(block->norm(x), block->inner)), dropout_, batch, layer++);
+      x = x + keyed_dropout(linear(y, block->outer), dropout_, batch, layer++);
     }
-    x = net_->output(at::relu(net_->norm(x)));
+    x = linear(at::relu(net_->norm(x)), net_->output);
     return outputs_ == 1 ? x.squeeze(1) : x;
   }
 

@@ -90,7 +90,7 @@ class Block : public torch::nn::Module {
 
   at::Tensor forward(at::Tensor x, const ModelBatch& batch) {
     for (std::size_t i = 0; i < convolutions_.size(); ++i)
-      x = at::relu(norms_[i](convolutions_[i]->forward(x), batch));
+      x = norms_[i](convolutions_[i]->forward(x), batch, {.other = nullptr, .relu = true});
     return x;
   }
 

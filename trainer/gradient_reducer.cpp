@@ -37,12 +37,12 @@ std::vector<Parameter> parameters_of(torch::nn::Module& module) {
   return parameters;
 }
 
-void divide(const at::Tensor& gradient, double divisor) {
+void divide(const std::vector<at::Tensor>& gradients, double divisor) {
   const torch::NoGradGuard no_grad;
   if (divisor == 0) {
-    gradient.zero_();
+    at::_foreach_zero_(gradients);
   } else if (divisor != 1) {
-    gradient.div_(divisor);
+    at::_foreach_div_(gradients, divisor);
   }
 }
 
@@ -231,7 +231,9 @@ void GradientReducer::start_rest() {
 void GradientReducer::finish(double divisor) {
   start_rest();
   if (state_->sums) state_->sums->finish();
-  for (const Parameter& parameter : state_->parameters) divide(parameter.gradient, divisor);
+  std::vector<at::Tensor> gradients;
+  for (const Parameter& parameter : state_->parameters) gradients.push_back(parameter.gradient);
+  divide(gradients, divisor);
 }
 
 const BucketPlan& GradientReducer::plan() const { return state_->plan; }

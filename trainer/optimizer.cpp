@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "models/host_copy.h"
 #include "trainer/module_tensors.h"
 
 namespace muster {
@@ -159,15 +160,12 @@ Optimizer::~Optimizer() = default;
 double Optimizer::clip(double max_norm) {
   const torch::NoGradGuard no_grad;
   const std::vector<at::Tensor> gradients = state_->gradients();
-  std::vector<at::Tensor> norms;  // all, before any is asked for: a GPU goes on meanwhile
-  for (const at::Tensor& gradient : gradients) norms.push_back(at::linalg_vector_norm(gradient));
-  const at::Tensor on_host = at::stack(norms).to(at::kCPU, at::kDouble);
+  const std::vector<at::Tensor> norms = at::_foreach_norm(gradients);  // of few kernels on a GPU
+  const HostCopy on_host(at::stack(norms));
   double squares = 0;
-  for (const double norm : std::span(on_host.data_ptr<double>(), norms.size())) squares += norm * norm;
+  for (const double norm : on_host.values<float>()) squares += norm * norm;
   const double norm = std::sqrt(squares);
-  if (max_norm > 0 && std::isfinite(norm) && norm > max_norm) {
-    for (const at::Tensor& gradient : gradients) gradient.mul_(max_norm / norm);
-  }
+  if (max_norm > 0 && std::isfinite(norm) && norm > max_norm) at::_foreach_mul_(gradients, max_norm / norm);
   return norm;
 }
 

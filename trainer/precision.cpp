@@ -24,7 +24,9 @@ class AutocastModel : public Model {
   torch::nn::Module& module() override { return model_->module(); }
   at::Tensor forward(const ModelBatch& batch) override {
     const AutocastScope scope(autocast_to(type_, device_));
-    return model_->forward(batch).to(at::kFloat);
+    const at::Tensor scores = model_->forward(batch);
+    // Of tokens they are many, and the loss takes them as they are.
+    return model_->predicts_tokens() ? scores : scores.to(at::kFloat);
   }
   at::Tensor loss(const at::Tensor& scores, const ModelBatch& batch, const LossSettings& settings) override {
     return model_->loss(scores, batch, settings);

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <optional>
 
 #include "core/random.h"
 #include "core/yaml.h"
 #include "models/batch_norm.h"
+#include "models/host_copy.h"
 #include "models/model.h"
 #include "trainer/agreement.h"
 #include "trainer/benchmark_times.h"
@@ -17,7 +19,9 @@
 #include "trainer/evaluator.h"
 #include "trainer/flop_counter.h"
 #include "trainer/gradient_reducer.h"
+#include "trainer/kernel_profile.h"
 #include "trainer/local_communicator.h"
+#include "trainer/loss_gradient.h"
 #include "trainer/module_state.h"
 #include "trainer/optimizer.h"
 #include "trainer/precision.h"
@@ -27,12 +31,12 @@ namespace {
 
 constexpr std::uint64_t kRounds = 10;
 
-Batch make_batch(const StepBenchmarkOptions& options, std::uint64_t rank) {
+Batch make_batch(const StepBenchmarkOptions& options, std::uint64_t rank, const BufferAllocator& allocator) {
   const bool ids = options.vocabulary > 0;
   TensorSpec input{"input", ids ? TensorSpec::Kind::kInt64 : TensorSpec::Kind::kFloat32, options.shape, {}};
   if (ids) input.ids = {options.vocabulary};
   Batch batch({input, {std::string(kLabelTensor), TensorSpec::Kind::kInt64, {}, {}}}, options.rows_per_rank,
-              aligned_allocator());
+              allocator);
   batch.set_rows(options.rows_per_rank);
   RandomStream random(random_key(1, Purpose::kGenerate, {rank}));
   const auto below = [&](std::int64_t end) {
@@ -72,15 +76,21 @@ OptimizerSettings sgd() {
   return settings;
 }
 
+/// Where and what a rank computes.
+struct BenchmarkRank {
+  std::uint64_t number = 0;
+  ComputeDevice device;
+  BufferAllocator allocator = aligned_allocator();
+};
+
 /// One model on made-up rows.
 class StepLoop {
  public:
   /// `sum`: for norms over all ranks' rows.
-  StepLoop(const StepBenchmarkOptions& options, const ComputeDevice& device, std::uint64_t rank,
-           SumOverRanks sum = {})
-      : batch_(make_batch(options, rank)),
-        device_(device),
-        model_(make_benchmark_model(options, batch_, device)),
+  StepLoop(const StepBenchmarkOptions& options, const BenchmarkRank& rank, SumOverRanks sum = {})
+      : batch_(make_batch(options, rank.number, rank.allocator)),
+        device_(rank.device),
+        model_(make_benchmark_model(options, batch_, device_)),
         sum_(std::move(sum)) {
     loss_.kind = model_->predicts_tokens() ? LossKind::kNextToken : LossKind::kCrossEntropy;
   }
@@ -109,10 +119,13 @@ class StepLoop {
  protected:
   virtual void step() = 0;
   /// As Model::loss.
-  at::Tensor sums() {
-    const ModelBatch inputs(BatchTensors(batch_, device_), 0, batch_.rows(), true, 1, sum_);
+  at::Tensor sums(const BatchTensors& tensors) {
+    const ModelBatch inputs(tensors, 0, batch_.rows(), true, 1, sum_);
     return model_->loss(model_->forward(inputs), inputs, loss_);
   }
+  at::Tensor sums() { return sums(BatchTensors(batch_, device_)); }
+  const Batch& batch() const { return batch_; }
+  const ComputeDevice& device() const { return device_; }
 
  private:
   Batch batch_;
@@ -125,23 +138,30 @@ class StepLoop {
 /// As a training does it.
 class MusterLoop : public StepLoop {
  public:
-  MusterLoop(Communicator& comm, const StepBenchmarkOptions& options, const ComputeDevice& device,
-             std::uint64_t rank)
-      : StepLoop(options, device, rank,
+  MusterLoop(Communicator& comm, const StepBenchmarkOptions& options, const BenchmarkRank& rank)
+      : StepLoop(options, rank,
                  [&comm](std::span<double> values) { comm.all_reduce_sum("batch norm", values); }),
         comm_(comm),
         optimizer_(module(), sgd()),
         reducer_(module(), comm, initial_bucket_plan(module())),
         norms_(module()),
-        ranks_(comm.size()) {}
+        ranks_(comm.size()) {
+    if (rank.device.gpu) copies_.emplace(rank.device);
+  }
 
  protected:
   void step() override {
     reducer_.begin_step();
-    const at::Tensor loss = sums();
+    if (!ahead_) ahead_.emplace(batch(), device());
+    CopyStream::join(*ahead_);
+    const at::Tensor loss = sums(*ahead_);
     reducer_.ready();
-    loss[0].backward(at::scalar_tensor(1 / weight_, loss.options()));
-    weight_ = loss.detach().to(at::kCPU)[1].item<double>() * ranks_;
+    const HostCopy on_host(loss);
+    norms_.fetch();
+    gradient_.backward(loss, 1 / weight_);
+    ahead_.reset();
+    if (copies_) ahead_ = copies_->copy(batch());
+    weight_ = on_host.values<double>()[1] * ranks_;
     reducer_.start_rest();
     reducer_.finish(1);
     if (!norms_.empty()) {
@@ -149,6 +169,7 @@ class MusterLoop : public StepLoop {
       comm_.all_reduce_sum("batch norm statistics", std::span(statistics));
       norms_.apply(statistics);
     }
+    optimizer_.clip(0);
     optimizer_.step(1e-3);
     reducer_.replan_once();
   }
@@ -158,6 +179,9 @@ class MusterLoop : public StepLoop {
   Optimizer optimizer_;
   GradientReducer reducer_;
   BatchNormSums norms_;
+  LossGradient gradient_;
+  std::optional<CopyStream> copies_;
+  std::optional<BatchTensors> ahead_;
   double ranks_;
   double weight_ = 1;  ///< of the step before
 };
@@ -165,8 +189,8 @@ class MusterLoop : public StepLoop {
 /// As LibTorch's users write it.
 class BareLoop : public StepLoop {
  public:
-  BareLoop(const StepBenchmarkOptions& options, const ComputeDevice& device, std::uint64_t rank)
-      : StepLoop(options, device, rank), optimizer_(module().parameters(), torch::optim::SGDOptions(1e-3)) {}
+  BareLoop(const StepBenchmarkOptions& options, const BenchmarkRank& rank)
+      : StepLoop(options, rank), optimizer_(module().parameters(), torch::optim::SGDOptions(1e-3)) {}
 
  protected:
   void step() override {
@@ -187,24 +211,43 @@ struct TimedLoop {
   std::vector<double> milliseconds;
 };
 
+/// Of each step of `loop`. The other ranks go along.
+Json profile_steps(StepLoop& loop, const StepBenchmarkOptions& options, bool gpu, int rank) {
+  constexpr std::uint64_t kSteps = 3;
+  constexpr std::size_t kRows = 20;
+  if (options.profile.empty()) return nullptr;
+  if (rank != 0) {
+    loop.run(kSteps);
+    return nullptr;
+  }
+  KernelProfile profile(gpu);
+  loop.run(kSteps);
+  Json rows = profile.finish(options.profile);
+  if (rows.size() > kRows) rows.erase(rows.begin() + kRows, rows.end());
+  for (Json& row : rows) row["ms"] = row.at("ms").get<double>() / kSteps;
+  return rows;
+}
+
 }  // namespace
 
 Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options, const GpuModule& gpus) {
   set_compute_threads(options.threads);
-  const auto rank = static_cast<std::uint64_t>(comm.rank());
+  BenchmarkRank rank{static_cast<std::uint64_t>(comm.rank())};
   const ComputeDevice device = choose_device(comm, options.device, &gpus, /*share=*/true, [](const auto&) {});
   if (device.gpu) {
     gpus.gpus->select(device.index);
     comm.sum_on_gpus(*gpus.gpus, device.index);
+    rank.device = device;
+    rank.allocator = gpus.gpus->pinned_allocator();
   }
   together(comm, "bench", [&] {
-    BareLoop(options, device, rank).run(1);  // what cannot be made, or does not run, ends here on all ranks
+    BareLoop(options, rank).run(1);  // what cannot be made, or does not run, ends here on all ranks
     return 0;
   });
   const auto one_rank = make_local_communicators(1);
-  MusterLoop parallel(comm, options, device, rank);
-  MusterLoop alone(*one_rank.front(), options, device, rank);
-  BareLoop bare(options, device, rank);
+  MusterLoop parallel(comm, options, rank);
+  MusterLoop alone(*one_rank.front(), options, rank);
+  BareLoop bare(options, rank);
   std::vector<TimedLoop> loops{{parallel, {}}, {alone, {}}, {bare, {}}};
   // The first steps remake the bucket plan and fault memory in.
   for (TimedLoop& timed : loops) timed.loop.run(options.steps / 10 + 2);
@@ -218,6 +261,7 @@ Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options, con
   }
   std::vector<double> medians;
   for (const TimedLoop& timed : loops) medians.push_back(slowest(comm, median(timed.milliseconds)));
+  Json profile = profile_steps(parallel, options, device.gpu, comm.rank());
   const double rate = comm.size() * bare.flops() / (medians[0] / 1e3);
   const double peak =
       device.gpu ? comm.size() * peak_flops(gpus.gpus->info(device.index).name, options.precision) : 0;
@@ -233,7 +277,8 @@ Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options, con
           {"alone_ms", medians[1]},
           {"bare_ms", medians[2]},
           {"ratio_to_alone", medians[0] / medians[1]},
-          {"alone_to_bare", medians[1] / medians[2]}};
+          {"alone_to_bare", medians[1] / medians[2]},
+          {"profile", std::move(profile)}};
 }
 
 }  // namespace muster

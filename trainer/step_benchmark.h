@@ -23,6 +23,7 @@ struct StepBenchmarkOptions {
   std::uint64_t rows_per_rank = 64;
   std::uint64_t steps = 50;
   std::uint64_t threads = 1;
+  std::string profile;  ///< a file: three more steps are profiled there, on rank 0
 };
 
 /// Collective. Trains the model with SGD for so many steps after a tenth as many for warming up, and in turns
@@ -30,7 +31,8 @@ struct StepBenchmarkOptions {
 /// at once). {model, ranks, parameters, rows_per_rank, threads, step_ms (median over the steps, of the
 /// slowest rank), alone_ms (of one rank: nothing is copied into buckets or summed), bare_ms (by a plain
 /// loop), ratio_to_alone, alone_to_bare, flops_per_second (of all
-/// ranks), utilization (of the GPUs' peak, or null)}. Error{kConfig} for a model that cannot be made of these
+/// ranks), utilization (of the GPUs' peak, or null), profile (KernelProfile::finish of the slowest 20, in
+/// milliseconds a step, or null)}. Error{kConfig} for a model that cannot be made of these
 /// options, the same on all ranks. On a GPU a step ends when its loss is on the host.
 Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options, const GpuModule& gpus);
 

@@ -40,6 +40,7 @@ TrainingRun::TrainingRun(Communicator& comm, FileSystem& files, const TrainOptio
   best_by_ = best_metric(run_.config, run_.dataset.contract(), run_.pipeline.targets());
   broadcast_module(run_.model->module(), comm_);
   move_to(run_.model->module(), run_.device);
+  if (run_.device.gpu) copies_ = std::make_unique<CopyStream>(run_.device);
   buffers_ = std::make_unique<BufferKeeper>(run_.model->module());
   optimizer_ = std::make_unique<Optimizer>(run_.model->module(), optimizer_settings(run_.config));
   start_trace();

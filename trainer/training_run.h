@@ -17,6 +17,7 @@
 #include "trainer/decision.h"
 #include "trainer/efficiency.h"
 #include "trainer/gradient_reducer.h"
+#include "trainer/loss_gradient.h"
 #include "trainer/loss_scale.h"
 #include "trainer/micro_batches.h"
 #include "trainer/optimizer.h"
@@ -75,6 +76,8 @@ class TrainingRun {
   StopReason stop_wanted(bool waits = false);
   at::Tensor forward(const ModelBatch& inputs);
   StepReport forward_backward(const Batch& batch);
+  BatchTensors tensors_of(const Batch& batch);
+  void copy_ahead();
   StepReport without_batch();
   void update_running_statistics();
   Waits waits() const;
@@ -109,10 +112,13 @@ class TrainingRun {
   std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<BufferKeeper> buffers_;
   LossScale loss_scale_;
+  LossGradient loss_gradient_;
   BatchNormSums batch_norms_;
   RowsTogether together_;
   std::shared_ptr<TrainingData> data_;
-  std::uint64_t bad_ranges_ = 0;  ///< that this start has found
+  std::unique_ptr<CopyStream> copies_;  ///< null: batches are used where they are
+  std::optional<BatchTensors> ahead_;   ///< the next batch, on its way to the GPU; gone before data_
+  std::uint64_t bad_ranges_ = 0;        ///< that this start has found
   bool told_of_few_rows_ = false;
   std::unique_ptr<TrainingCheckpoints> checkpoints_;
   std::unique_ptr<StopWatch> stop_watch_;

@@ -57,6 +57,7 @@ void TrainingRun::restore(std::vector<TensorBlob> optimizer_state) {
   }
   reducer_.reset();  // takes its hooks off the parameters: before the next one sets its own
   reducer_ = std::make_unique<GradientReducer>(run_.model->module(), comm_, std::move(plan));
+  ahead_.reset();         // of a batch that goes with its stream
   data_->stream.reset();  // one that is going on reads ahead through the reader
   data_->reader = run_.dataset.make_reader();
   if (trace_ != nullptr) {

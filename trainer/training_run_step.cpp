@@ -10,6 +10,7 @@
 
 #include "core/process_memory.h"
 #include "core/text.h"
+#include "models/host_copy.h"
 #include "trainer/agreement.h"
 #include "trainer/flop_counter.h"
 #include "trainer/frozen.h"
@@ -29,6 +30,19 @@ at::Tensor TrainingRun::forward(const ModelBatch& inputs) {
   return sums;
 }
 
+BatchTensors TrainingRun::tensors_of(const Batch& batch) {
+  const std::optional<BatchTensors> ahead = std::exchange(ahead_, std::nullopt);
+  if (!ahead || !ahead->are_of(batch)) return {batch, run_.device};
+  CopyStream::join(*ahead);
+  return *ahead;
+}
+
+/// While the GPU computes this step, where the next one's data are there already.
+void TrainingRun::copy_ahead() {
+  if (copies_ == nullptr) return;
+  if (const Batch* const next = data_->stream->ahead()) ahead_ = copies_->copy(*next);
+}
+
 StepReport TrainingRun::forward_backward(const Batch& batch) {
   StepReport report;
   SumOverRanks sum;
@@ -38,26 +52,31 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
   set_training(run_.model->module());
   const std::uint64_t most = run_.config.unsigned_at("train", "micro_batch");
   if (steps_here_ == 0) efficiency_.begin_forward();
-  const BatchTensors tensors(batch, run_.device);
+  const BatchTensors tensors = tensors_of(batch);
   at::Tensor totals;
+  std::optional<HostCopy> on_host;
   for (const RowRange& rows : micro_batches(batch.lanes(), most, together_)) {
     const ModelBatch inputs(tensors, rows.first, rows.count, true, seed_, sum);
     const at::Tensor sums = forward(inputs);
-    if (rows.first + rows.count == batch.rows()) reducer_->ready();
-    const TraceSpan span(trace_.get(), "backward", "autograd");
-    sums[0].backward(at::scalar_tensor(loss_scale_.value() / expected_weight_, sums.options()));
     totals = totals.defined() ? totals + sums.detach() : sums.detach();
-  }
-  if (totals.defined()) {
-    const at::Tensor on_host = totals.to(at::kCPU);  // a GPU is done with the step then
-    report.loss = on_host[0].item<double>();
-    report.weight = on_host[1].item<double>();
+    if (rows.first + rows.count == batch.rows()) {
+      reducer_->ready();
+      on_host.emplace(totals);  // a GPU brings it before the backward pass
+      batch_norms_.fetch();
+    }
+    const TraceSpan span(trace_.get(), "backward", "autograd");
+    loss_gradient_.backward(sums, loss_scale_.value() / expected_weight_);
   }
   report.rows = batch.rows();
   for (std::size_t row = 0; row < batch.rows(); ++row) {
     const RowId id = batch.ids()[row];
     report.digest += sample_hash(id.partition, id.row, batch.positions()[row]);
     report.passed_over += batch.bad()[row];
+  }
+  copy_ahead();
+  if (on_host) {
+    report.loss = on_host->values<double>()[0];
+    report.weight = on_host->values<double>()[1];
   }
   return report;
 }

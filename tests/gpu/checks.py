@@ -19,11 +19,11 @@ class Failed(Exception):
 
 
 class Bench:
-    def __init__(self, muster, steps, device):
-        self.muster = muster
-        self.device = device
-        self.on = f"train.device={device}"
-        self.steps = steps
+    def __init__(self, options):
+        self.muster = options.muster
+        self.device = options.device
+        self.on = f"train.device={options.device}"
+        self.options = options
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="muster-gpu-"))
         self.table = []
 
@@ -75,6 +75,8 @@ MODELS = {
     "mlp": ("tabular", ["model.name=mlp", "model.hidden=[256,256]", "batch.size=64", "optimizer.name=adamw", "optimizer.learning_rate=0.001"], 1e-4),
     "resnet": ("images", ["loss.kind=cross_entropy", "model.name=resnet", "model.width=16", "model.norm=batch", "batch.size=32", "batch.lanes=4",
                           "optimizer.name=sgd", "optimizer.learning_rate=0.001"], 5e-3),
+    "resnet-lane": ("images", ["loss.kind=cross_entropy", "model.name=resnet", "model.width=16", "model.norm=batch", "batch.size=32", "batch.lanes=1",
+                               "optimizer.name=sgd", "optimizer.learning_rate=0.001"], 5e-3),
     "resnet-sync": ("images", ["loss.kind=cross_entropy", "model.name=resnet", "model.width=16", "model.norm=batch_sync", "batch.size=32", "batch.lanes=4",
                                "optimizer.name=sgd", "optimizer.learning_rate=0.001"], 5e-3),
     "gpt": ("tokens", ["loss.kind=next_token", "model.name=gpt", "model.layers=2", "model.width=64", "model.dropout=0.1", "batch.size=16",
@@ -88,13 +90,21 @@ def difference(ours, theirs):
     return max(abs(a["loss"] - b["loss"]) / abs(b["loss"]) for a, b in zip(ours, theirs))
 
 
+def check_operators(bench):
+    """The kernels against float64 on the CPU, of random shapes."""
+    done = subprocess.run([bench.options.operators], capture_output=True, text=True, timeout=300)
+    print("\n".join("  " + line for line in done.stdout.splitlines() if "times" in line or "PASSED" in line or "FAILED" in line))
+    if done.returncode != 0 or "SKIPPED" in done.stdout:
+        raise Failed(done.stdout[-6000:] + done.stderr[-2000:])
+
+
 def check_numerics(bench):
     """The same losses as on the CPU, over 20 steps, of each model; and several ranks on one GPU as one."""
     for name, (kind, settings, tolerance) in MODELS.items():
         data = bench.data(kind)
         common = [*settings, "train.steps=20"]
         on_cpu = bench.train(f"{name}-cpu", data, [*common, "train.device=cpu"])
-        for ranks in (0, 1, 2, 3):
+        for ranks in bench.options.ranks if "batch.lanes=1" not in settings else [0]:
             on_gpu = bench.train(f"{name}-gpu{ranks}", data, [*common, bench.on], ranks=ranks)
             found = difference(on_gpu, on_cpu)
             print(f"  {name}, {ranks or 'no'} ranks of mpirun: losses differ by {found:.1e} (at most {tolerance:.0e})")
@@ -177,37 +187,57 @@ RACES = {
 }
 
 
+def race(bench, name, ours, theirs):
+    """A row of the table."""
+    profile = ["--profile", pathlib.Path(bench.options.profile) / f"{name}.json"] if bench.options.profile else []
+    lines = bench.run("bench", "step", "--device", bench.device, "--precision", "bfloat16", "--steps", bench.options.steps, *ours, *profile,
+                      "--json").splitlines()
+    mine = json.loads([text for text in lines if text.startswith("{")][-1])
+    for kernel in mine["profile"] or []:
+        print(f"    {kernel['ms']:8.3f} ms {kernel['count']:5} {kernel['name'][:120]}")
+    rivals = {}
+    for mode in bench.options.rivals:
+        done = subprocess.run([sys.executable, "-B", str(HERE / "rival.py"), "--mode", mode, "--steps", str(bench.options.steps), *theirs],
+                              capture_output=True, text=True, timeout=400)
+        if done.returncode == 0:
+            rivals[mode] = json.loads(done.stdout.splitlines()[-1])["step_ms"]
+        else:
+            print(f"  {name}, {mode}: the rival failed: {done.stderr[-500:]}")
+    if bench.options.rivals and not rivals:
+        raise Failed("no rival ran")
+    row = [name, f"{mine['step_ms']:.2f} ms"]
+    row += [f"{rivals[mode]:.2f} ms ({rivals[mode] / mine['step_ms']:.2f})" if mode in rivals else "-" for mode in ("eager", "compile")]
+    row.append(f"{mine['bare_ms']:.2f} ms")
+    row.append(f"{mine['flops_per_second'] / 1e12:.0f} TFLOP/s" + (f", MFU {100 * mine['utilization']:.0f} %" if mine["utilization"] else ""))
+    return row
+
+
 def check_throughput(bench):
-    """Steps of three models in bfloat16 beside Python's, eager and compiled, in turns."""
+    """Steps of three models in bfloat16 beside Python's, eager and compiled, and beside a plain loop of LibTorch."""
+    failed = []
     for name, (ours, theirs) in RACES.items():
-        line = bench.run("bench", "step", "--device", bench.device, "--precision", "bfloat16", "--steps", bench.steps, *ours, "--json").splitlines()
-        mine = json.loads([text for text in line if text.startswith("{")][-1])
-        rivals = {}
-        for mode in ("eager", "compile"):
-            done = subprocess.run([sys.executable, "-B", str(HERE / "rival.py"), "--mode", mode, "--steps", str(bench.steps), *theirs],
-                                  capture_output=True, text=True, timeout=400)
-            if done.returncode == 0:
-                rivals[mode] = json.loads(done.stdout.splitlines()[-1])["step_ms"]
-            else:
-                print(f"  {name}, {mode}: the rival failed: {done.stderr[-500:]}")
-        if not rivals:
-            raise Failed("no rival ran")
-        row = [name, f"{mine['step_ms']:.2f} ms"]
-        row += [f"{rivals[mode]:.2f} ms ({rivals[mode] / mine['step_ms']:.2f} times as long)" if mode in rivals else "-" for mode in ("eager", "compile")]
-        row.append(f"{mine['bare_ms']:.2f} ms")
-        row.append(f"{mine['flops_per_second'] / 1e12:.0f} TFLOP/s" + (f", MFU {100 * mine['utilization']:.0f} %" if mine["utilization"] else ""))
-        bench.table.append(row)
-        print("  " + " | ".join(row))
+        try:
+            bench.table.append(race(bench, name, ours, theirs))
+            print("  " + " | ".join(bench.table[-1]), flush=True)
+        except Failed as failure:
+            failed.append(f"{name}: {failure}")
+    if failed:
+        raise Failed("; ".join(failed))
 
 
-CHECKS = {"numerics": check_numerics, "precision": check_precision, "resume": check_resume, "refusals": check_refusals, "throughput": check_throughput}
+CHECKS = {"operators": check_operators, "numerics": check_numerics, "precision": check_precision, "resume": check_resume, "refusals": check_refusals, "throughput": check_throughput}
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--muster", required="--list" not in sys.argv)
+    parser.add_argument("--operators", help="the program that checks the kernels")
     parser.add_argument("--only", default=",".join(CHECKS))
     parser.add_argument("--steps", type=int, default=30)
+    words = {"type": lambda text: text.split(",")}
+    parser.add_argument("--rivals", default=["eager", "compile"], help="of the throughput table", **words)
+    parser.add_argument("--ranks", default=[0, 1, 2, 3], type=lambda text: [int(word) for word in text.split(",")], help="of the numerics; 0: no mpirun")
+    parser.add_argument("--profile", help="a folder: what the kernels of the throughput table's models take goes there")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: to try numerics, precision and resume of this script itself")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
@@ -215,7 +245,7 @@ def main():
         for name, check in CHECKS.items():
             print(f"{name:12} {check.__doc__}")
         return 0
-    bench = Bench(options.muster, options.steps, options.device)
+    bench = Bench(options)
     failed = []
     for name in options.only.split(","):
         began = time.time()
