@@ -61,3 +61,13 @@ if(MUSTER_WITH_TORCH)
   target_link_libraries(muster_torch_pch PRIVATE muster_options muster_torch)
   target_precompile_headers(muster_torch_pch PRIVATE <torch/torch.h>)
 endif()
+
+# What most files without torch include, parsed once a build tree. GCC takes it only where the flags are the same: -fPIC.
+file(WRITE ${PROJECT_BINARY_DIR}/common_pch.cpp "// compiles the precompiled header of files without torch\n")
+add_library(muster_common_pch OBJECT ${PROJECT_BINARY_DIR}/common_pch.cpp)
+set_target_properties(muster_common_pch PROPERTIES POSITION_INDEPENDENT_CODE ON)
+target_compile_features(muster_common_pch PRIVATE cxx_std_20)
+target_link_libraries(muster_common_pch PRIVATE muster_options fmt::fmt nlohmann_json::nlohmann_json)
+target_precompile_headers(muster_common_pch PRIVATE
+  <fmt/format.h> <nlohmann/json.hpp> <algorithm> <array> <chrono> <cmath> <condition_variable> <cstdint> <cstring> <filesystem>
+  <functional> <map> <memory> <mutex> <numeric> <optional> <span> <string> <string_view> <thread> <utility> <vector>)

@@ -17,6 +17,8 @@ function(muster_add_layer name)
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_link_libraries(${archive} PUBLIC ${arg_LINK} PRIVATE $<BUILD_INTERFACE:muster_options> ${arg_PRIVATE_LINK})
 
+  target_precompile_headers(${archive} REUSE_FROM muster_common_pch)
+
   if(arg_TORCH_SOURCES AND MUSTER_WITH_TORCH)
     # Files that compute tensors share one precompiled torch header (0.7 GB a build tree, 50 s once).
     set(objects muster_${name}_torch)

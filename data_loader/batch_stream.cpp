@@ -153,7 +153,7 @@ const Batch* BatchStream::State::next() {
 const Batch* BatchStream::State::ahead() {
   const std::lock_guard lock(mutex);
   const std::uint64_t number = released + (given ? 1 : 0);
-  if (error || number >= plan->batches() || slots.size() < 2) return nullptr;
+  if (error || number >= plan->batches() || (given && slots.size() < 2)) return nullptr;
   const Slot& slot = slots[number % slots.size()];
   return slot.pending == 0 ? &slot.batch : nullptr;
 }

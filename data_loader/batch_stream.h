@@ -32,7 +32,7 @@ class BatchStream {
   /// first prefetching thread to fail threw (Error with file:dataset[row]); all have then stopped reading,
   /// and every later call throws the same.
   const Batch* next();
-  /// The batch after the one given last, if it is whole: to be read before its turn. Its memory stays as it
+  /// The batch that next() gives next, if it is whole: to be read before its turn. Its memory stays as it
   /// is until it is given, when rows of it may be passed over, which Batch::edits counts.
   const Batch* ahead();
   /// Waits until next() answers at once: true. `stop` is asked ten times a second meanwhile; false when it

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "core/keep_memory.h"
 #include "core/text.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
@@ -94,11 +95,15 @@ void add_step(CLI::App& command, Invocation& invocation) {
   step->add_option("--threads", options->threads, "compute threads per rank")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
+  step->add_option("--bucket-bytes", options->bucket_bytes, "gradients that are summed together, at most")
+      ->capture_default_str()
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 40));
   step->add_option("--profile", options->profile,
                    "a file: three more steps are profiled, for Perfetto, and the longest kernels (on a CPU: "
                    "operators) are listed");
   set_action(*step, invocation,
              {[options](Communicator& comm, FileSystem&) {
+                keep_freed_memory();  // as train does
                 const GpuModule gpus =
                     options->device == "cpu" ? GpuModule() : load_gpu_module(own_program());
                 return benchmark_step(comm, *options, gpus);

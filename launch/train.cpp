@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "core/hash.h"
+#include "core/keep_memory.h"
 #include "core/text.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
@@ -168,6 +169,7 @@ int run_train(Invocation& invocation, const TrainFlags& flags) {
   guard.on_fault = [&](const Error& error, bool of_all) {
     faults.write(*files, error, of_all ? stack_of_main_thread() : std::vector<std::string>());
   };
+  keep_freed_memory();
   return with_ranks(guard, [&](Ranks& ranks) {
     Communicator& comm = ranks.comm();
     Console console(invocation.json, comm.rank() != 0);

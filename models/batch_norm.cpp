@@ -161,6 +161,7 @@ class BatchNormModule : public torch::nn::Module {
   void take_into(std::span<double> sums, std::span<const float>& lanes) {
     const std::size_t channels = sums_.size() / 2;
     for (const Lane& lane : lanes_) {
+      ensure(lanes.size() >= 2 * channels, "a batch norm ran after the step's last forward pass");
       for (std::size_t channel = 0; channel < channels; ++channel) {
         const double inverse = lanes[channels + channel];
         note(channel, lanes[channel], 1 / (inverse * inverse) - kEpsilon, lane.values);
@@ -208,9 +209,9 @@ class BatchNormModule : public torch::nn::Module {
       return applied(after, by_running_statistics(x));
     }
     if (good.size(0) == x.size(0) && has_gpu_batch_norm(x, after.other)) {
-      const NormAndStatistics made = gpu_batch_norm(x, after.other, weight_, bias_, after.relu, kEpsilon);
-      lanes_.push_back({made.mean, made.inverse, values});
-      return made.result;
+      auto [result, mean, inverse] = gpu_batch_norm(x, after.other, weight_, bias_, after.relu, kEpsilon);
+      lanes_.push_back({mean, inverse, values});
+      return result;
     }
     if (good.size(0) == x.size(0)) {
       auto [normal, mean, inverse, reserve, way] =
@@ -340,7 +341,12 @@ std::uint64_t BatchNormSums::apply(std::span<const double> sums) {
     batches.push_back(norm->batches());
   }
   if (running.empty()) return static_cast<std::uint64_t>(without_own);
-  const at::Tensor there = at::tensor(seen).to(running.front().device());
+  const at::Device device = running.front().device();
+  // Page-locked, or the host would wait for the copy.
+  const at::Tensor here = at::empty({static_cast<std::int64_t>(seen.size())},
+                                    at::TensorOptions(at::kFloat).pinned_memory(device.is_cuda()));
+  std::ranges::copy(seen, here.data_ptr<float>());
+  const at::Tensor there = here.to(device, /*non_blocking=*/true);
   at::_foreach_mul_(running, 1 - kMomentum);
   at::_foreach_add_(running, there.split_with_sizes(sizes), kMomentum);
   at::_foreach_add_(batches, 1);

@@ -96,8 +96,8 @@ class Convnet : public Model {
       if (!net_->norms.empty()) x = net_->norms[i](x);
       x = at::max_pool2d(at::relu(x), 2);
     }
-    x = keyed_dropout(at::relu(linear(x.flatten(1), net_->hidden)), dropout_, batch, 0);
-    x = linear(x, net_->output);
+    x = keyed_dropout(at::relu(linear(x.flatten(1), net_->hidden, batch)), dropout_, batch, 0);
+    x = linear(x, net_->output, batch);
     return x.size(1) == 1 ? x.squeeze(1) : x;
   }
 

@@ -33,14 +33,21 @@ struct Stream {
   at::Tensor delta;
 };
 
+struct SumAndNorm {
+  at::Tensor sum;
+  at::Tensor normal;
+};
+
 /// The stream's sum, and its norm, in the type that a matrix product takes it in.
 SumAndNorm add_norm(const Stream& stream, torch::nn::LayerNorm& norm) {
   if (!stream.delta.defined()) return {stream.x, norm->forward(stream.x)};
   const at::ScalarType type = at::autocast::is_autocast_enabled(at::kCUDA) && stream.x.is_cuda()
                                   ? at::autocast::get_autocast_dtype(at::kCUDA)
                                   : at::kFloat;
-  if (has_gpu_add_norm(stream.x, stream.delta, type))
-    return gpu_add_norm(stream.x, stream.delta, norm->weight, norm->bias, type);
+  if (has_gpu_add_norm(stream.x, stream.delta, type)) {
+    auto [sum, normal] = gpu_add_norm(stream.x, stream.delta, norm->weight, norm->bias, type);
+    return {sum, normal};
+  }
   const at::Tensor sum = stream.x + stream.delta;
   return {sum, norm->forward(sum)};
 }
@@ -61,10 +68,12 @@ class Block : public torch::nn::Module {
 
   Stream forward(const Stream& stream, const ModelBatch& batch, std::uint64_t number) {
     const SumAndNorm in = add_norm(stream, attention_norm_);
-    const at::Tensor attended = keyed_dropout(attend(in.normal), shape_.dropout, batch, 2 * number + 1);
+    const at::Tensor attended =
+        keyed_dropout(attend(in.normal, batch), shape_.dropout, batch, 2 * number + 1);
     const SumAndNorm between = add_norm({in.sum, attended}, mlp_norm_);
-    const at::Tensor hidden = at::gelu(linear(between.normal, mlp_in_), shape_.gelu);
-    return {between.sum, keyed_dropout(linear(hidden, mlp_out_), shape_.dropout, batch, 2 * number + 2)};
+    const at::Tensor hidden = at::gelu(linear(between.normal, mlp_in_, batch), shape_.gelu);
+    return {between.sum,
+            keyed_dropout(linear(hidden, mlp_out_, batch), shape_.dropout, batch, 2 * number + 2)};
   }
 
   /// Both add to the sum that runs through all layers.
@@ -72,16 +81,16 @@ class Block : public torch::nn::Module {
 
  private:
   /// x and the result: [rows, tokens, width].
-  at::Tensor attend(const at::Tensor& x) {
+  at::Tensor attend(const at::Tensor& x, const ModelBatch& batch) {
     const std::int64_t rows = x.size(0);
     const std::int64_t tokens = x.size(1);
     // In three parts, whose gradients are put together in one pass: [rows, heads, tokens, width of a head].
-    std::vector<at::Tensor> parts = linear(x, attention_in_).split(shape_.width, -1);
+    std::vector<at::Tensor> parts = linear(x, attention_in_, batch).split(shape_.width, -1);
     for (at::Tensor& part : parts)
       part = part.reshape({rows, tokens, shape_.heads, shape_.width / shape_.heads}).transpose(1, 2);
     const at::Tensor mixed =
         at::scaled_dot_product_attention(parts[0], parts[1], parts[2], {}, 0.0, /*is_causal=*/true);
-    return linear(mixed.transpose(1, 2).reshape({rows, tokens, shape_.width}), attention_out_);
+    return linear(mixed.transpose(1, 2).reshape({rows, tokens, shape_.width}), attention_out_, batch);
   }
 
   GptShape shape_;
@@ -121,7 +130,8 @@ class GptNet : public torch::nn::Module {
       stream = recompute ? Stream{recomputed(stream.x, blocks_[i]->parameters(), pass), {}}
                          : blocks_[i]->forward(stream, batch, i);
     }
-    return linear(add_norm(stream, norm_).normal, shape_.tied ? tokens_->weight : output_->weight, at::Tensor());
+    return linear(add_norm(stream, norm_).normal, shape_.tied ? tokens_->weight : output_->weight,
+                  at::Tensor(), batch);
   }
 
  private:

@@ -167,8 +167,9 @@ at::Tensor gpu_column_sums(const at::Tensor& x) {
   return operator_of<at::Tensor(const at::Tensor&)>("muster::column_sums").call(x);
 }
 
-SumAndNorm gpu_add_norm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
-                        const at::Tensor& bias, at::ScalarType type) {
+std::pair<at::Tensor, at::Tensor> gpu_add_norm(const at::Tensor& x, const at::Tensor& delta,
+                                               const at::Tensor& weight, const at::Tensor& bias,
+                                               at::ScalarType type) {
   auto both = AddNorm::apply(x.contiguous(), delta.contiguous(), weight, bias, type);
   return {both[0], both[1]};
 }
@@ -180,8 +181,10 @@ bool has_gpu_add_norm(const at::Tensor& x, const at::Tensor& delta, at::ScalarTy
          x.size(-1) <= kMostValues && x.numel() > 0;
 }
 
-NormAndStatistics gpu_batch_norm(const at::Tensor& x, const at::Tensor* other, const at::Tensor& weight,
-                                 const at::Tensor& bias, bool relu, double epsilon) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor> gpu_batch_norm(const at::Tensor& x, const at::Tensor* other,
+                                                              const at::Tensor& weight,
+                                                              const at::Tensor& bias, bool relu,
+                                                              double epsilon) {
   const std::optional<at::Tensor> added = other == nullptr ? std::nullopt : std::optional(*other);
   auto all = BatchNormOfRows::apply(x, added, weight, bias, relu, epsilon);
   return {all[0], all[1], all[2]};

@@ -2,9 +2,16 @@
 // Operators that have kernels of our own on GPUs: declared here as LibTorch's operators "muster::…", so that
 // models can call them; libmuster_cuda registers what carries them out. All have gradients.
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
+#include <tuple>
+#include <utility>
+
+namespace c10 {
+enum class ScalarType : std::int8_t;
+}
+namespace at {
+class Tensor;
+}
 
 namespace muster {
 
@@ -24,26 +31,21 @@ bool has_gpu_cross_entropy(const at::Tensor& scores);
 /// Sums over the rows of [rows, columns], float32 [columns].
 at::Tensor gpu_column_sums(const at::Tensor& x);
 
-struct SumAndNorm {
-  at::Tensor sum;
-  at::Tensor normal;
-};
 /// x + delta in float32, and its layer norm (epsilon 1e-5) over the last dimension in `type`, in one pass.
 /// weight and bias: float32 [width].
-SumAndNorm gpu_add_norm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
-                        const at::Tensor& bias, at::ScalarType type);
+std::pair<at::Tensor, at::Tensor> gpu_add_norm(const at::Tensor& x, const at::Tensor& delta,
+                                               const at::Tensor& weight, const at::Tensor& bias,
+                                               c10::ScalarType type);
 /// Whether there is a kernel for them: x float32 on a GPU, delta float32 or of `type`, up to 2,048 values.
-bool has_gpu_add_norm(const at::Tensor& x, const at::Tensor& delta, at::ScalarType type);
+bool has_gpu_add_norm(const at::Tensor& x, const at::Tensor& delta, c10::ScalarType type);
 
-struct NormAndStatistics {
-  at::Tensor result;
-  at::Tensor mean;     ///< float32 [channels]
-  at::Tensor inverse;  ///< 1 / √(biased variance + epsilon)
-};
-/// relu(norm(x) + other) of a batch norm in training over all rows and pixels; without `other` where that is
-/// null, without relu where it is false. weight and bias: float32 [channels].
-NormAndStatistics gpu_batch_norm(const at::Tensor& x, const at::Tensor* other, const at::Tensor& weight,
-                                 const at::Tensor& bias, bool relu, double epsilon);
+/// relu(norm(x) + other) of a batch norm in training over all rows and pixels, the mean of each channel, and
+/// 1 / √(its biased variance + epsilon), float32 [channels] both; without `other` where that is null, without
+/// relu where it is false. weight and bias: float32 [channels].
+std::tuple<at::Tensor, at::Tensor, at::Tensor> gpu_batch_norm(const at::Tensor& x, const at::Tensor* other,
+                                                              const at::Tensor& weight,
+                                                              const at::Tensor& bias, bool relu,
+                                                              double epsilon);
 /// Whether there is a kernel for them: channels last, in whole packs of 16 bytes.
 bool has_gpu_batch_norm(const at::Tensor& x, const at::Tensor* other);
 

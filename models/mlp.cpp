@@ -73,11 +73,11 @@ class Mlp : public Model {
     for (const std::string& name : inputs_) parts.push_back(batch.get(name).flatten(1));
     at::Tensor x = parts.size() == 1 ? parts.front() : at::cat(parts, 1);
     for (std::size_t i = 0; i < net_->layers.size(); ++i) {
-      x = linear(x, net_->layers[i]);
+      x = linear(x, net_->layers[i], batch);
       if (!net_->norms.empty()) x = net_->norms[i](x);
       x = keyed_dropout(activate(x, activation_), dropout_, batch, i);
     }
-    x = linear(x, net_->output);
+    x = linear(x, net_->output, batch);
     return outputs_ == 1 ? x.squeeze(1) : x;
   }
 

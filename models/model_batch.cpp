@@ -125,6 +125,7 @@ struct ModelBatch::State {
   std::uint64_t seed = 0;
   std::vector<std::uint32_t> positions;
   SumOverRanks sum;
+  GradientPlaces places;
 
   const Batch& batch() const { return *whole->batch; }
   at::Tensor part(const at::Tensor& of_whole) const {
@@ -134,7 +135,7 @@ struct ModelBatch::State {
 };
 
 ModelBatch::ModelBatch(const BatchTensors& tensors, std::size_t first, std::size_t count, bool training,
-                       std::uint64_t seed, SumOverRanks sum) {
+                       std::uint64_t seed, SumOverRanks sum, GradientPlaces places) {
   const Batch& batch = *tensors.state_->batch;
   ensure(first <= batch.rows() && count <= batch.rows() - first, "rows {} to {} of a batch of {}", first,
          first + count, batch.rows());
@@ -145,7 +146,8 @@ ModelBatch::ModelBatch(const BatchTensors& tensors, std::size_t first, std::size
                                          training,
                                          seed,
                                          {positions.begin(), positions.end()},
-                                         std::move(sum)});
+                                         std::move(sum),
+                                         std::move(places)});
 }
 
 ModelBatch::~ModelBatch() = default;
@@ -158,6 +160,7 @@ std::uint64_t ModelBatch::step() const { return state_->batch().step; }
 const std::vector<std::uint32_t>& ModelBatch::positions() const { return state_->positions; }
 
 const SumOverRanks& ModelBatch::sum_over_ranks() const { return state_->sum; }
+const GradientPlaces& ModelBatch::gradient_places() const { return state_->places; }
 
 std::span<const std::uint8_t> ModelBatch::bad() const {
   return state_->batch().bad().subspan(state_->first, static_cast<std::size_t>(state_->rows));

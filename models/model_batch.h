@@ -24,6 +24,10 @@ constexpr std::string_view kLabelTensor = "label";
 /// Makes of each number the sum of all ranks' numbers, in place. Collective.
 using SumOverRanks = std::function<void(std::span<double>)>;
 
+/// Where the gradient of a parameter is wanted, as a tensor of its shape: who computes it may write it there,
+/// and return that tensor to autograd without keeping it. Undefined where that is of no use.
+using GradientPlaces = std::function<at::Tensor(const at::Tensor& parameter)>;
+
 /// A batch's tensors where they are computed with: views of its memory, or copies on a GPU. Copies are cheap
 /// and share them.
 class BatchTensors {
@@ -66,9 +70,10 @@ class CopyStream {
 class ModelBatch {
  public:
   /// `training`: dropout is on. `seed` and the global `step` key all randomness, with each row's position.
-  /// `sum`: for models whose numbers depend on all rows of a step; none where this rank is alone.
+  /// `sum`: for models whose numbers depend on all rows of a step; none where this rank is alone. `places`:
+  /// see linear().
   ModelBatch(const BatchTensors& batch, std::size_t first, std::size_t count, bool training,
-             std::uint64_t seed, SumOverRanks sum = {});
+             std::uint64_t seed, SumOverRanks sum = {}, GradientPlaces places = {});
   ~ModelBatch();
   ModelBatch(ModelBatch&&) noexcept;
 
@@ -92,6 +97,7 @@ class ModelBatch {
   std::span<const std::uint8_t> bad() const;
   /// May be empty.
   const SumOverRanks& sum_over_ranks() const;
+  const GradientPlaces& gradient_places() const;
 
  private:
   std::size_t index_of(std::string_view name) const;

@@ -112,7 +112,7 @@ class ResnetNet : public torch::nn::Module {
     x = stem_norm_(stem_(x), batch, {.other = nullptr, .relu = true});
     if (!small_stem_) x = at::max_pool2d(x, 3, 2, 1);
     for (const auto& block : blocks_) x = block->forward(x, batch);
-    return linear(x.mean({2, 3}), output_);
+    return linear(x.mean({2, 3}), output_, batch);
   }
 
  private:

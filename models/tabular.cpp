@@ -118,13 +118,14 @@ class Tabular : public Model {
       for (const at::Tensor& ids : batch.get(name).unbind(1))
         parts.push_back(net_->embeddings[column++](ids));
     }
-    at::Tensor x = linear(parts.size() == 1 ? parts.front() : at::cat(parts, 1), net_->input);
+    at::Tensor x = linear(parts.size() == 1 ? parts.front() : at::cat(parts, 1), net_->input, batch);
     std::uint64_t layer = 0;
     for (const auto& block : net_->blocks) {
-      at::Tensor y = keyed_dropout(at::relu(linear(block->norm(x), block->inner)), dropout_, batch, layer++);
-      x = x + keyed_dropout(linear(y, block->outer), dropout_, batch, layer++);
+      at::Tensor y =
+          keyed_dropout(at::relu(linear(block->norm(x), block->inner, batch)), dropout_, batch, layer++);
+      x = x + keyed_dropout(linear(y, block->outer, batch), dropout_, batch, layer++);
     }
-    x = linear(at::relu(net_->norm(x)), net_->output);
+    x = linear(at::relu(net_->norm(x)), net_->output, batch);
     return outputs_ == 1 ? x.squeeze(1) : x;
   }
 

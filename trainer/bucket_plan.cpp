@@ -69,6 +69,10 @@ BucketPlan plan_buckets(std::span<const std::uint64_t> parameter_bytes, std::spa
   return plan;
 }
 
+BucketLimits bucket_limits(std::uint64_t bytes) {
+  return {std::min(BucketLimits().first_bytes, bytes), bytes};
+}
+
 std::vector<std::uint32_t> reverse_order(std::size_t parameters) {
   std::vector<std::uint32_t> order;
   for (std::size_t i = parameters; i > 0; --i) order.push_back(static_cast<std::uint32_t>(i - 1));

@@ -26,6 +26,8 @@ struct BucketLimits {
   std::uint64_t first_bytes = std::uint64_t{1} << 20;  ///< a small first bucket starts early
   std::uint64_t bytes = std::uint64_t{25} << 20;
 };
+/// Buckets of up to so many bytes, the first no larger than usual.
+BucketLimits bucket_limits(std::uint64_t bytes);
 
 /// Fills buckets in `order` (parameter numbers, each once); a parameter larger than the cap is alone.
 BucketPlan plan_buckets(std::span<const std::uint64_t> parameter_bytes, std::span<const std::uint32_t> order,

@@ -248,6 +248,17 @@ std::vector<ConfigKey> make_config_table() {
         {}},
        kFree},
       {"train",
+       {"bucket_bytes",
+        kBytes,
+        std::uint64_t{25} << 20,
+        "gradients that are summed together, at most; 0: sizes are tried out before a run's first "
+        "checkpoint. A run "
+        "keeps the plan that it began with (sums of another plan differ in the last bits: give a size to "
+        "runs that "
+        "are to be compared)",
+        {}},
+       kFree},
+      {"train",
        {"micro_batch", kUnsigned, 0, "most rows in one forward pass; 0: the rank's whole share", {}},
        kTrajectory},
 

@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <optional>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "core/error.h"
@@ -20,6 +21,7 @@ struct Parameter {
   std::string name;
   at::Tensor tensor;
   at::Tensor gradient;  ///< view of its part of the buckets; of one rank what autograd made in this step
+  bool placed = false;  ///< somebody was told in this step to write it into the buckets
   bool taken = false;   ///< `gradient` holds this step's so far
   bool in = false;      ///< this step's last backward pass is done with it
 };
@@ -65,9 +67,9 @@ std::vector<std::uint64_t> gradient_bytes(torch::nn::Module& module) {
   return bytes;
 }
 
-BucketPlan initial_bucket_plan(torch::nn::Module& module) {
+BucketPlan initial_bucket_plan(torch::nn::Module& module, const BucketLimits& limits) {
   const std::vector<std::uint64_t> bytes = gradient_bytes(module);
-  return plan_buckets(bytes, reverse_order(bytes.size()));
+  return plan_buckets(bytes, reverse_order(bytes.size()), limits);
 }
 
 struct GradientReducer::State {
@@ -77,11 +79,13 @@ struct GradientReducer::State {
   std::vector<Parameter> parameters;
   std::optional<BucketSums> sums;    ///< nothing of one rank: gradients stay where autograd puts them
   std::vector<std::uint32_t> order;  ///< in which this step's last backward pass finished the gradients
-  std::unordered_set<const void*> storages;  ///< of one rank: of this step's gradients
-  double wait_seconds = 0;                   ///< of buckets that were remade since
+  std::unordered_map<const void*, std::uint32_t> numbers;  ///< by the parameter
+  std::unordered_set<const void*> storages;                ///< of one rank: of this step's gradients
+  double wait_seconds = 0;                                 ///< of buckets that were remade since
   bool armed = false;
 
   void make_buckets();
+  at::Tensor part(std::uint32_t number);
   void take(std::uint32_t number);
   void gradient_is_in(std::uint32_t number);
   std::vector<std::uint32_t> whole_order() const;
@@ -114,11 +118,15 @@ void GradientReducer::State::make_buckets() {
   for (std::uint32_t number = 0; number < parameters.size(); ++number) {
     Parameter& parameter = parameters[number];
     // Autograd wants a gradient laid out like its parameter.
-    parameter.gradient =
-        at::from_blob(sums->part(number).data(), parameter.tensor.sizes(), parameter.tensor.strides(),
-                      parameter.tensor.options().requires_grad(false));
+    parameter.gradient = part(number);
     parameter.tensor.mutable_grad() = parameter.gradient;
   }
+}
+
+at::Tensor GradientReducer::State::part(std::uint32_t number) {
+  const at::Tensor& parameter = parameters[number].tensor;
+  return at::from_blob(sums->part(number).data(), parameter.sizes(), parameter.strides(),
+                       parameter.options().requires_grad(false));
 }
 
 /// Brings what autograd made to where it is summed. Autograd hands over a new tensor where there was no
@@ -135,7 +143,7 @@ void GradientReducer::State::take(std::uint32_t number) {
     const torch::NoGradGuard no_grad;
     at::Tensor made = gradient.layout() == at::kStrided ? gradient : gradient.to_dense();
     if (sums) {
-      parameter.gradient.copy_(made);
+      if (made.data_ptr() != parameter.gradient.data_ptr()) parameter.gradient.copy_(made);
     } else {
       // Two parameters can be given views of one tensor: each divides and adds to its own.
       const bool is_shared = !storages.insert(made.storage().unsafeGetStorageImpl()).second;
@@ -186,6 +194,7 @@ GradientReducer::GradientReducer(torch::nn::Module& module, Communicator& comm, 
          planned, state->parameters.size());
   state->make_buckets();
   for (std::uint32_t i = 0; i < state->parameters.size(); ++i) {
+    state->numbers.emplace(state->parameters[i].tensor.unsafeGetTensorImpl(), i);
     auto hook = [state, i] { state->gradient_is_in(i); };
     torch::autograd::impl::set_post_acc_grad_hooks(state->parameters[i].tensor,
                                                    std::make_unique<GradientHook<decltype(hook)>>(hook));
@@ -204,7 +213,7 @@ void GradientReducer::begin_step() {
   state_->order.clear();
   state_->storages.clear();
   for (Parameter& parameter : state_->parameters) {
-    parameter.taken = parameter.in = false;
+    parameter.placed = parameter.taken = parameter.in = false;
     parameter.tensor.mutable_grad().reset();
     if (!state_->sums) parameter.gradient.reset();
   }
@@ -212,6 +221,15 @@ void GradientReducer::begin_step() {
 }
 
 void GradientReducer::ready() { state_->armed = true; }
+
+at::Tensor GradientReducer::place(const at::Tensor& parameter) {
+  const auto found = state_->numbers.find(parameter.unsafeGetTensorImpl());
+  if (!state_->sums || found == state_->numbers.end()) return {};
+  Parameter& of = state_->parameters[found->second];
+  if (of.placed || of.taken) return {};  // what is there is added to
+  of.placed = true;
+  return state_->part(found->second);
+}
 
 /// What the loss does not depend on gets its zeros.
 void GradientReducer::start_rest() {
@@ -249,6 +267,18 @@ void GradientReducer::replan_once() {
     state_->make_buckets();
     return;
   }
+}
+
+void GradientReducer::resize(const BucketLimits& limits) {
+  state_->limits = limits;
+  std::vector<std::uint64_t> bytes;
+  for (const Parameter& parameter : state_->parameters) bytes.push_back(parameter.tensor.nbytes());
+  std::vector<std::uint32_t> order;
+  for (const auto& bucket : state_->plan.buckets) order.insert(order.end(), bucket.begin(), bucket.end());
+  const bool observed = state_->plan.observed;
+  state_->plan = plan_buckets(bytes, order, limits);
+  state_->plan.observed = observed;
+  state_->make_buckets();
 }
 
 double GradientReducer::wait_seconds() const {

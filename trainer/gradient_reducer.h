@@ -8,6 +8,9 @@
 #include "trainer/bucket_plan.h"
 #include "trainer/communicator.h"
 
+namespace at {
+class Tensor;
+}
 namespace torch::nn {
 class Module;
 }
@@ -19,7 +22,7 @@ namespace muster {
 std::vector<std::uint64_t> gradient_bytes(torch::nn::Module& module);
 
 /// The plan of a run's first step: reverse order of registration.
-BucketPlan initial_bucket_plan(torch::nn::Module& module);
+BucketPlan initial_bucket_plan(torch::nn::Module& module, const BucketLimits& limits = {});
 
 /// After a step's backward passes every parameter's grad() lies, 64-byte aligned, in a bucket that is summed
 /// (of one rank: is what autograd made); it is gone with this. One per model; one thread (autograd on CPU
@@ -34,6 +37,9 @@ class GradientReducer {
 
   /// Lets go of the last step's gradients. Call before the step's first micro-batch.
   void begin_step();
+  /// See GradientPlaces: the parameter's part of its bucket, once a step, before its gradient is there;
+  /// else, and of one rank, undefined.
+  at::Tensor place(const at::Tensor& parameter);
   /// The next backward() is the step's last on this rank: a bucket whose gradients are all in starts its
   /// all-reduce at once, in plan order.
   void ready();
@@ -49,6 +55,8 @@ class GradientReducer {
   /// from the order seen on the lowest such rank (parameters without a gradient last), the same on all ranks.
   /// The gradients are worth nothing then: call after finish and after the optimizer used them.
   void replan_once();
+  /// The same order in buckets of other sizes. Collective where ranks do the same; as replan_once.
+  void resize(const BucketLimits& limits);
   /// Seconds blocked in finish so far; of one rank 0.
   double wait_seconds() const;
 

@@ -87,8 +87,9 @@ Json KernelProfile::finish(const std::string& file) {
   running_ = false;
   const auto result = torch::autograd::profiler::disableProfiler();
   if (!file.empty()) {
-    result->save(file);
     std::error_code none;
+    std::filesystem::remove(file, none);  // what is there afterwards was written now
+    result->save(file);
     if (!std::filesystem::exists(file, none)) throw Error(ErrorCode::kData, "cannot be written", file);
   }
   const auto totals = gpu_ ? kernel_totals(result->events()) : operator_totals(result->events());

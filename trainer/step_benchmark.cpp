@@ -102,6 +102,7 @@ class StepLoop {
     for (std::uint64_t i = 0; i < steps; ++i) {
       const auto began = std::chrono::steady_clock::now();
       step();
+      if (device_.gpu) static_cast<void>(a_weight().values<float>());  // the update is done, too
       const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
       milliseconds.push_back(took.count());
     }
@@ -119,8 +120,8 @@ class StepLoop {
  protected:
   virtual void step() = 0;
   /// As Model::loss.
-  at::Tensor sums(const BatchTensors& tensors) {
-    const ModelBatch inputs(tensors, 0, batch_.rows(), true, 1, sum_);
+  at::Tensor sums(const BatchTensors& tensors, const GradientPlaces& places = {}) {
+    const ModelBatch inputs(tensors, 0, batch_.rows(), true, 1, sum_, places);
     return model_->loss(model_->forward(inputs), inputs, loss_);
   }
   at::Tensor sums() { return sums(BatchTensors(batch_, device_)); }
@@ -128,6 +129,8 @@ class StepLoop {
   const ComputeDevice& device() const { return device_; }
 
  private:
+  HostCopy a_weight() { return HostCopy(module().parameters().front().detach().flatten().narrow(0, 0, 1)); }
+
   Batch batch_;
   ComputeDevice device_;
   std::unique_ptr<Model> model_;
@@ -143,10 +146,21 @@ class MusterLoop : public StepLoop {
                  [&comm](std::span<double> values) { comm.all_reduce_sum("batch norm", values); }),
         comm_(comm),
         optimizer_(module(), sgd()),
-        reducer_(module(), comm, initial_bucket_plan(module())),
+        reducer_(module(), comm, initial_bucket_plan(module(), bucket_limits(options.bucket_bytes)),
+                 bucket_limits(options.bucket_bytes)),
         norms_(module()),
         ranks_(comm.size()) {
     if (rank.device.gpu) copies_.emplace(rank.device);
+  }
+
+  std::vector<std::uint64_t> bucket_sizes() {
+    const std::vector<std::uint64_t> bytes = gradient_bytes(module());
+    std::vector<std::uint64_t> sizes;
+    for (const auto& bucket : reducer_.plan().buckets) {
+      sizes.push_back(0);
+      for (const std::uint32_t number : bucket) sizes.back() += bytes[number];
+    }
+    return sizes;
   }
 
  protected:
@@ -154,7 +168,8 @@ class MusterLoop : public StepLoop {
     reducer_.begin_step();
     if (!ahead_) ahead_.emplace(batch(), device());
     CopyStream::join(*ahead_);
-    const at::Tensor loss = sums(*ahead_);
+    const at::Tensor loss =
+        sums(*ahead_, [this](const at::Tensor& parameter) { return reducer_.place(parameter); });
     reducer_.ready();
     const HostCopy on_host(loss);
     norms_.fetch();
@@ -273,6 +288,7 @@ Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options, con
           {"parameters", parameter_count(parallel.module())},
           {"rows_per_rank", options.rows_per_rank},
           {"threads", options.threads},
+          {"buckets", parallel.bucket_sizes()},
           {"step_ms", medians[0]},
           {"alone_ms", medians[1]},
           {"bare_ms", medians[2]},

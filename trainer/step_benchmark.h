@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/json.h"
+#include "trainer/bucket_plan.h"
 #include "trainer/communicator.h"
 #include "trainer/gpu_module.h"
 
@@ -23,17 +24,18 @@ struct StepBenchmarkOptions {
   std::uint64_t rows_per_rank = 64;
   std::uint64_t steps = 50;
   std::uint64_t threads = 1;
+  std::uint64_t bucket_bytes = BucketLimits().bytes;  ///< of gradients that are summed together
   std::string profile;  ///< a file: three more steps are profiled there, on rank 0
 };
 
 /// Collective. Trains the model with SGD for so many steps after a tenth as many for warming up, and in turns
 /// with it the same model without communication, and by a plain LibTorch loop (each time all ranks computing
-/// at once). {model, ranks, parameters, rows_per_rank, threads, step_ms (median over the steps, of the
-/// slowest rank), alone_ms (of one rank: nothing is copied into buckets or summed), bare_ms (by a plain
-/// loop), ratio_to_alone, alone_to_bare, flops_per_second (of all
+/// at once). {model, ranks, parameters, rows_per_rank, threads, buckets (bytes of each, in the order of their
+/// sums), step_ms (median over the steps, of the slowest rank), alone_ms (of one rank: nothing is copied into
+/// buckets or summed), bare_ms (by a plain loop), ratio_to_alone, alone_to_bare, flops_per_second (of all
 /// ranks), utilization (of the GPUs' peak, or null), profile (KernelProfile::finish of the slowest 20, in
 /// milliseconds a step, or null)}. Error{kConfig} for a model that cannot be made of these
-/// options, the same on all ranks. On a GPU a step ends when its loss is on the host.
+/// options, the same on all ranks. On a GPU a step ends when its update is done.
 Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options, const GpuModule& gpus);
 
 }  // namespace muster

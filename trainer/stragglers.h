@@ -11,8 +11,9 @@ namespace muster {
 
 /// What a rank spent in a step before it could wait for others.
 struct StepSeconds {
-  float data = 0;     ///< waiting for its batch
-  float compute = 0;  ///< forward and backward
+  float data = 0;  ///< waiting for its batch
+  float compute =
+      0;  ///< forward and backward; on a GPU until the loss is known, before the backward pass ends
 };
 
 struct Straggler {

@@ -168,6 +168,8 @@ TrainResult TrainingRun::stopped() {
 /// What is due before the first step. False if it was interrupted by a stop request.
 bool TrainingRun::catch_up() {
   if (run_.start.at("state").is_null()) {  // from here on there is always a loadable one
+    if (comm_.size() > 1 && run_.config.unsigned_at("train", "bucket_bytes") == 0)
+      guarded([&] { tune_buckets(); });
     begin_checkpoint();
     checkpoints_->settle();
   }

@@ -78,6 +78,7 @@ class TrainingRun {
   StepReport forward_backward(const Batch& batch);
   BatchTensors tensors_of(const Batch& batch);
   void copy_ahead();
+  void tune_buckets();
   StepReport without_batch();
   void update_running_statistics();
   Waits waits() const;

@@ -29,9 +29,11 @@ void TrainingRun::restore_average(const std::vector<TensorBlob>& trained) {
 void TrainingRun::restore(std::vector<TensorBlob> optimizer_state) {
   restore_average(take_trained(optimizer_state));
   const Json& state = run_.start.at("state");
+  const std::uint64_t bucket_bytes = run_.config.unsigned_at("train", "bucket_bytes");
+  const BucketLimits limits = bucket_bytes > 0 ? bucket_limits(bucket_bytes) : BucketLimits();
   BucketPlan plan;
   if (state.is_null()) {
-    plan = initial_bucket_plan(run_.model->module());
+    plan = initial_bucket_plan(run_.model->module(), limits);
   } else {
     set_step(run_.start.at("step").get<std::uint64_t>());
     running_ = Digest::from_hex(member<std::string>(state, "running_digest", "checkpoint"));
@@ -56,7 +58,7 @@ void TrainingRun::restore(std::vector<TensorBlob> optimizer_state) {
     load_optimizer(optimizer_state);
   }
   reducer_.reset();  // takes its hooks off the parameters: before the next one sets its own
-  reducer_ = std::make_unique<GradientReducer>(run_.model->module(), comm_, std::move(plan));
+  reducer_ = std::make_unique<GradientReducer>(run_.model->module(), comm_, std::move(plan), limits);
   ahead_.reset();         // of a batch that goes with its stream
   data_->stream.reset();  // one that is going on reads ahead through the reader
   data_->reader = run_.dataset.make_reader();

@@ -48,6 +48,7 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
   SumOverRanks sum;
   if (together_ == RowsTogether::kAll)
     sum = [this](std::span<double> values) { comm_.all_reduce_sum("batch norm", values); };
+  const auto places = [this](const at::Tensor& parameter) { return reducer_->place(parameter); };
   reducer_->begin_step();
   set_training(run_.model->module());
   const std::uint64_t most = run_.config.unsigned_at("train", "micro_batch");
@@ -56,12 +57,12 @@ StepReport TrainingRun::forward_backward(const Batch& batch) {
   at::Tensor totals;
   std::optional<HostCopy> on_host;
   for (const RowRange& rows : micro_batches(batch.lanes(), most, together_)) {
-    const ModelBatch inputs(tensors, rows.first, rows.count, true, seed_, sum);
+    const ModelBatch inputs(tensors, rows.first, rows.count, true, seed_, sum, places);
     const at::Tensor sums = forward(inputs);
     totals = totals.defined() ? totals + sums.detach() : sums.detach();
     if (rows.first + rows.count == batch.rows()) {
       reducer_->ready();
-      on_host.emplace(totals);  // a GPU brings it before the backward pass
+      on_host.emplace(totals.to(at::kDouble));  // a GPU brings it before the backward pass
       batch_norms_.fetch();
     }
     const TraceSpan span(trace_.get(), "backward", "autograd");

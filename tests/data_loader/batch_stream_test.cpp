@@ -280,6 +280,28 @@ TEST(BatchStream, CanBeDestroyedAtAnyTime) {
   }
 }
 
+TEST(BatchStream, ABatchCanBeSeenBeforeItsTurn) {
+  RandomStream random(12);
+  const RowIndex index = plain_index();
+  StreamCase it = testing::random_stream(index.blocks(), random);
+  BatchStream stream = testing::make_stream(it, plain_plan(index), {.threads = 2});
+  int seen = 0;
+  const Batch* ahead = nullptr;
+  for (const Batch* batch = stream.next(); batch != nullptr; batch = stream.next()) {
+    if (ahead != nullptr) {
+      EXPECT_EQ(batch, ahead);
+    }
+    nap();
+    ahead = stream.ahead();
+    if (ahead == nullptr) continue;
+    EXPECT_EQ(ahead->step, batch->step + 1);
+    EXPECT_EQ(stream.ahead(), ahead);
+    ++seen;
+  }
+  EXPECT_GT(seen, 0);
+  EXPECT_EQ(stream.ahead(), nullptr);
+}
+
 TEST(BatchStream, ABatchStaysAsItIsUntilTheNextCall) {
   RandomStream random(17);
   const RowIndex index = plain_index();

@@ -80,8 +80,8 @@ TEST(Batch, TakesOneBufferWithinItsBytes) {
       return aligned_allocator()(bytes);
     });
     ASSERT_EQ(asked.size(), 1U);
-    EXPECT_GE(asked[0], capacity * (12 + 40 + 8));
-    const std::size_t beside = capacity * (4 + 1 + sizeof(RowId) + 4 + 4);  // weight, bad, id, position, lane
+    EXPECT_GE(asked[0], capacity * (12 + 40 + 8 + 4));                  // and the weights
+    const std::size_t beside = capacity * (1 + sizeof(RowId) + 4 + 4);  // bad, id, position, lane
     EXPECT_GE(Batch::bytes(specs(), capacity), asked[0] + beside);
     EXPECT_LE(Batch::bytes(specs(), capacity), asked[0] + beside + 2048);
   }

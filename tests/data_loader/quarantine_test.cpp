@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <limits>
 #include <map>
 #include <mutex>
 #include <set>
+#include <thread>
 
 #include "tests/data_loader/stream_case.h"
 
@@ -198,7 +200,22 @@ TEST(BadRows, WhatWasAgreedCountsFromTheNextBatchOnAndIsNotReadAgain) {
                      it.good.pipeline, options);
   std::uint64_t passed_over = 0;
   std::uint64_t later = 0;
+  std::uint64_t edited = 0;
+  const Batch* ahead = nullptr;
+  std::uint64_t edits_before = 0;
   for (int step = 0; const Batch* batch = stream.next(); ++step) {
+    if (ahead != nullptr) {  // who copied it sees that rows of it are passed over now
+      EXPECT_EQ(batch, ahead);
+      const bool newly = step == 6 && std::ranges::any_of(batch->ids(), [](const RowId& id) {
+                           return id.partition == 1 && id.row < 100;
+                         });
+      if (newly) {
+        EXPECT_GT(batch->edits, edits_before);
+        ++edited;
+      } else if (step < 6) {
+        EXPECT_EQ(batch->edits, edits_before);
+      }
+    }
     EXPECT_TRUE(stream.found().empty());
     for (std::size_t row = 0; row < batch->rows(); ++row) {
       const RowId id = batch->ids()[row];
@@ -208,8 +225,12 @@ TEST(BadRows, WhatWasAgreedCountsFromTheNextBatchOnAndIsNotReadAgain) {
       passed_over += batch->bad()[row];
       later += late ? 1 : 0;
     }
+    while (step == 5 && stream.ahead() == nullptr) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    ahead = stream.ahead();
+    edits_before = ahead == nullptr ? 0 : ahead->edits;
     if (step == 5) agreed.add({1, 0, 100, "read ahead already"});
   }
+  EXPECT_EQ(edited, 1U);
   EXPECT_EQ(reader.reads().count(2), 0U);
   EXPECT_EQ(passed_over, 25 + later);
   EXPECT_GT(later, 20U);

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "core/random.h"
@@ -70,11 +71,8 @@ class GpuOperators : public testing::Test {
 };
 
 TEST_F(GpuOperators, CrossEntropy) {
-  hit_ = {{"rows of whole packs", 0},
-          {"rows of broken packs", 0},
-          {"one class", 0},
-          {"large scores", 0},
-          {"rows that share a weight", 0}};
+  hit_ = {{"rows of whole packs", 0}, {"rows of broken packs", 0},     {"one class", 0},
+          {"large scores", 0},        {"rows that share a weight", 0}, {"masked scores", 0}};
   for (int round = 0; round < 60; ++round) {
     const at::ScalarType type = types()[static_cast<std::size_t>(below(3))];
     const std::int64_t rows = 1 + below(40);
@@ -88,8 +86,15 @@ TEST_F(GpuOperators, CrossEntropy) {
     const std::int64_t per_weight = below(3) == 0 ? 1 + below(5) : 1;
     hit_["rows that share a weight"] += per_weight > 1;
     const std::int64_t all = rows * per_weight;
-    const Pair scores = pair(at::randn({all, classes}) * spread, type);
+    at::Tensor values = at::randn({all, classes}) * spread;
     const at::Tensor right = at::randint(classes, {all}, at::kLong);
+    const bool masked = classes > 20 && below(3) == 0;
+    hit_["masked scores"] += masked;
+    if (masked) {
+      values.narrow(1, 0, classes / 2).fill_(-std::numeric_limits<double>::infinity());
+      values.scatter_(1, right.unsqueeze(1), 0.5);
+    }
+    const Pair scores = pair(values, type);
     const at::Tensor weights = at::rand({rows});
     const at::Tensor ours = gpu_cross_entropy(scores.gpu, right.to(at::kCUDA), weights.to(at::kCUDA));
     const at::Tensor each = weights.to(at::kDouble).repeat_interleave(per_weight);
@@ -165,19 +170,19 @@ TEST_F(GpuOperators, AddNorm) {
                delta = pair(at::randn({rows, width}), delta_type);
     const Pair weight = pair(at::randn({width}), at::kFloat), bias = pair(at::randn({width}), at::kFloat);
     ASSERT_TRUE(has_gpu_add_norm(x.gpu, delta.gpu, type));
-    const SumAndNorm ours = gpu_add_norm(x.gpu, delta.gpu, weight.gpu, bias.gpu, type);
+    const auto [our_sum, our_normal] = gpu_add_norm(x.gpu, delta.gpu, weight.gpu, bias.gpu, type);
     const at::Tensor sum = x.cpu + delta.cpu;
     const at::Tensor normal = at::layer_norm(sum, {width}, weight.cpu, bias.cpu, 1e-5);
-    EXPECT_LT(distance(ours.sum, sum), 1e-6);
-    EXPECT_LT(distance(ours.normal, normal), tolerance(type));
-    EXPECT_EQ(ours.normal.scalar_type(), type);
+    EXPECT_LT(distance(our_sum, sum), 1e-6);
+    EXPECT_LT(distance(our_normal, normal), tolerance(type));
+    EXPECT_EQ(our_normal.scalar_type(), type);
     const at::Tensor up = at::randn({rows, width}).to(type), other = at::randn({rows, width});
     const bool both = below(2) == 0;
     ++hit_[both ? "the sum has a gradient too" : "the norm alone has one"];
-    at::Tensor our_loss = (ours.normal.to(at::kFloat) * up.to(at::kCUDA)).sum();
+    at::Tensor our_loss = (our_normal.to(at::kFloat) * up.to(at::kCUDA)).sum();
     at::Tensor their_loss = (normal * up.to(at::kDouble)).sum();
     if (both) {
-      our_loss = our_loss + (ours.sum * other.to(at::kCUDA)).sum();
+      our_loss = our_loss + (our_sum * other.to(at::kCUDA)).sum();
       their_loss = their_loss + (sum * other.to(at::kDouble)).sum();
     }
     our_loss.backward();
@@ -225,7 +230,7 @@ TEST_F(GpuOperators, BatchNorm) {
     const Pair weight = pair(at::randn({channels}), at::kFloat),
                bias = pair(at::randn({channels}), at::kFloat);
     ASSERT_TRUE(has_gpu_batch_norm(x.gpu, adds ? &other.gpu : nullptr));
-    const NormAndStatistics ours =
+    const auto [ours, our_mean, our_inverse] =
         gpu_batch_norm(x.gpu, adds ? &other.gpu : nullptr, weight.gpu, bias.gpu, relu, 1e-5);
     at::Tensor theirs = at::batch_norm(x.cpu, weight.cpu, bias.cpu, {}, {}, true, 0.1, 1e-5, false);
     if (adds) theirs = theirs + other.cpu;
@@ -233,14 +238,14 @@ TEST_F(GpuOperators, BatchNorm) {
     const at::Tensor clear = theirs.detach().abs() > 1e-3;
     if (relu) theirs = at::relu(theirs);
     const double close = far ? 1e-4 : tolerance(type);
-    EXPECT_LT(distance(ours.result, theirs), close) << channels << " channels, " << sizes;
+    EXPECT_LT(distance(ours, theirs), close) << channels << " channels, " << sizes;
     std::vector<std::int64_t> dims{0};
     for (std::int64_t i = 2; i < x.cpu.dim(); ++i) dims.push_back(i);
     const auto [variance, mean] = at::var_mean(x.cpu.detach(), dims, false);
-    EXPECT_LT(distance(ours.mean, mean), 1e-5);
-    EXPECT_LT(distance(ours.inverse, (variance + 1e-5).rsqrt()), far ? 1e-4 : 1e-5);
+    EXPECT_LT(distance(our_mean, mean), 1e-5);
+    EXPECT_LT(distance(our_inverse, (variance + 1e-5).rsqrt()), far ? 1e-4 : 1e-5);
     const at::Tensor up = (lay(at::randn(sizes)) * clear).to(type);
-    (ours.result * up.to(at::kCUDA)).to(at::kFloat).sum().backward();
+    (ours * up.to(at::kCUDA)).to(at::kFloat).sum().backward();
     (theirs * up.to(at::kDouble)).sum().backward();
     const double sums_close = 4 * close;
     // A gradient that all but cancels (few values) says little in few bits.

@@ -26,7 +26,7 @@ while [ $# -gt 0 ]; do
 done
 
 build() {
-  ./setup.sh --cuda --yes
+  ./setup.sh --tests --yes  # with what --cuda gets
   cmake --preset cuda -DMUSTER_BUILD_TESTS=ON
   cmake --build --preset cuda --target muster muster-probe muster_cuda gpu_operators_test
 }

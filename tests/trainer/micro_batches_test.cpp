@@ -48,7 +48,9 @@ TEST(MicroBatchesTest, EveryRowIsInOneRange) {
       EXPECT_EQ(range.first, next);
       next += range.count;
       EXPECT_TRUE(range.count > 0 || together == RowsTogether::kAll);
-      if (together == RowsTogether::kNone && most > 0) EXPECT_LE(range.count, most);
+      if (together == RowsTogether::kNone && most > 0) {
+        EXPECT_LE(range.count, most);
+      }
     }
     EXPECT_EQ(next, rows);
     edges.hit("no rows", rows == 0);

@@ -1,6 +1,8 @@
 #include "trainer/cuda/kernels.h"
 
 #include <ATen/ATen.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAStream.h>
 
 #include <algorithm>
 
@@ -23,6 +25,12 @@ const void* Kernels::kernel(const KernelProgram& program, const char* name) {
   cudaKernel_t kernel = nullptr;
   C10_CUDA_CHECK(cudaLibraryGetKernel(&kernel, library, name));
   return reinterpret_cast<const void*>(kernel);
+}
+
+void Kernels::start(const KernelProgram& program, const char* name, const Grid& grid,
+                    std::span<void*> arguments) {
+  C10_CUDA_CHECK(cudaLaunchKernel(kernel(program, name), grid.blocks, grid.threads, arguments.data(),
+                                  grid.shared, c10::cuda::getCurrentCUDAStream()));
 }
 
 Kernels& kernels() {

@@ -1,13 +1,13 @@
 #pragma once
 // Starts the device code (device/) on the current stream.
 
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -32,12 +32,12 @@ class Kernels {
   /// A kernel of the program, on the current GPU. The arguments are of its own types, to the width.
   template <typename... Arguments>
   void launch(const KernelProgram& program, const char* name, const Grid& grid, Arguments... arguments) {
-    void* pointers[] = {const_cast<void*>(static_cast<const void*>(&arguments))...};  // NOLINT: CUDA's way
-    C10_CUDA_CHECK(cudaLaunchKernel(kernel(program, name), grid.blocks, grid.threads, pointers, grid.shared,
-                                    c10::cuda::getCurrentCUDAStream()));
+    std::array pointers{const_cast<void*>(static_cast<const void*>(&arguments))...};  // NOLINT: CUDA's way
+    start(program, name, grid, pointers);
   }
 
  private:
+  void start(const KernelProgram& program, const char* name, const Grid& grid, std::span<void*> arguments);
   const void* kernel(const KernelProgram& program, const char* name);
 
   std::mutex mutex_;
@@ -45,7 +45,7 @@ class Kernels {
       loaded_;  ///< by GPU; for as long as the process lives
 };
 
-/// The process's.
+/// The process's: LibTorch calls operators that can hold nothing.
 Kernels& kernels();
 
 /// What the device code calls a tensor's type.

@@ -2,10 +2,6 @@
 // How threads are laid over [rows, columns] where each keeps to one pack of 16 bytes of columns and goes down
 // the rows.
 
-#include <ATen/ATen.h>
-
-#include <algorithm>
-#include <bit>
 #include <cstdint>
 
 #include "trainer/cuda/kernels.h"
@@ -14,28 +10,9 @@ namespace muster {
 
 /// `sums`: how many float32 sums of each column a block keeps in shared memory; 0: none. The number of blocks
 /// over rows is grid.blocks.y, and depends on the sizes alone: so do the bits.
-inline Grid pack_grid(std::int64_t rows, std::int64_t columns, std::int64_t element_size, unsigned sums) {
-  constexpr unsigned kThreads = 256;
-  constexpr std::int64_t kMostBlocks = 1056;
-  constexpr std::int64_t kRowsOfAThread = 8;
-  const auto pack = static_cast<unsigned>(16 / element_size);
-  const unsigned packs = static_cast<unsigned>(columns) / pack;
-  Grid grid;
-  grid.threads.x = std::min(packs, 32U);
-  grid.threads.y = std::bit_floor(kThreads / grid.threads.x);
-  grid.blocks.x = (packs + grid.threads.x - 1) / grid.threads.x;
-  grid.blocks.y = blocks_for(rows / (kRowsOfAThread * grid.threads.y),
-                             std::max<std::int64_t>(1, kMostBlocks / grid.blocks.x));
-  grid.shared = sizeof(float) * grid.threads.x * grid.threads.y * sums * pack;
-  return grid;
-}
+Grid pack_grid(std::int64_t rows, std::int64_t columns, std::int64_t element_size, unsigned sums);
 
 /// sums[c] = Σ over blocks of partial[block][c]; float32.
-inline void sum_partials(const at::Tensor& partial, const at::Tensor& sums) {
-  const auto columns = static_cast<int>(sums.numel());
-  const Grid grid{static_cast<unsigned>((columns + 31) / 32), {32, 32}};
-  kernels().launch({"sum_partials", {}}, "sum_partials", grid, partial.const_data_ptr<float>(),
-                   sums.data_ptr<float>(), static_cast<int>(partial.size(0)), columns);
-}
+void sum_partials(const at::Tensor& partial, const at::Tensor& sums);
 
 }  // namespace muster

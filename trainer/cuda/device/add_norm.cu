@@ -1,5 +1,5 @@
-// What runs through a transformer's layers, added to and normed in one pass. Defined: DELTA and NORMAL, the types of what is
-// added and of what is normed, and FOURS, how many groups of four values a lane holds.
+// What runs through a transformer's layers, added to and normed in one pass. Defined: DELTA and NORMAL, the
+// types of what is added and of what is normed, and FOURS, how many groups of four values a lane holds.
 
 typedef DELTA D;
 typedef NORMAL T;
@@ -21,10 +21,11 @@ struct alignas(4 * sizeof(T)) Four {
 
 constexpr int kNormWarps = 4;  // of a block: as many rows at once
 
-// sum = x + delta; normal = (sum − mean) / √(variance + ε) · weight + bias, over each row. A warp for a row, of which each lane
-// holds kFours fours. Layer norm: Ba, Kiros, Hinton 2016.
-extern "C" __global__ void add_norm(const float* x, const D* delta, const float* weight, const float* bias, float* sum, T* normal,
-                         float* means, float* inverses, I64 rows, int width, float epsilon) {
+// sum = x + delta; normal = (sum − mean) / √(variance + ε) · weight + bias, over each row. A warp for a row,
+// of which each lane holds kFours fours. Layer norm: Ba, Kiros, Hinton 2016.
+extern "C" __global__ void add_norm(const float* x, const D* delta, const float* weight, const float* bias,
+                                    float* sum, T* normal, float* means, float* inverses, I64 rows, int width,
+                                    float epsilon) {
   const int lane = threadIdx.x % 32;
   const int fours = width / 4;
   for (I64 row = static_cast<I64>(blockIdx.x) * kNormWarps + threadIdx.x / 32; row < rows;
@@ -60,7 +61,8 @@ extern "C" __global__ void add_norm(const float* x, const D* delta, const float*
       const Four<Float32> offset = reinterpret_cast<const Four<Float32>*>(bias)[at];
       Four<T> result;
       for (int j = 0; j < 4; ++j)
-        result.values[j] = T::of((values[i][j] - mean) * inverse * factor.values[j].value + offset.values[j].value);
+        result.values[j] =
+            T::of((values[i][j] - mean) * inverse * factor.values[j].value + offset.values[j].value);
       reinterpret_cast<Four<T>*>(normal + row * width)[at] = result;
     }
     if (lane == 0) {
@@ -70,11 +72,11 @@ extern "C" __global__ void add_norm(const float* x, const D* delta, const float*
   }
 }
 
-// d_x = d_sum + what comes back through the norm; d_delta the same in delta's type. `partial` [blocks, 2, width]: each block's
-// sums of d_weight and d_bias, in a fixed order. d_sum may be null: zeros.
-extern "C" __global__ void add_norm_backward(const float* d_sum, const T* d_normal, const float* sum, const float* weight,
-                                  const float* means, const float* inverses, float* d_x, D* d_delta, float* partial,
-                                  I64 rows, int width) {
+// d_x = d_sum + what comes back through the norm; d_delta the same in delta's type. `partial` [blocks, 2,
+// width]: each block's sums of d_weight and d_bias, in a fixed order. d_sum may be null: zeros.
+extern "C" __global__ void add_norm_backward(const float* d_sum, const T* d_normal, const float* sum,
+                                             const float* weight, const float* means, const float* inverses,
+                                             float* d_x, D* d_delta, float* partial, I64 rows, int width) {
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
   const int fours = width / 4;
@@ -117,7 +119,8 @@ extern "C" __global__ void add_norm_backward(const float* d_sum, const T* d_norm
       reinterpret_cast<Four<D>*>(d_delta + row * width)[at] = narrow;
     }
   }
-  extern __shared__ float block_sums[];  // [2, width]; warps add in turn, so that the order is always the same
+  extern __shared__ float
+      block_sums[];  // [2, width]; warps add in turn, so that the order is always the same
   for (int turn = 0; turn < kNormWarps; ++turn) {
     __syncthreads();
     if (turn != warp) continue;

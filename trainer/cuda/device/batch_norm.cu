@@ -1,6 +1,6 @@
 // Batch norm over [rows, channels] (images with channels last), with what follows it: + other, then relu.
-// Ioffe and Szegedy 2015. A thread keeps to one pack of channels and goes down the rows; blockDim.x packs by blockDim.y rows.
-// Defined: VALUE, the type of x.
+// Ioffe and Szegedy 2015. A thread keeps to one pack of channels and goes down the rows; blockDim.x packs by
+// blockDim.y rows. Defined: VALUE, the type of x.
 
 typedef VALUE T;
 constexpr int kSize = Pack<T>::kSize;
@@ -55,8 +55,8 @@ extern "C" __global__ void norm_sums(const T* x, float* partial, I64 rows, int c
 }
 
 // Blocks of 32 channels by 32.
-extern "C" __global__ void norm_statistics(const T* x, const float* partial, float* means, float* inverses, int blocks, I64 rows,
-                                int channels, double epsilon) {
+extern "C" __global__ void norm_statistics(const T* x, const float* partial, float* means, float* inverses,
+                                           int blocks, I64 rows, int channels, double epsilon) {
   __shared__ double parts[2][32][33];
   const int channel = blockIdx.x * 32 + threadIdx.x;
   double sum = 0, squares = 0;
@@ -84,7 +84,8 @@ extern "C" __global__ void norm_statistics(const T* x, const float* partial, flo
 struct NormChannels {
   float mean[kSize], inverse[kSize], weight[kSize], bias[kSize];
 
-  __device__ void load(const float* means, const float* inverses, const float* weights, const float* biases, int first) {
+  __device__ void load(const float* means, const float* inverses, const float* weights, const float* biases,
+                       int first) {
     for (int i = 0; i < kSize; ++i) {
       mean[i] = means[first + i];
       inverse[i] = inverses[first + i];
@@ -97,8 +98,9 @@ struct NormChannels {
 };
 
 // y = relu(result of x + other); other may be null, and there may be no relu.
-extern "C" __global__ void norm_apply(const T* x, const T* other, const float* means, const float* inverses, const float* weights,
-                           const float* biases, T* y, I64 rows, int channels, int relu) {
+extern "C" __global__ void norm_apply(const T* x, const T* other, const float* means, const float* inverses,
+                                      const float* weights, const float* biases, T* y, I64 rows, int channels,
+                                      int relu) {
   const int packs = channels / kSize;
   const int pack = blockIdx.x * blockDim.x + threadIdx.x;
   if (pack >= packs) return;
@@ -120,7 +122,8 @@ extern "C" __global__ void norm_apply(const T* x, const T* other, const float* m
   }
 }
 
-// The gradient of what the norm gave: dy where relu let it through. `y` is null where nothing was added: then x tells.
+// The gradient of what the norm gave: dy where relu let it through. `y` is null where nothing was added: then
+// x tells.
 __device__ float through_relu(float dy, const NormChannels& of, int i, float x, const T* y, float y_value,
                               int relu) {
   if (!relu) return dy;
@@ -128,9 +131,10 @@ __device__ float through_relu(float dy, const NormChannels& of, int i, float x, 
 }
 
 // partial [row blocks, 2, channels]: sums of gradients times normed values, and of gradients.
-extern "C" __global__ void norm_backward_sums(const T* dy, const T* x, const T* y, const float* means, const float* inverses,
-                                   const float* weights, const float* biases, float* partial, I64 rows, int channels,
-                                   int relu) {
+extern "C" __global__ void norm_backward_sums(const T* dy, const T* x, const T* y, const float* means,
+                                              const float* inverses, const float* weights,
+                                              const float* biases, float* partial, I64 rows, int channels,
+                                              int relu) {
   extern __shared__ float shared[];
   const int packs = channels / kSize;
   const int pack = blockIdx.x * blockDim.x + threadIdx.x;
@@ -164,9 +168,10 @@ extern "C" __global__ void norm_backward_sums(const T* dy, const T* x, const T* 
 }
 
 // dx, and d_other (null: nothing was added). `sums` [2, channels]: d_weight, d_bias.
-extern "C" __global__ void norm_backward(const T* dy, const T* x, const T* y, const float* means, const float* inverses,
-                              const float* weights, const float* biases, const float* sums, T* dx, T* d_other, I64 rows,
-                              int channels, int relu) {
+extern "C" __global__ void norm_backward(const T* dy, const T* x, const T* y, const float* means,
+                                         const float* inverses, const float* weights, const float* biases,
+                                         const float* sums, T* dx, T* d_other, I64 rows, int channels,
+                                         int relu) {
   const int packs = channels / kSize;
   const int pack = blockIdx.x * blockDim.x + threadIdx.x;
   if (pack >= packs) return;

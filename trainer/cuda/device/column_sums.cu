@@ -1,5 +1,5 @@
-// Sums over the rows of [rows, columns], in float32. Defined: VALUE, the type of x. A thread keeps to one pack of columns and goes
-// down the rows; blockDim.x packs by blockDim.y rows.
+// Sums over the rows of [rows, columns], in float32. Defined: VALUE, the type of x. A thread keeps to one
+// pack of columns and goes down the rows; blockDim.x packs by blockDim.y rows.
 
 typedef VALUE T;
 constexpr int kSize = Pack<T>::kSize;
@@ -28,5 +28,6 @@ extern "C" __global__ void column_sums(const T* x, float* partial, I64 rows, int
     __syncthreads();
   }
   if (threadIdx.y != 0 || pack >= packs) return;
-  for (int i = 0; i < kSize; ++i) partial[static_cast<I64>(blockIdx.y) * columns + pack * kSize + i] = mine[i];
+  for (int i = 0; i < kSize; ++i)
+    partial[static_cast<I64>(blockIdx.y) * columns + pack * kSize + i] = mine[i];
 }

@@ -10,6 +10,12 @@ struct LogSum {
   __device__ void add(const T* values, int count) {
     float most = greatest;
     for (int i = 0; i < count; ++i) most = fmaxf(most, values[i].wide());
+    if (most == -infinity()) {  // nothing is added by what is masked; what is no number stays none
+      for (int i = 0; i < count; ++i) {
+        if (values[i].wide() != values[i].wide()) sum = values[i].wide();
+      }
+      return;
+    }
     if (most > greatest) {
       sum *= T::exponential(greatest - most);
       greatest = most;
@@ -54,7 +60,8 @@ __device__ LogSum over_block(LogSum mine) {
 }
 
 // A block for each row.
-extern "C" __global__ void cross_entropy(const T* scores, const I64* classes_of, float* losses, float* log_sums, I64 classes) {
+extern "C" __global__ void cross_entropy(const T* scores, const I64* classes_of, float* losses,
+                                         float* log_sums, I64 classes) {
   const T* const row = scores + blockIdx.x * classes;
   LogSum mine;
   if (classes % Pack<T>::kSize == 0) {
@@ -74,8 +81,10 @@ extern "C" __global__ void cross_entropy(const T* scores, const I64* classes_of,
   losses[blockIdx.x] = right >= 0 && right < classes ? log_sum - row[right].wide() : not_a_number();
 }
 
-// sums[0] = Σ losses · weights, sums[1] = Σ weights, where each weight is of `per_weight` losses in a row. One block.
-extern "C" __global__ void weighted_sums(const float* losses, const float* weights, double* sums, I64 rows, I64 per_weight) {
+// sums[0] = Σ losses · weights, sums[1] = Σ weights, where each weight is of `per_weight` losses in a row.
+// One block.
+extern "C" __global__ void weighted_sums(const float* losses, const float* weights, double* sums, I64 rows,
+                                         I64 per_weight) {
   __shared__ double parts[2][32];
   double loss = 0, weight = 0;
   for (I64 row = threadIdx.x; row < rows; row += blockDim.x) {
@@ -102,9 +111,9 @@ extern "C" __global__ void weighted_sums(const float* losses, const float* weigh
 }
 
 // softmax − 1 at the right class, times the row's weight and d_sums[0], the gradient of the weighted sum.
-extern "C" __global__ void cross_entropy_backward(const T* scores, const I64* classes_of, const float* log_sums,
-                                                  const float* weights, const double* d_sums, T* out, I64 classes,
-                                                  I64 per_weight) {
+extern "C" __global__ void cross_entropy_backward(const T* scores, const I64* classes_of,
+                                                  const float* log_sums, const float* weights,
+                                                  const double* d_sums, T* out, I64 classes, I64 per_weight) {
   const I64 first = blockIdx.x * classes;
   const float log_sum = log_sums[blockIdx.x];
   const float gradient = static_cast<float>(d_sums[0] * weights[blockIdx.x / per_weight]);

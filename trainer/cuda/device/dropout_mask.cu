@@ -21,7 +21,8 @@ __device__ void philox(U64 key, U64 counter, U32 (&words)[4]) {
 }
 
 // A thread for each four values of a row.
-extern "C" __global__ void dropout_mask(const U64* keys, float* mask, I64 rows, I64 per_row, U64 keep_below, float scale) {
+extern "C" __global__ void dropout_mask(const U64* keys, float* mask, I64 rows, I64 per_row, U64 keep_below,
+                                        float scale) {
   const I64 words_per_row = (per_row + 3) / 4;
   const I64 step = static_cast<I64>(gridDim.x) * blockDim.x;
   for (I64 i = static_cast<I64>(blockIdx.x) * blockDim.x + threadIdx.x; i < rows * words_per_row; i += step) {

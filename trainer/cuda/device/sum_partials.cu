@@ -6,7 +6,8 @@ extern "C" __global__ void sum_partials(const float* partial, float* sums, int b
   const int column = blockIdx.x * 32 + threadIdx.x;
   double total = 0;
   if (column < columns) {
-    for (int block = threadIdx.y; block < blocks; block += 32) total += partial[static_cast<I64>(block) * columns + column];
+    for (int block = threadIdx.y; block < blocks; block += 32)
+      total += partial[static_cast<I64>(block) * columns + column];
   }
   parts[threadIdx.y][threadIdx.x] = total;
   __syncthreads();

@@ -1,5 +1,6 @@
-// Device code of libmuster_cuda. Each other file, after this one, is a program that NVRTC compiles when it is first used, for the
-// types that are defined then (../kernels.h). No nvcc is needed to build, and no header is included here.
+// Device code of libmuster_cuda. Each other file, after this one, is a program that NVRTC compiles when it is
+// first used, for the types that are defined then (../kernels.h). No nvcc is needed to build, and no header
+// is included here.
 
 typedef unsigned int U32;
 typedef unsigned long long U64;
