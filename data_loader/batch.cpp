@@ -30,10 +30,9 @@ std::size_t TensorSpec::values_per_row() const {
 
 BufferAllocator aligned_allocator() {
   return [](std::size_t bytes) {
-    const auto alignment = std::align_val_t{kAlignment};
-    return std::shared_ptr<std::byte>(
-        static_cast<std::byte*>(::operator new(bytes, alignment)),
-        [alignment](std::byte* memory) { ::operator delete(memory, alignment); });
+    constexpr auto kAlign = std::align_val_t{kAlignment};
+    return std::shared_ptr<std::byte>(static_cast<std::byte*>(::operator new(bytes, kAlign)),
+                                      [](std::byte* memory) { ::operator delete(memory, kAlign); });
   };
 }
 

@@ -31,15 +31,15 @@ for host in 1 2; do
   ip -n $kName-$host link set lo up
   ip netns exec $kName-$host tc qdisc add dev v$host root tbf rate "${mbit}mbit" burst 256kb latency 50ms
 done
-# What mpirun takes for ssh: HOST COMMAND…
+# What mpirun takes for ssh: HOST COMMAND… With processes of its own, or Muster would share memory with the other host's.
 cat >"$scratch/agent" <<AGENT
 #!/usr/bin/env bash
 host=\$1
 shift
-exec ip netns exec $kName-\${host##*.} bash -c "\$*"
+exec ip netns exec $kName-\${host##*.} unshare --pid --fork --mount-proc bash -c "\$*"
 AGENT
 chmod +x "$scratch/agent"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 ip netns exec $kName-1 mpirun -np 2 -H 10.77.77.1:1,10.77.77.2:1 --bind-to none --mca plm_rsh_agent "$scratch/agent" \
   --mca btl tcp,self --mca btl_tcp_if_include 10.77.77.0/24 --mca oob_tcp_if_include 10.77.77.0/24 --mca pml ob1 \
-  -wdir "$PWD" "$@"
+  --leave-session-attached   -wdir "$PWD" "$@"
