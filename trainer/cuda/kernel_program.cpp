@@ -43,7 +43,8 @@ class Compilation {
     check(nvrtcGetProgramLogSize(program_, &size), "nvrtcGetProgramLogSize");
     std::string text(size, '\0');
     check(nvrtcGetProgramLog(program_, text.data()), "nvrtcGetProgramLog");
-    return text.c_str();  // without the final zero
+    if (!text.empty()) text.pop_back();  // the final zero
+    return text;
   }
 
   nvrtcProgram program_ = nullptr;
