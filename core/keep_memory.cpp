@@ -1,5 +1,7 @@
 #include "core/keep_memory.h"
 
+#include <cstdlib>  // says which C library this is
+
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif

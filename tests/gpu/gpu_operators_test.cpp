@@ -32,7 +32,7 @@ const std::vector<at::ScalarType>& types() {
   return types;
 }
 
-class GpuOperators : public testing::Test {
+class GpuOperators : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     gpus() = load_gpu_module(std::filesystem::read_symlink("/proc/self/exe"));

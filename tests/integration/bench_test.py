@@ -1,6 +1,8 @@
 """muster bench: every benchmark runs, alone and on two ranks, and gives the numbers that it promises; sizes and models that cannot be are
 refused."""
 
+import json
+
 import muster_runs as m
 
 STEPS = {"mlp": ("--shape", 20, "--options", "{hidden: [8]}"), "resnet": ("--model", "resnet", "--shape", "3,16,16", "--options", "{width: 8}"),
@@ -31,6 +33,14 @@ def main():
             m.check(not list(scratch.iterdir()), "nothing is left")
         low = m.run_json("bench", "step", "--rows", 4, "--steps", 3, "--precision", "bfloat16", *STEPS["mlp"])
         positive(low, "step_ms")
+        trace = scratch / "trace.json"
+        profiled = m.run_json("bench", "step", "--rows", 4, "--steps", 3, "--bucket-bytes", 100, "--profile", trace, *STEPS["mlp"], ranks=2)
+        names = [row["name"] for row in profiled["profile"]]
+        m.check("aten::addmm" in names and all(row["count"] > 0 for row in profiled["profile"]), f"operators: {names}")
+        m.check(json.loads(trace.read_text())["traceEvents"], "a trace with events")
+        m.check(len(profiled["buckets"]) == 4 and sum(profiled["buckets"]) == 4 * profiled["parameters"], f"buckets: {profiled['buckets']}")
+        unwritable = m.run("bench", "step", "--rows", 4, "--steps", 3, "--profile", scratch / "none" / "trace.json", *STEPS["mlp"], expect=65)
+        m.check("cannot be written" in unwritable.stderr, unwritable.stderr)
         for size in ("0", "many", "5 GiB"):
             refused = m.run("bench", "allreduce", "--bytes", size, expect=64)
             m.check("--bytes" in refused.stderr and len(refused.stderr.strip().splitlines()) == 1, f"{size}: {refused.stderr}")
