@@ -23,6 +23,8 @@ target_compile_options(muster_options INTERFACE -Wall -Wextra -Wno-missing-field
                                                 -Woverloaded-virtual -fno-omit-frame-pointer)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(muster_options INTERFACE -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds) # GCC 12 and 13 see it in every std::string::insert
+  # The compiler frees nothing while it has less than 1 GB: a file takes a tenth to a fifth less time, hardly more memory.
+  target_compile_options(muster_options INTERFACE --param=ggc-min-expand=1000 --param=ggc-min-heapsize=1000000)
 endif()
 if(MUSTER_SANITIZE)
   add_compile_options(-fsanitize=${MUSTER_SANITIZE} -fno-sanitize-recover=all)

@@ -64,6 +64,18 @@ std::string describe_step(const Json& result) {
   return text;
 }
 
+/// `precision_of`: where it is in `options`.
+template <typename Options, typename PrecisionOf>
+void add_sum_precision(CLI::App& command, const std::shared_ptr<Options>& options, PrecisionOf precision_of) {
+  command
+      .add_option_function<std::string>(
+          "--sum-precision",
+          [options, precision_of](const std::string& name) { precision_of(*options) = sum_precision(name); },
+          "as train.sum_precision")
+      ->default_str("float32")
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
+}
+
 void add_step(CLI::App& command, Invocation& invocation) {
   CLI::App* step = command.add_subcommand(
       "step", "time of an optimizer step: data-parallel, without communication, by LibTorch alone");
@@ -98,6 +110,7 @@ void add_step(CLI::App& command, Invocation& invocation) {
   step->add_option("--bucket-bytes", options->bucket_bytes, "gradients that are summed together, at most")
       ->capture_default_str()
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 40));
+  add_sum_precision(*step, options, [](auto& all) -> SumPrecision& { return all.sum_precision; });
   step->add_option("--profile", options->profile,
                    "a file: three more steps are profiled, for Perfetto, and the longest kernels (on a CPU: "
                    "operators) are listed");
@@ -113,8 +126,8 @@ void add_step(CLI::App& command, Invocation& invocation) {
 
 std::string describe_allreduce(const Json& result) {
   std::vector<std::string> lines{
-      fmt::format("{} ranks, sums {}; medians of the slowest rank", result.at("ranks").dump(),
-                  result.at("in_rank_order") == true ? "in rank order" : "as MPI makes them"),
+      fmt::format("{} ranks, sums {}, by {}; medians of the slowest rank", result.at("ranks").dump(),
+                  result.at("sums").get<std::string>(), result.at("path").get<std::string>()),
       fmt::format("  {:>10}{:>14}{:>16}{:>12}", "size", "summed", "MPI_Allreduce", "copied")};
   for (const Json& size : result.at("sizes")) {
     const auto time = [&](const char* name) {
@@ -139,6 +152,7 @@ void add_allreduce(CLI::App& command, Invocation& invocation) {
   allreduce->add_option("--rounds", flags->options.rounds, "rounds measured of each size")
       ->capture_default_str()
       ->check(CLI::Range(1, 100000));
+  add_sum_precision(*allreduce, flags, [](auto& all) -> SumPrecision& { return all.options.precision; });
   set_action(*allreduce, invocation,
              {[flags](Communicator& comm, FileSystem&) {
                 together(comm, "bench", [&] {

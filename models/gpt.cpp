@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "models/dropout.h"
+#include "models/embedding.h"
 #include "models/gpu_operators.h"
 #include "models/linear.h"
 #include "models/model.h"
@@ -105,7 +106,9 @@ class Block : public torch::nn::Module {
 class GptNet : public torch::nn::Module {
  public:
   explicit GptNet(const GptShape& shape) : shape_(shape) {
-    tokens_ = register_module("tokens", torch::nn::Embedding(shape.vocabulary, shape.width));
+    const bool sparse = !shape.tied && has_sparse_gradients(shape.vocabulary, shape.width);
+    const auto tokens = torch::nn::EmbeddingOptions(shape.vocabulary, shape.width).sparse(sparse);
+    tokens_ = register_module("tokens", torch::nn::Embedding(tokens));
     positions_ = register_module("positions", torch::nn::Embedding(shape.context, shape.width));
     for (std::int64_t i = 0; i < shape.layers; ++i)
       blocks_.push_back(register_module(fmt::format("block_{}", i), std::make_shared<Block>(shape)));

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "models/dropout.h"
+#include "models/embedding.h"
 #include "models/linear.h"
 #include "models/model.h"
 
@@ -50,7 +51,9 @@ class TabularNet : public torch::nn::Module {
     for (std::size_t i = 0; i < sizes.ids.size(); ++i) {
       const std::int64_t size = sizes.embedding > 0 ? sizes.embedding : default_width(sizes.ids[i]);
       embeddings.emplace_back(
-          register_module(fmt::format("embedding_{}", i), torch::nn::Embedding(sizes.ids[i], size)));
+          register_module(fmt::format("embedding_{}", i),
+                          torch::nn::Embedding(torch::nn::EmbeddingOptions(sizes.ids[i], size)
+                                                   .sparse(has_sparse_gradients(sizes.ids[i], size)))));
       start(embeddings.back()->weight, size);
       width += size;
     }

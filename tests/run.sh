@@ -95,7 +95,7 @@ test_preset() { # test_preset PRESET [CMAKE ARGUMENTS...]
 
 # What runs in several threads, without torch.
 readonly kThreaded=(batch_stream_test block_reader_test ingest_test validate_test communicator_test rank_watch_test events_test
-                      checkpoint_round_test shared_sum_test bucket_sums_test trace_test)
+                      checkpoint_round_test shared_sum_test bucket_sums_test row_sums_test trace_test)
 test_threads() {
   cmake --preset tsan >build/tsan.configure.log 2>&1 || { cat build/tsan.configure.log; return 1; }
   cmake --build --preset tsan --target "${kThreaded[@]}" muster-probe |

@@ -24,14 +24,14 @@ double microseconds(const std::function<void()>& body) {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - began).count();
 }
 
-Json measure(Communicator& comm, std::size_t count, std::uint64_t rounds) {
-  const auto buffer = comm.make_sum_buffer("bench", count);
+Json measure(Communicator& comm, std::size_t count, const AllreduceBenchmarkOptions& options) {
+  const auto buffer = comm.make_sum_buffer("bench", count, options.precision);
   std::vector<float> plain(count);
   std::vector<float> copy(count);
   const bool mpi = has_mpi();
   std::vector<double> sum_us, mpi_us, copy_us;
-  const std::uint64_t warm_up = rounds / 10 + 2;
-  for (std::uint64_t round = 0; round < warm_up + rounds; ++round) {
+  const std::uint64_t warm_up = options.rounds / 10 + 2;
+  for (std::uint64_t round = 0; round < warm_up + options.rounds; ++round) {
     std::ranges::fill(buffer->values(), 1.0F);
     comm.barrier("bench");
     const double sum = microseconds([&] { buffer->start("bench")->wait(); });
@@ -66,9 +66,10 @@ Json measure(Communicator& comm, std::size_t count, std::uint64_t rounds) {
 Json benchmark_allreduce(Communicator& comm, const AllreduceBenchmarkOptions& options) {
   Json sizes = Json::array();
   for (const std::uint64_t bytes : options.bytes)
-    sizes.push_back(measure(comm, std::max<std::uint64_t>(1, bytes / sizeof(float)), options.rounds));
+    sizes.push_back(measure(comm, std::max<std::uint64_t>(1, bytes / sizeof(float)), options));
   return {{"ranks", comm.size()},
-          {"in_rank_order", comm.sums() == Communicator::kRankOrder},
+          {"sums", comm.sums(options.precision)},
+          {"path", comm.sum_path()},
           {"sizes", std::move(sizes)}};
 }
 

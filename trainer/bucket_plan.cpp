@@ -49,12 +49,13 @@ BucketPlan BucketPlan::from_json(const Json& json, std::size_t parameters, const
 }
 
 BucketPlan plan_buckets(std::span<const std::uint64_t> parameter_bytes, std::span<const std::uint32_t> order,
-                        const BucketLimits& limits) {
+                        const BucketLimits& limits, std::span<const std::uint32_t> alone) {
   BucketPlan plan;
   std::uint64_t used = 0;
   for (const std::uint32_t parameter : order) {
     ensure(parameter < parameter_bytes.size(), "the bucket order names parameter {} of {}", parameter,
            parameter_bytes.size());
+    if (std::ranges::find(alone, parameter) != alone.end()) continue;
     const std::uint64_t bytes = parameter_bytes[parameter];
     const std::uint64_t cap = plan.buckets.size() <= 1 ? limits.first_bytes : limits.bytes;
     if (plan.buckets.empty() || used + bytes > cap) {
@@ -63,6 +64,9 @@ BucketPlan plan_buckets(std::span<const std::uint64_t> parameter_bytes, std::spa
     }
     plan.buckets.back().push_back(parameter);
     used += bytes;
+  }
+  for (const std::uint32_t parameter : order) {
+    if (std::ranges::find(alone, parameter) != alone.end()) plan.buckets.push_back({parameter});
   }
   const std::string problem = why_no_plan(plan.buckets, parameter_bytes.size());
   ensure(problem.empty(), "the bucket order {}", problem);

@@ -29,9 +29,10 @@ struct BucketLimits {
 /// Buckets of up to so many bytes, the first no larger than usual.
 BucketLimits bucket_limits(std::uint64_t bytes);
 
-/// Fills buckets in `order` (parameter numbers, each once); a parameter larger than the cap is alone.
+/// Fills buckets in `order` (parameter numbers, each once); a parameter larger than the cap is alone. Those
+/// in `alone` get a bucket each, after all others.
 BucketPlan plan_buckets(std::span<const std::uint64_t> parameter_bytes, std::span<const std::uint32_t> order,
-                        const BucketLimits& limits = {});
+                        const BucketLimits& limits = {}, std::span<const std::uint32_t> alone = {});
 /// Reverse order of registration: what a backward pass usually does.
 std::vector<std::uint32_t> reverse_order(std::size_t parameters);
 

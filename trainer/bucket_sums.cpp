@@ -14,7 +14,8 @@ std::size_t aligned(std::size_t floats) { return (floats + kAlignment - 1) / kAl
 
 }  // namespace
 
-BucketSums::BucketSums(Communicator& comm, const BucketPlan& plan, std::span<const std::size_t> floats)
+BucketSums::BucketSums(Communicator& comm, const BucketPlan& plan, std::span<const std::size_t> floats,
+                       SumPrecision precision)
     : parts_(floats.size()) {
   for (const std::vector<std::uint32_t>& numbers : plan.buckets) {
     std::size_t size = 0;
@@ -22,7 +23,7 @@ BucketSums::BucketSums(Communicator& comm, const BucketPlan& plan, std::span<con
     Bucket& bucket = buckets_.emplace_back();
     bucket.name = fmt::format("gradient bucket {} of {}", buckets_.size(), plan.buckets.size());
     bucket.parts = numbers;
-    bucket.buffer = comm.make_sum_buffer(bucket.name, size);
+    bucket.buffer = comm.make_sum_buffer(bucket.name, size, precision);
     std::size_t offset = 0;
     for (const std::uint32_t number : numbers) {
       parts_[number] = {buckets_.size() - 1, bucket.buffer->values().subspan(offset, floats[number])};

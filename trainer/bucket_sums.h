@@ -17,9 +17,10 @@ namespace muster {
 /// in.
 class BucketSums {
  public:
-  /// Collective. `floats`: of each part (a parameter's gradient), by its number in the plan. `comm` outlives
-  /// this.
-  BucketSums(Communicator& comm, const BucketPlan& plan, std::span<const std::size_t> floats);
+  /// Collective. `floats`: of each part (a parameter's gradient), by its number; the plan can leave parts
+  /// out. `comm` outlives this.
+  BucketSums(Communicator& comm, const BucketPlan& plan, std::span<const std::size_t> floats,
+             SumPrecision precision = SumPrecision::kFloat32);
 
   /// Where a part lies; starts at a multiple of 64 bytes. Not to be touched from the start of its bucket's
   /// sum until finish().

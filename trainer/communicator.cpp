@@ -30,7 +30,7 @@ class PlainSumBuffer : public SumBuffer {
 
 }  // namespace
 
-std::unique_ptr<SumBuffer> Communicator::make_sum_buffer(std::string_view, std::size_t count) {
+std::unique_ptr<SumBuffer> Communicator::make_sum_buffer(std::string_view, std::size_t count, SumPrecision) {
   return std::make_unique<PlainSumBuffer>(*this, count);
 }
 

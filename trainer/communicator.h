@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "trainer/sum_precision.h"
+
 namespace muster {
 
 class Gpus;
@@ -63,10 +65,16 @@ class Communicator {
                                                               std::span<float> values) = 0;
   /// Collective. `count`, the same on all ranks, of floats to sum: in memory that is faster for it where the
   /// ranks have such.
-  virtual std::unique_ptr<SumBuffer> make_sum_buffer(std::string_view name, std::size_t count);
-  /// Collective. How buffers' sums add, which decides their bits: kRankOrder, or by which library.
-  virtual std::string sums() { return kRankOrder; }
+  virtual std::unique_ptr<SumBuffer> make_sum_buffer(std::string_view name, std::size_t count,
+                                                     SumPrecision precision = SumPrecision::kFloat32);
+  /// Collective. How such buffers' sums add, which decides their bits: kRankOrder, or what else.
+  virtual std::string sums(SumPrecision precision = SumPrecision::kFloat32) {
+    static_cast<void>(precision);
+    return kRankOrder;
+  }
   static constexpr const char* kRankOrder = "in rank order";
+  /// Collective. What they go by, which decides their time.
+  virtual std::string sum_path() { return "memory of one process"; }
   /// Collective. From here on sum buffers lie in the memory of GPU `index`, each rank's own, and NCCL sums
   /// them: wait() returns at once, and what the caller's current stream does from there on comes after the
   /// sum. `gpus` outlives this.

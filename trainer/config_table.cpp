@@ -259,6 +259,14 @@ std::vector<ConfigKey> make_config_table() {
         {}},
        kFree},
       {"train",
+       {"sum_precision",
+        kText,
+        "float32",
+        "how gradients travel between ranks that share no memory: bfloat16 is half the bytes, and three "
+        "digits of each term and sum",
+        {"float32", "bfloat16"}},
+       kTrajectory},
+      {"train",
        {"micro_batch", kUnsigned, 0, "most rows in one forward pass; 0: the rank's whole share", {}},
        kTrajectory},
 

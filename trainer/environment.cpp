@@ -43,7 +43,7 @@ Json describe_environment(Communicator& comm, const Config& config, const std::s
           {"ranks_per_host", runs_of_equal(gather_texts(comm, "hosts", host_name()))},
           {"threads", config.at("train", "threads")},
           {"device", device},
-          {"sums", comm.sums()},
+          {"sums", comm.sums(sum_precision(config.text_at("train", "sum_precision")))},
           {"torch", MUSTER_TORCH_VERSION},
           {"mpi", mpi_version},
           {"cpu", join(kinds, ", ")},

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data_loader/batch.h"
+#include "trainer/sum_precision.h"
 
 namespace muster {
 
@@ -39,7 +40,7 @@ class GpuSums {
   /// Sets them to 0 on the current stream.
   virtual void clear(float* values, std::size_t count) = 0;
   /// Collective. Sums in place, after all that the current stream was given so far.
-  virtual std::shared_ptr<GpuSum> start(float* values, std::size_t count) = 0;
+  virtual std::shared_ptr<GpuSum> start(float* values, std::size_t count, SumPrecision precision) = 0;
 };
 
 class Gpus {

@@ -36,8 +36,12 @@ class Span {
 }  // namespace
 
 GpuSumBuffer::GpuSumBuffer(std::shared_ptr<MpiEngine> engine, std::shared_ptr<GpuSums> sums,
-                           std::size_t count)
-    : engine_(std::move(engine)), sums_(std::move(sums)), memory_(sums_->allocate(count)), count_(count) {}
+                           std::size_t count, SumPrecision precision)
+    : engine_(std::move(engine)),
+      sums_(std::move(sums)),
+      memory_(sums_->allocate(count)),
+      count_(count),
+      precision_(precision) {}
 
 std::unique_ptr<PendingReduce> GpuSumBuffer::start(std::string_view name) {
   struct Started {
@@ -46,9 +50,9 @@ std::unique_ptr<PendingReduce> GpuSumBuffer::start(std::string_view name) {
     std::shared_ptr<GpuSum> sum;
   };
   auto started = std::make_shared<Started>(Started{memory_, sums_, nullptr});
-  auto operation = engine_->start_shared(
-      name, [started] { return started->sum->done() ? Progress::kDone : Progress::kWaiting; });
-  started->sum = sums_->start(memory_.get(), count_);
+  auto operation = engine_->start_moved(
+      name, [started](MpiOperation&) { return started->sum->done() ? Progress::kDone : Progress::kWaiting; });
+  started->sum = sums_->start(memory_.get(), count_, precision_);
   engine_->hand_over(operation);
   return std::make_unique<PendingGpuSum>(started->sum);
 }
@@ -57,8 +61,9 @@ std::shared_ptr<GpuSums> connect_gpus(MpiEngine& engine, Communicator& comm, Gpu
   const std::string id = broadcast_text(comm, "NCCL id", comm.rank() == 0 ? gpus.new_id() : std::string());
   return together(comm, "NCCL", [&] {
     const auto done = std::make_shared<std::atomic<bool>>(false);
-    engine.hand_over(engine.start_shared(
-        "NCCL connects", [done] { return done->load() ? Progress::kDone : Progress::kWaiting; }));
+    engine.hand_over(engine.start_moved("NCCL connects", [done](MpiOperation&) {
+      return done->load() ? Progress::kDone : Progress::kWaiting;
+    }));
     const Span span(done);
     return std::shared_ptr<GpuSums>(gpus.connect(id, comm.rank(), comm.size(), index));
   });

@@ -11,7 +11,8 @@ namespace muster {
 
 class GpuSumBuffer : public SumBuffer {
  public:
-  GpuSumBuffer(std::shared_ptr<MpiEngine> engine, std::shared_ptr<GpuSums> sums, std::size_t count);
+  GpuSumBuffer(std::shared_ptr<MpiEngine> engine, std::shared_ptr<GpuSums> sums, std::size_t count,
+               SumPrecision precision);
   std::span<float> values() override { return {memory_.get(), count_}; }
   void clear(std::span<float> some) override { sums_->clear(some.data(), some.size()); }
   std::unique_ptr<PendingReduce> start(std::string_view name) override;
@@ -21,6 +22,7 @@ class GpuSumBuffer : public SumBuffer {
   std::shared_ptr<GpuSums> sums_;
   std::shared_ptr<float> memory_;
   std::size_t count_;
+  SumPrecision precision_;
 };
 
 /// Collective over the engine's ranks: each rank's end, on its GPU. A rank that does not come is told by the

@@ -21,18 +21,26 @@ namespace muster {
 /// holds. Error{kConfig} for a model without trainable parameters, or with ones that are not dense float32.
 std::vector<std::uint64_t> gradient_bytes(torch::nn::Module& module);
 
-/// The plan of a run's first step: reverse order of registration.
+/// The plan of a run's first step: reverse order of registration; tables of embeddings whose gradients are
+/// sparse have buckets of their own.
 BucketPlan initial_bucket_plan(torch::nn::Module& module, const BucketLimits& limits = {});
 
+struct ReducerSettings {
+  BucketLimits limits;  ///< of plans that the reducer makes
+  SumPrecision precision = SumPrecision::kFloat32;
+};
+
+/// The table of an embedding (torch::nn::Embedding, EmbeddingBag) whose gradients are sparse is exchanged by
+/// rows where it lies on a CPU, see RowSums; its gradient is there after finish().
+///
 /// After a step's backward passes every parameter's grad() lies, 64-byte aligned, in a bucket that is summed
 /// (of one rank: is what autograd made); it is gone with this. One per model; one thread (autograd on CPU
 /// calls the hooks on the thread of backward()). All ranks make the same calls in the same order.
 class GradientReducer {
  public:
-  /// Collective. Shares the module's parameters; `comm` outlives this. `limits`: for the plan that
-  /// replan_once makes.
+  /// Collective. Shares the module's parameters; `comm` outlives this.
   GradientReducer(torch::nn::Module& module, Communicator& comm, BucketPlan plan,
-                  const BucketLimits& limits = {});
+                  const ReducerSettings& settings = {});
   ~GradientReducer();
 
   /// Lets go of the last step's gradients. Call before the step's first micro-batch.
@@ -57,6 +65,8 @@ class GradientReducer {
   void replan_once();
   /// The same order in buckets of other sizes. Collective where ranks do the same; as replan_once.
   void resize(const BucketLimits& limits);
+  /// How often a table's rows were exchanged so far.
+  std::uint64_t sums_by_rows() const;
   /// Seconds blocked in finish so far; of one rank 0.
   double wait_seconds() const;
 

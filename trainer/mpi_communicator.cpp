@@ -8,6 +8,7 @@
 #include "trainer/gather.h"
 #include "trainer/gpu_sum_buffer.h"
 #include "trainer/mpi_engine.h"
+#include "trainer/mpi_sum_buffers.h"
 #include "trainer/run_directory.h"
 #include "trainer/shared_parts.h"
 
@@ -30,58 +31,6 @@ template <>
 MPI_Datatype type_of<std::uint64_t>() {
   return MPI_UINT64_T;
 }
-
-class MpiPendingReduce : public PendingReduce {
- public:
-  MpiPendingReduce(std::shared_ptr<MpiEngine> engine, std::shared_ptr<MpiOperation> operation)
-      : engine_(std::move(engine)), operation_(std::move(operation)) {}
-
-  ~MpiPendingReduce() override {
-    try {
-      MpiPendingReduce::wait();
-    } catch (const Error&) {  // NOLINT(bugprone-empty-catch)
-      // The engine keeps the failure: the rank's next collective throws it.
-    }
-  }
-
-  void wait() override {
-    if (const auto operation = std::exchange(operation_, nullptr)) engine_->wait(*operation);
-  }
-
- private:
-  std::shared_ptr<MpiEngine> engine_;
-  std::shared_ptr<MpiOperation> operation_;  ///< null once waited for
-};
-
-/// Summed by the ranks themselves, in memory that they share.
-class SharedSumBuffer : public SumBuffer {
- public:
-  SharedSumBuffer(std::shared_ptr<MpiEngine> engine, SharedParts shared)
-      : engine_(std::move(engine)), state_(std::make_shared<State>(std::move(shared), engine_->rank())) {}
-
-  std::span<float> values() override { return state_->values; }
-
-  std::unique_ptr<PendingReduce> start(std::string_view name) override {
-    state_->sum.start();
-    // The progress thread may look once more after the end: it keeps what it looks at.
-    auto operation = engine_->start_shared(name, [state = state_] { return state->sum.advance(); });
-    engine_->hand_over(operation);
-    return std::make_unique<MpiPendingReduce>(engine_, std::move(operation));
-  }
-
- private:
-  struct State {
-    State(SharedParts shared, int rank)
-        : memories(std::move(shared.memories)),
-          values(shared.parts[static_cast<std::size_t>(rank)].values),
-          sum(std::move(shared.parts), static_cast<std::size_t>(rank)) {}
-    std::vector<std::unique_ptr<SharedMemory>> memories;
-    std::span<float> values;
-    SharedSum sum;
-  };
-  std::shared_ptr<MpiEngine> engine_;
-  std::shared_ptr<State> state_;
-};
 
 class MpiCommunicator : public Communicator {
  public:
@@ -127,13 +76,15 @@ class MpiCommunicator : public Communicator {
     if (size() > 1) gpu_sums_ = connect_gpus(*engine_, *this, gpus, index);
   }
 
-  std::unique_ptr<SumBuffer> make_sum_buffer(std::string_view name, std::size_t count) override {
-    if (gpu_sums_ != nullptr) return std::make_unique<GpuSumBuffer>(engine_, gpu_sums_, count);
-    if (!shares_memory_ || size() == 1) return Communicator::make_sum_buffer(name, count);
+  std::unique_ptr<SumBuffer> make_sum_buffer(std::string_view name, std::size_t count,
+                                             SumPrecision precision) override {
+    if (gpu_sums_ != nullptr) return std::make_unique<GpuSumBuffer>(engine_, gpu_sums_, count, precision);
+    if (size() == 1) return Communicator::make_sum_buffer(name, count, precision);
+    if (!shares_memory_) return make_message_sum_buffer(engine_, count, precision);
     auto shared = share_parts(*this, name, count);
     if (shared.ok()) {
       has_shared_memory_ = true;
-      return std::make_unique<SharedSumBuffer>(engine_, std::move(shared).value());
+      return make_shared_sum_buffer(engine_, std::move(shared).value());
     }
     // Other sums than were recorded of this run would be other bits; and what is too much here is so there.
     if (has_shared_memory_)
@@ -144,15 +95,22 @@ class MpiCommunicator : public Communicator {
     const std::vector<std::string> hosts = gather_texts(*this, name, host_name());
     const bool one_host = std::ranges::count(hosts, hosts.front()) == size();
     if (one_host && rank() == 0 && on_warning_)
-      on_warning_(fmt::format("the ranks share no memory, their sums go through MPI, which is slower ({})",
+      on_warning_(fmt::format("the ranks share no memory, their sums go by messages, which is slower ({})",
                               shared.error().message()));
-    return Communicator::make_sum_buffer(name, count);
+    return make_message_sum_buffer(engine_, count, precision);
   }
 
-  std::string sums() override {
-    if (gpu_sums_ != nullptr) return "by NCCL";
-    if (size() > 1) static_cast<void>(make_sum_buffer("shared memory", 1));  // finds out
-    return shares_memory_ || size() == 1 ? kRankOrder : "as MPI makes them";
+  std::string sums(SumPrecision precision) override {
+    const bool narrow = precision == SumPrecision::kBfloat16 && size() > 1;
+    if (gpu_sums_ != nullptr) return narrow ? "by NCCL, as bfloat16" : "by NCCL";
+    return narrow && sum_path() == kMessages ? "in rank order, sent as bfloat16" : kRankOrder;
+  }
+
+  std::string sum_path() override {
+    if (gpu_sums_ != nullptr) return "NCCL";
+    if (size() == 1) return Communicator::sum_path();
+    static_cast<void>(make_sum_buffer("shared memory", 1, SumPrecision::kFloat32));  // finds out
+    return shares_memory_ ? "shared memory" : kMessages;
   }
 
   std::vector<Bytes> all_gather(std::string_view name, std::span<const std::byte> bytes) override {
@@ -208,6 +166,8 @@ class MpiCommunicator : public Communicator {
   double wait_seconds() const override { return engine_->wait_seconds(); }
 
  private:
+  static constexpr const char* kMessages = "messages";
+
   static int none(std::size_t, int, MPI_Request*) { return MPI_SUCCESS; }
 
   template <typename T>

@@ -76,8 +76,8 @@ std::shared_ptr<MpiOperation> MpiEngine::begin(std::string_view name) {
   return operation;
 }
 
-std::shared_ptr<MpiOperation> MpiEngine::start_shared(std::string_view name,
-                                                      std::function<SharedSum::Progress()> advance) {
+std::shared_ptr<MpiOperation> MpiEngine::start_moved(
+    std::string_view name, std::function<SharedSum::Progress(MpiOperation&)> advance) {
   const std::lock_guard lock(mutex_);
   auto operation = begin(name);
   operation->advance = std::move(advance);
@@ -141,7 +141,7 @@ void MpiEngine::observe(Communicator::Observer observer) {
 /// What moves it can fail as MPI can: then nothing else is tried either.
 SharedSum::Progress MpiEngine::advance(MpiOperation& operation) {
   try {
-    return operation.advance();
+    return operation.advance(operation);
   } catch (const std::exception& error) {  // CUDA's are no Errors
     const std::lock_guard lock(mutex_);
     note_failure(fmt::format("rank {}: collective '{}' (#{}) failed: {}", rank_, operation.name,

@@ -27,7 +27,8 @@ struct MpiOperation {
   std::uint64_t sequence = 0;
   std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
   std::vector<MPI_Request> requests;
-  std::function<SharedSum::Progress()> advance;  ///< moves it without MPI, in place of requests
+  /// Moves it, where waiting for its requests is not all there is to do.
+  std::function<SharedSum::Progress(MpiOperation&)> advance;
   std::atomic<bool> done = false;
 };
 
@@ -58,17 +59,19 @@ class MpiEngine {
     return operation;
   }
 
-  /// Adds pieces to a collective that was just started, before anyone waits for it.
+  /// Adds pieces to a collective that nobody waits for yet, or from its own `advance`.
   template <typename Post>
   void extend(MpiOperation& operation, std::size_t items, Post&& post) {
     const std::lock_guard lock(mutex_);
     add(operation, items, post);
   }
 
-  /// Numbers and watches a collective that needs no MPI. `advance` is called by any thread, and once more
-  /// after the end at worst.
-  std::shared_ptr<MpiOperation> start_shared(std::string_view name,
-                                             std::function<SharedSum::Progress()> advance);
+  /// Numbers and watches a collective that `advance` moves. It is called by any thread, without the engine's
+  /// mutex, and once more after the end at worst.
+  std::shared_ptr<MpiOperation> start_moved(std::string_view name,
+                                            std::function<SharedSum::Progress(MpiOperation&)> advance);
+  /// Whether all its requests are done. For `advance`.
+  bool test_requests(MpiOperation& operation);
 
   /// Lets the progress thread move it while the caller computes.
   void hand_over(const std::shared_ptr<MpiOperation>& operation);
@@ -89,7 +92,6 @@ class MpiEngine {
   std::shared_ptr<MpiOperation> begin(std::string_view name);
   SharedSum::Progress move(MpiOperation& operation);
   SharedSum::Progress advance(MpiOperation& operation);
-  bool test_requests(MpiOperation& operation);
   void keep_moving();
   void throw_if_failed(const MpiOperation& operation) const;
   void check(int code, const MpiOperation& operation);

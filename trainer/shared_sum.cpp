@@ -5,18 +5,13 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "trainer/sum_slices.h"
 
 namespace muster {
 namespace {
 
-constexpr std::size_t kLine = 16;          ///< floats of a cache line: no two ranks write into one
 constexpr std::size_t kTile = 1024;        ///< floats added at a time: stays in the first cache
 constexpr std::size_t kPiece = 64 * 1024;  ///< floats of one call: about 0.1 ms
-
-std::size_t slice_start(std::size_t values, std::size_t rank, std::size_t ranks) {
-  const std::size_t lines = (values + kLine - 1) / kLine;
-  return std::min(values, lines * rank / ranks * kLine);
-}
 
 }  // namespace
 

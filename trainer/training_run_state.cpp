@@ -58,7 +58,9 @@ void TrainingRun::restore(std::vector<TensorBlob> optimizer_state) {
     load_optimizer(optimizer_state);
   }
   reducer_.reset();  // takes its hooks off the parameters: before the next one sets its own
-  reducer_ = std::make_unique<GradientReducer>(run_.model->module(), comm_, std::move(plan), limits);
+  reducer_ = std::make_unique<GradientReducer>(
+      run_.model->module(), comm_, std::move(plan),
+      ReducerSettings{limits, sum_precision(run_.config.text_at("train", "sum_precision"))});
   ahead_.reset();         // of a batch that goes with its stream
   data_->stream.reset();  // one that is going on reads ahead through the reader
   data_->reader = run_.dataset.make_reader();

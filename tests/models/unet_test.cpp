@@ -29,8 +29,8 @@ std::unique_ptr<Model> unet(const std::vector<TensorSpec>& inputs, const Shape& 
   return make_model("unet", context, 1);
 }
 
-at::Tensor scores(Model& model, const std::vector<TensorSpec>& inputs, std::uint32_t first,
-                  std::uint32_t rows) {
+at::Tensor field_scores(Model& model, const std::vector<TensorSpec>& inputs, std::uint32_t first,
+                        std::uint32_t rows) {
   const Batch batch = batch_at(inputs, 0, 0, range(0, 4));
   return model.forward(ModelBatch(batch, first, rows, true, 1));
 }
@@ -70,7 +70,7 @@ TEST(UnetTest, GivesAnArrayOfTheLabelsShapeForAnySize) {
         for (const std::uint32_t rows : {3U, 1U, 0U}) {
           Shape expected{rows};
           expected.insert(expected.end(), c.label.begin(), c.label.end());
-          EXPECT_EQ(scores(*model, inputs, 1, rows).sizes(), expected);
+          EXPECT_EQ(field_scores(*model, inputs, 1, rows).sizes(), expected);
         }
       }
     }
@@ -104,15 +104,16 @@ TEST(UnetTest, IsTheSameFunctionHoweverArraysLie) {
     const auto format =
         c.label.size() == 2 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::ChannelsLast3d;
     EXPECT_TRUE(last->module().named_parameters()["down1.conv1.weight"].is_contiguous(format));
-    EXPECT_TRUE(at::allclose(scores(*last, inputs, 0, 4), scores(*first, inputs, 0, 4), 1e-4, 1e-5));
+    EXPECT_TRUE(
+        at::allclose(field_scores(*last, inputs, 0, 4), field_scores(*first, inputs, 0, 4), 1e-4, 1e-5));
   }
 }
 
 TEST(UnetTest, ARowsScoresDoNotDependOnTheOthers) {
   const auto inputs = specs({{20, 17}});
   const auto model = unet(inputs, {20, 17}, Json::object());
-  const at::Tensor all = scores(*model, inputs, 0, 4);
-  EXPECT_TRUE(at::allclose(scores(*model, inputs, 2, 2), all.narrow(0, 2, 2), 1e-4, 1e-5));
+  const at::Tensor all = field_scores(*model, inputs, 0, 4);
+  EXPECT_TRUE(at::allclose(field_scores(*model, inputs, 2, 2), all.narrow(0, 2, 2), 1e-4, 1e-5));
 }
 
 TEST(UnetTest, EveryParameterLearns) {

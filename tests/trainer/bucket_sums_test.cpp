@@ -78,7 +78,7 @@ class ThreadSum : public SumBuffer {
 class ThreadCommunicator : public testing::RecordingCommunicator {
  public:
   ThreadCommunicator(Exchange& exchange, std::size_t rank) : exchange_(exchange), rank_(rank) {}
-  std::unique_ptr<SumBuffer> make_sum_buffer(std::string_view, std::size_t count) override {
+  std::unique_ptr<SumBuffer> make_sum_buffer(std::string_view, std::size_t count, SumPrecision) override {
     return std::make_unique<ThreadSum>(exchange_.find(made_++, count), rank_);
   }
 

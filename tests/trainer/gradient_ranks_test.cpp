@@ -88,7 +88,7 @@ std::vector<Seen> run(const Task& task, int world, std::size_t micro_batch) {
     const auto bytes = gradient_bytes(model->module());
     const BucketLimits limits{2000, 5000};
     GradientReducer reducer(model->module(), comm, plan_buckets(bytes, reverse_order(bytes.size()), limits),
-                            limits);
+                            {limits});
     for (std::uint64_t step = 0; step < std::size(kRowsOfSteps); ++step) {
       const auto positions = share(kRowsOfSteps[step], comm.rank(), world);
       const Batch batch = batch_at(specs, task.classes, step, positions);

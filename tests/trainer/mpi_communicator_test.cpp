@@ -17,6 +17,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "trainer/agreement.h"
+#include "trainer/bfloat16.h"
 #include "trainer/gpu.h"
 
 namespace muster {
@@ -113,11 +114,47 @@ TEST_P(MpiCommunicatorTest, BuffersAreSummedAgainAndAgain) {
     const auto comm = make_mpi_communicator(options);
     for (const std::size_t count : {0, 1, 1000, 786'432}) {
       if (small_pieces_ && count > 1000) continue;
-      expect_buffer_sums(*comm, count, 5, share ? 0.0F : 1e-6F);  // in memory that they share in rank order
+      expect_buffer_sums(*comm, count, 5, 0.0F);
     }
-    EXPECT_EQ(comm->sums() == Communicator::kRankOrder, share || size_ == 1);
+    EXPECT_EQ(comm->sums(), Communicator::kRankOrder);
+    if (size_ > 1) {
+      EXPECT_EQ(comm->sum_path(), share ? "shared memory" : "messages");
+    }
     EXPECT_TRUE(warnings.empty()) << warnings.front();  // else it was not the memory that was tried
   }
+}
+
+TEST_P(MpiCommunicatorTest, MessagesInBfloat16AddRoundedTermsInRankOrderAndRoundTheSum) {
+  if (size_ == 1) GTEST_SKIP() << "of several ranks";
+  MpiOptions options{.max_count = GetParam()};
+  options.share_memory = false;
+  const auto comm = make_mpi_communicator(options);
+  EXPECT_EQ(comm->sums(SumPrecision::kBfloat16), "in rank order, sent as bfloat16");
+  const auto round = [](float value) { return from_bfloat16(to_bfloat16(value)); };
+  for (const std::size_t count : {0, 1, 1000, 300'001}) {
+    if (small_pieces_ && count > 1000) continue;
+    const auto buffer = comm->make_sum_buffer("narrow", count, SumPrecision::kBfloat16);
+    const auto beside = comm->make_sum_buffer("beside", count, SumPrecision::kBfloat16);
+    for (int step = 0; step < 3; ++step) {
+      std::ranges::copy(values_of<float>(rank_ + step, count), buffer->values().begin());
+      std::ranges::fill(beside->values(), 1.0F);
+      const auto sum = buffer->start("narrow");
+      const auto other = beside->start("beside");
+      other->wait();
+      sum->wait();
+      std::vector<float> expected(count);
+      for (int rank = 0; rank < size_; ++rank) {
+        const auto terms = values_of<float>(rank + step, count);
+        for (std::size_t i = 0; i < count; ++i)
+          expected[i] = rank == 0 ? round(terms[i]) : expected[i] + round(terms[i]);
+      }
+      for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(buffer->values()[i], round(expected[i])) << i;
+      for (const float value : beside->values()) ASSERT_EQ(value, static_cast<float>(size_));
+    }
+  }
+  // Where ranks share memory nothing has to be rounded.
+  const auto sharing = make_mpi_communicator({.max_count = GetParam()});
+  EXPECT_EQ(sharing->sums(SumPrecision::kBfloat16), Communicator::kRankOrder);
 }
 
 /// GPU memory that is the host's, and sums that a communicator of their own makes; can lose a peer.
@@ -130,7 +167,7 @@ class HostSums : public GpuSums {
     return {memory, reinterpret_cast<float*>(memory.get())};
   }
   void clear(float* values, std::size_t count) override { std::fill_n(values, count, 0.0F); }
-  std::shared_ptr<GpuSum> start(float* values, std::size_t count) override {
+  std::shared_ptr<GpuSum> start(float* values, std::size_t count, SumPrecision) override {
     EXPECT_EQ(comm_->size(), size_);
     return std::make_shared<Sum>(comm_->start_all_reduce_sum("on the GPU", {values, count}), lost_);
   }
@@ -215,7 +252,7 @@ class SizeLimit {
   rlimit before_{};
 };
 
-TEST_P(MpiCommunicatorTest, ARankThatCannotShareMemorySendsAllThroughMpi) {
+TEST_P(MpiCommunicatorTest, ARankThatCannotShareMemoryMakesAllSendMessages) {
   if (size_ == 1) GTEST_SKIP() << "of several ranks";
   std::vector<std::string> warnings;
   MpiOptions options{.max_count = GetParam()};
@@ -224,9 +261,9 @@ TEST_P(MpiCommunicatorTest, ARankThatCannotShareMemorySendsAllThroughMpi) {
   {
     std::optional<SizeLimit> limit;
     if (rank_ == size_ - 1) limit.emplace(100);
-    expect_buffer_sums(*comm, 1000, 2, 1e-6F);
+    expect_buffer_sums(*comm, 1000, 2, 0.0F);
   }
-  EXPECT_NE(comm->sums(), Communicator::kRankOrder);
+  EXPECT_EQ(comm->sum_path(), "messages");
   EXPECT_EQ(warnings.size(), rank_ == 0 ? 1U : 0U);
   if (rank_ == 0) {
     EXPECT_NE(warnings[0].find("share no memory"), std::string::npos) << warnings[0];
@@ -234,7 +271,7 @@ TEST_P(MpiCommunicatorTest, ARankThatCannotShareMemorySendsAllThroughMpi) {
 
   // Once some was shared, what does not fit is an error that all ranks know of.
   const auto other = make_mpi_communicator({.max_count = GetParam()});
-  EXPECT_EQ(other->sums(), Communicator::kRankOrder);
+  EXPECT_EQ(other->sum_path(), "shared memory");
   std::optional<SizeLimit> limit;
   if (rank_ == 0) limit.emplace(100);
   try {

@@ -1,5 +1,7 @@
 #include "trainer/cuda/nccl_sums.h"
 
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -60,10 +62,10 @@ class Link {
 
   int index() const { return index_; }
 
-  void all_reduce(float* values, std::size_t count, cudaStream_t stream) {
+  void all_reduce(void* values, std::size_t count, ncclDataType_t type, cudaStream_t stream) {
     const std::lock_guard lock(mutex_);
     if (comm_ == nullptr) throw Error(ErrorCode::kPeer, failure_);
-    check(ncclAllReduce(values, values, count, ncclFloat32, ncclSum, comm_, stream), "ncclAllReduce");
+    check(ncclAllReduce(values, values, count, type, ncclSum, comm_, stream), "ncclAllReduce");
   }
 
   /// Error{kPeer} with what a peer's end did to this one.
@@ -95,13 +97,18 @@ class Link {
 
 class NcclSum : public GpuSum {
  public:
-  NcclSum(std::shared_ptr<Link> link, float* values, std::size_t count, cudaStream_t stream)
+  NcclSum(std::shared_ptr<Link> link, float* values, std::size_t count, SumPrecision precision,
+          c10::cuda::CUDAStream stream)
       : link_(std::move(link)) {
     const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(link_->index()));
     Event before;
     before.record(c10::cuda::getCurrentCUDAStream());
     before.wait_in(stream);
-    link_->all_reduce(values, count, stream);
+    if (precision == SumPrecision::kBfloat16) {
+      sum_narrow(values, count, stream);
+    } else {
+      link_->all_reduce(values, count, ncclFloat32, stream);
+    }
     after_.emplace();
     after_->record(stream);
   }
@@ -120,6 +127,17 @@ class NcclSum : public GpuSum {
   }
 
  private:
+  /// What is narrow is made, summed and widened on the sum's stream, whose memory it is.
+  void sum_narrow(float* values, std::size_t count, c10::cuda::CUDAStream stream) {
+    const c10::cuda::CUDAStreamGuard on(stream);
+    const c10::AutoGradMode no_gradients(false);
+    const auto floats = at::TensorOptions(at::kFloat).device(stream.device());
+    const at::Tensor wide = at::from_blob(values, {static_cast<std::int64_t>(count)}, floats);
+    const at::Tensor narrow = wide.to(at::kBFloat16);
+    link_->all_reduce(narrow.mutable_data_ptr(), count, ncclBfloat16, stream);
+    wide.copy_(narrow);
+  }
+
   std::shared_ptr<Link> link_;
   std::optional<Event> after_;
 };
@@ -151,8 +169,8 @@ class NcclSums : public GpuSums {
     C10_CUDA_CHECK(cudaMemsetAsync(values, 0, count * sizeof(float), c10::cuda::getCurrentCUDAStream()));
   }
 
-  std::shared_ptr<GpuSum> start(float* values, std::size_t count) override {
-    return std::make_shared<NcclSum>(link_, values, count, stream_.stream());
+  std::shared_ptr<GpuSum> start(float* values, std::size_t count, SumPrecision precision) override {
+    return std::make_shared<NcclSum>(link_, values, count, precision, stream_);
   }
 
  private:
