@@ -18,8 +18,8 @@ struct AllreduceBenchmarkOptions {
 
 /// Collective, over all ranks that were launched together. In turns: a buffer of floats summed as gradients
 /// are, MPI_Allreduce of as many (left out where there is no MPI), and as many copied on each rank (what
-/// memory gives). {ranks, sums (how they add), path (what they go by), sizes: [{bytes, sum_us, mpi_us or null, copy_us, ratio_to_mpi or
-/// null}]}: medians of the slowest rank.
+/// memory gives). {ranks, sums (how they add), path (what they go by), sizes: [{bytes, sum_us, mpi_us or
+/// null, copy_us, ratio_to_mpi or null}]}: medians of the slowest rank.
 Json benchmark_allreduce(Communicator& comm, const AllreduceBenchmarkOptions& options);
 
 }  // namespace muster

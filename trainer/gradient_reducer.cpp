@@ -37,11 +37,11 @@ struct Parameter {
 std::unordered_set<const void*> sparse_tables(torch::nn::Module& module) {
   std::unordered_set<const void*> tables;
   const std::function<void(torch::nn::Module&)> look = [&](torch::nn::Module& part) {
-    if (const auto* embedding = part.as<torch::nn::Embedding>()) {
-      if (embedding->options.sparse()) tables.insert(embedding->weight.unsafeGetTensorImpl());
-    } else if (const auto* bag = part.as<torch::nn::EmbeddingBag>()) {
-      if (bag->options.sparse()) tables.insert(bag->weight.unsafeGetTensorImpl());
-    }
+    const auto* const embedding = part.as<torch::nn::Embedding>();
+    const auto* const bag = part.as<torch::nn::EmbeddingBag>();
+    if (embedding != nullptr && embedding->options.sparse())
+      tables.insert(embedding->weight.unsafeGetTensorImpl());
+    if (bag != nullptr && bag->options.sparse()) tables.insert(bag->weight.unsafeGetTensorImpl());
   };
   module.apply(look);
   return tables;

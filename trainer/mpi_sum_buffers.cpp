@@ -156,7 +156,7 @@ class MessageSum {
 
  private:
   enum class Stage { kIdle, kNarrowing, kScattering, kAdding, kGathering, kWidening };
-  using Item = typename Wire::Item;
+  using Item = typename Wire::Item;  // NOLINT(readability-redundant-typename): clang 14 wants it
 
   Progress go_to(Stage stage) {
     stage_ = stage;
