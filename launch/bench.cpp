@@ -64,15 +64,9 @@ std::string describe_step(const Json& result) {
   return text;
 }
 
-/// `precision_of`: where it is in `options`.
-template <typename Options, typename PrecisionOf>
-void add_sum_precision(CLI::App& command, const std::shared_ptr<Options>& options, PrecisionOf precision_of) {
-  command
-      .add_option_function<std::string>(
-          "--sum-precision",
-          [options, precision_of](const std::string& name) { precision_of(*options) = sum_precision(name); },
-          "as train.sum_precision")
-      ->default_str("float32")
+void add_sum_precision(CLI::App& command, std::string& precision) {
+  command.add_option("--sum-precision", precision, "as train.sum_precision")
+      ->capture_default_str()
       ->check(CLI::IsMember({"float32", "bfloat16"}));
 }
 
@@ -110,7 +104,7 @@ void add_step(CLI::App& command, Invocation& invocation) {
   step->add_option("--bucket-bytes", options->bucket_bytes, "gradients that are summed together, at most")
       ->capture_default_str()
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 40));
-  add_sum_precision(*step, options, [](auto& all) -> SumPrecision& { return all.sum_precision; });
+  add_sum_precision(*step, options->sum_precision);
   step->add_option("--profile", options->profile,
                    "a file: three more steps are profiled, for Perfetto, and the longest kernels (on a CPU: "
                    "operators) are listed");
@@ -152,7 +146,7 @@ void add_allreduce(CLI::App& command, Invocation& invocation) {
   allreduce->add_option("--rounds", flags->options.rounds, "rounds measured of each size")
       ->capture_default_str()
       ->check(CLI::Range(1, 100000));
-  add_sum_precision(*allreduce, flags, [](auto& all) -> SumPrecision& { return all.options.precision; });
+  add_sum_precision(*allreduce, flags->options.sum_precision);
   set_action(*allreduce, invocation,
              {[flags](Communicator& comm, FileSystem&) {
                 together(comm, "bench", [&] {

@@ -23,7 +23,8 @@ const char* first_set(std::initializer_list<const char*> names) {
 }
 
 /// Over TCP Open MPI 4 pulls large messages out of the sender (put), which lets one direction of a link wait
-/// for the other: sums between two hosts took twice as long. What the user set stays.
+/// for the other: sums between two hosts took twice as long. What the environment or mpirun's --mca
+/// says stays.
 void choose_transport() {
   ::setenv("OMPI_MCA_btl_tcp_flags", "send,inplace,need-ack,need-csum,hetero-rdma", 0);
 }

@@ -25,7 +25,7 @@ double microseconds(const std::function<void()>& body) {
 }
 
 Json measure(Communicator& comm, std::size_t count, const AllreduceBenchmarkOptions& options) {
-  const auto buffer = comm.make_sum_buffer("bench", count, options.precision);
+  const auto buffer = comm.make_sum_buffer("bench", count, sum_precision(options.sum_precision));
   std::vector<float> plain(count);
   std::vector<float> copy(count);
   const bool mpi = has_mpi();
@@ -68,7 +68,7 @@ Json benchmark_allreduce(Communicator& comm, const AllreduceBenchmarkOptions& op
   for (const std::uint64_t bytes : options.bytes)
     sizes.push_back(measure(comm, std::max<std::uint64_t>(1, bytes / sizeof(float)), options));
   return {{"ranks", comm.size()},
-          {"sums", comm.sums(options.precision)},
+          {"sums", comm.sums(sum_precision(options.sum_precision))},
           {"path", comm.sum_path()},
           {"sizes", std::move(sizes)}};
 }

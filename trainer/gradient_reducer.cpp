@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <functional>
 #include <optional>
 #include <unordered_map>
@@ -14,6 +13,7 @@
 
 #include "core/error.h"
 #include "trainer/bucket_sums.h"
+#include "trainer/gather.h"
 #include "trainer/module_tensors.h"
 #include "trainer/row_sums.h"
 
@@ -99,17 +99,6 @@ void divide(const std::vector<at::Tensor>& gradients, double divisor) {
   }
 }
 
-std::vector<std::byte> as_message(const std::vector<std::uint32_t>& order) {
-  const auto bytes = std::as_bytes(std::span(order));
-  return {bytes.begin(), bytes.end()};
-}
-
-std::vector<std::uint32_t> from_message(const std::vector<std::byte>& message) {
-  std::vector<std::uint32_t> order(message.size() / sizeof(std::uint32_t));
-  std::memcpy(order.data(), message.data(), order.size() * sizeof(std::uint32_t));
-  return order;
-}
-
 }  // namespace
 
 std::vector<std::uint64_t> gradient_bytes(torch::nn::Module& module) {
@@ -132,7 +121,7 @@ struct GradientReducer::State {
   std::vector<std::uint32_t> order;  ///< in which this step's last backward pass finished the gradients
   std::unordered_map<const void*, std::uint32_t> numbers;  ///< by the parameter
   std::unordered_set<const void*> storages;                ///< of one rank: of this step's gradients
-  double wait_seconds = 0;                                 ///< of buckets that were remade since
+  double wait_seconds = 0;  ///< of buckets that were remade since, and of all tables
   bool armed = false;
 
   void make_buckets();
@@ -365,9 +354,12 @@ const BucketPlan& GradientReducer::plan() const { return state_->plan; }
 
 void GradientReducer::replan_once() {
   if (state_->plan.observed) return;
-  for (const auto& message : state_->comm->all_gather("gradient order", as_message(state_->whole_order()))) {
+  for (const auto& message :
+       state_->comm->all_gather("gradient order", to_bytes<std::uint32_t>(state_->whole_order()))) {
     if (message.empty()) continue;
-    state_->plan = plan_of(state_->parameters, from_message(message), state_->settings.limits);
+    std::vector<std::uint32_t> order;
+    append_from_bytes(order, message);
+    state_->plan = plan_of(state_->parameters, order, state_->settings.limits);
     state_->plan.observed = true;
     state_->make_buckets();
     return;

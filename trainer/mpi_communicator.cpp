@@ -86,7 +86,7 @@ class MpiCommunicator : public Communicator {
       has_shared_memory_ = true;
       return make_shared_sum_buffer(engine_, std::move(shared).value());
     }
-    // Other sums than were recorded of this run would be other bits; and what is too much here is so there.
+    // What is too much here is so there; and in bfloat16 the bits would not be those that this run began with.
     if (has_shared_memory_)
       throw AgreedError(Error(ErrorCode::kConfig,
                               fmt::format("'{}' does not fit in memory: {}", name, shared.error().message())),

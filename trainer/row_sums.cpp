@@ -1,28 +1,15 @@
 #include "trainer/row_sums.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "core/error.h"
+#include "trainer/gather.h"
 
 namespace muster {
 namespace {
 
 constexpr std::uint64_t kAllRows = ~std::uint64_t{0};
-
-template <typename T>
-std::vector<T> items_of(std::span<const std::byte> bytes) {
-  std::vector<T> items(bytes.size() / sizeof(T));
-  if (!items.empty()) std::memcpy(items.data(), bytes.data(), items.size() * sizeof(T));
-  return items;
-}
-
-template <typename T>
-void append(std::vector<std::byte>& message, const std::vector<T>& items) {
-  const auto bytes = std::as_bytes(std::span(items));
-  message.insert(message.end(), bytes.begin(), bytes.end());
-}
 
 }  // namespace
 
@@ -45,36 +32,28 @@ void RowSums::give(std::size_t number, TableRows rows) {
 
 void RowSums::give_all(std::size_t number) { tables_[number].gave_all = true; }
 
-/// Which tables travel by rows: the same on all ranks.
-std::vector<bool> RowSums::agree_on_rows() {
-  std::vector<std::uint64_t> mine;
-  for (const State& state : tables_) mine.push_back(state.gave_all ? kAllRows : state.given.ids.size());
-  std::vector<std::uint64_t> all(tables_.size());
-  for (const auto& message : comm_.all_gather("rows of gradients", std::as_bytes(std::span(mine)))) {
-    const auto theirs = items_of<std::uint64_t>(message);
-    for (std::size_t i = 0; i < all.size(); ++i)
-      all[i] = all[i] == kAllRows || theirs[i] == kAllRows ? kAllRows : all[i] + theirs[i];
-  }
-  std::vector<bool> travels_by_rows;
-  for (std::size_t i = 0; i < all.size(); ++i) travels_by_rows.push_back(all[i] < tables_[i].table.rows);
-  return travels_by_rows;
-}
-
 void RowSums::finish() {
   if (tables_.empty()) return;
-  const std::vector<bool> travels_by_rows = agree_on_rows();
+  std::vector<std::uint64_t> mine;
+  for (const State& state : tables_) mine.push_back(state.gave_all ? kAllRows : state.given.ids.size());
+  // Of one rank's tables after the other's.
+  const auto counts = gather<std::uint64_t>(comm_, "numbers of gradients' rows", mine);
   std::vector<std::unique_ptr<PendingReduce>> sums;
   for (std::size_t i = 0; i < tables_.size(); ++i) {
     State& state = tables_[i];
-    (travels_by_rows[i] ? by_rows_ : whole_) += 1;
+    std::uint64_t all = 0;
+    for (std::size_t at = i; at < counts.size() && all != kAllRows; at += tables_.size())
+      all = counts[at] == kAllRows ? kAllRows : all + counts[at];
+    state.by_rows = all < state.table.rows;
+    (state.by_rows ? by_rows_ : whole_) += 1;
     if (!state.gave_all) clear(state);
     state.dirty_rows.clear();
-    state.all_dirty = !travels_by_rows[i];
-    if (travels_by_rows[i]) continue;
-    add(state, state.given.ids, reinterpret_cast<const std::byte*>(state.given.values.data()));
+    state.all_dirty = !state.by_rows;
+    if (state.by_rows) continue;
+    add(state, state.given.ids, state.given.values);
     sums.push_back(state.buffer->start("gradient of " + state.table.name));
   }
-  exchange_rows(travels_by_rows);  // beside the sums
+  exchange_rows(counts);  // beside the sums
   for (const auto& sum : sums) sum->wait();
   for (State& state : tables_) {
     state.given = {};
@@ -93,46 +72,38 @@ void RowSums::clear(State& state) {
     std::ranges::fill(state.buffer->values().subspan(static_cast<std::size_t>(row) * width, width), 0.0F);
 }
 
-/// `values`: as TableRows has them, aligned or not.
-void RowSums::add(State& state, std::span<const std::int64_t> ids, const std::byte* values) {
+void RowSums::add(State& state, std::span<const std::int64_t> ids, std::span<const float> values) {
   const std::size_t width = state.table.width;
-  std::vector<float> row(width);
   for (const std::int64_t id : ids) {
     ensure(id >= 0 && static_cast<std::size_t>(id) < state.table.rows, "row {} of '{}', which has {}", id,
            state.table.name, state.table.rows);
-    std::memcpy(row.data(), values, width * sizeof(float));
-    values += width * sizeof(float);
-    float* const sum = state.buffer->values().data() + static_cast<std::size_t>(id) * width;
-    for (std::size_t i = 0; i < width; ++i) sum[i] += row[i];
+    const auto sum = state.buffer->values().subspan(static_cast<std::size_t>(id) * width, width);
+    for (std::size_t i = 0; i < width; ++i) sum[i] += values[i];
+    values = values.subspan(width);
   }
 }
 
-void RowSums::exchange_rows(const std::vector<bool>& travels_by_rows) {
-  if (std::ranges::find(travels_by_rows, true) == travels_by_rows.end()) return;
-  // Of each table its number of rows, their ids and values.
-  std::vector<std::byte> mine;
-  for (std::size_t i = 0; i < tables_.size(); ++i) {
-    if (!travels_by_rows[i]) continue;
-    append(mine, std::vector<std::uint64_t>{tables_[i].given.ids.size()});
-    append(mine, tables_[i].given.ids);
-    append(mine, tables_[i].given.values);
+/// `counts`: of the rows that each rank has of each table.
+void RowSums::exchange_rows(std::span<const std::uint64_t> counts) {
+  if (std::ranges::none_of(tables_, &State::by_rows)) return;
+  TableRows mine;
+  for (const State& state : tables_) {
+    if (!state.by_rows) continue;
+    mine.ids.insert(mine.ids.end(), state.given.ids.begin(), state.given.ids.end());
+    mine.values.insert(mine.values.end(), state.given.values.begin(), state.given.values.end());
   }
-  for (const auto& message : comm_.all_gather("gradients by rows", mine)) {
-    std::span<const std::byte> rest(message);
-    const auto take = [&](std::size_t bytes) {
-      ensure(bytes <= rest.size(), "a message of rows ends after {} bytes", message.size());
-      const auto first = rest.first(bytes);
-      rest = rest.subspan(bytes);
-      return first;
-    };
-    for (std::size_t i = 0; i < tables_.size(); ++i) {
-      if (!travels_by_rows[i]) continue;
-      State& state = tables_[i];
-      const std::size_t rows = items_of<std::uint64_t>(take(sizeof(std::uint64_t))).front();
-      const auto ids = items_of<std::int64_t>(take(rows * sizeof(std::int64_t)));
-      add(state, ids, take(rows * state.table.width * sizeof(float)).data());
-      state.dirty_rows.insert(state.dirty_rows.end(), ids.begin(), ids.end());
-    }
+  const auto all_ids = gather<std::int64_t>(comm_, "ids of gradients' rows", mine.ids);
+  const auto all_values = gather<float>(comm_, "gradients' rows", mine.values);
+  std::span<const std::int64_t> ids(all_ids);
+  std::span<const float> values(all_values);
+  for (std::size_t at = 0; at < counts.size(); ++at) {
+    State& state = tables_[at % tables_.size()];
+    if (!state.by_rows) continue;
+    add(state, ids.first(counts[at]), values);
+    state.dirty_rows.insert(state.dirty_rows.end(), ids.begin(),
+                            ids.begin() + static_cast<std::ptrdiff_t>(counts[at]));
+    ids = ids.subspan(counts[at]);
+    values = values.subspan(counts[at] * state.table.width);
   }
 }
 

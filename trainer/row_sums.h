@@ -51,13 +51,13 @@ class RowSums {
     std::unique_ptr<SumBuffer> buffer;
     TableRows given;
     bool gave_all = false;
+    bool by_rows = false;                  ///< how this step's sum travels
     bool all_dirty = false;                ///< what is not 0 of the last sum: everything
     std::vector<std::int64_t> dirty_rows;  ///< or these
   };
-  std::vector<bool> agree_on_rows();
   void clear(State& state);
-  void add(State& state, std::span<const std::int64_t> ids, const std::byte* values);
-  void exchange_rows(const std::vector<bool>& travels_by_rows);
+  void add(State& state, std::span<const std::int64_t> ids, std::span<const float> values);
+  void exchange_rows(std::span<const std::uint64_t> counts);
 
   Communicator& comm_;
   std::vector<State> tables_;

@@ -147,7 +147,7 @@ class MusterLoop : public StepLoop {
         comm_(comm),
         optimizer_(module(), sgd()),
         reducer_(module(), comm, initial_bucket_plan(module(), bucket_limits(options.bucket_bytes)),
-                 {bucket_limits(options.bucket_bytes), options.sum_precision}),
+                 {bucket_limits(options.bucket_bytes), sum_precision(options.sum_precision)}),
         norms_(module()),
         ranks_(comm.size()) {
     if (rank.device.gpu) copies_.emplace(rank.device);

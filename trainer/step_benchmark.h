@@ -25,7 +25,7 @@ struct StepBenchmarkOptions {
   std::uint64_t steps = 50;
   std::uint64_t threads = 1;
   std::uint64_t bucket_bytes = BucketLimits().bytes;  ///< of gradients that are summed together
-  SumPrecision sum_precision = SumPrecision::kFloat32;
+  std::string sum_precision = "float32";              ///< as train.sum_precision
   std::string profile;  ///< a file: three more steps are profiled there, on rank 0
 };
 
