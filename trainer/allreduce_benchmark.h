@@ -12,7 +12,7 @@ namespace muster {
 
 struct AllreduceBenchmarkOptions {
   std::vector<std::uint64_t> bytes = {4 << 10, 64 << 10, 1 << 20, 25 << 20};
-  std::uint64_t rounds = 50;  ///< measured of each size
+  std::uint64_t rounds = 50;              ///< measured of each size
   std::string sum_precision = "float32";  ///< as train.sum_precision
 };
 

@@ -7,10 +7,12 @@
 #include "trainer/agreement.h"
 #include "trainer/gather.h"
 #include "trainer/gpu_sum_buffer.h"
+#include "trainer/message_sum_buffer.h"
 #include "trainer/mpi_engine.h"
-#include "trainer/mpi_sum_buffers.h"
+#include "trainer/mpi_pending_reduce.h"
 #include "trainer/run_directory.h"
 #include "trainer/shared_parts.h"
+#include "trainer/shared_sum_buffer.h"
 
 namespace muster {
 namespace {
@@ -67,9 +69,7 @@ class MpiCommunicator : public Communicator {
 
   std::unique_ptr<PendingReduce> start_all_reduce_sum(std::string_view name,
                                                       std::span<float> values) override {
-    auto operation = start_sum(name, values);
-    engine_->hand_over(operation);
-    return std::make_unique<MpiPendingReduce>(engine_, std::move(operation));
+    return pending_reduce(engine_, start_sum(name, values));
   }
 
   void sum_on_gpus(Gpus& gpus, int index) override {
@@ -86,7 +86,8 @@ class MpiCommunicator : public Communicator {
       has_shared_memory_ = true;
       return make_shared_sum_buffer(engine_, std::move(shared).value());
     }
-    // What is too much here is so there; and in bfloat16 the bits would not be those that this run began with.
+    // What is too much here is so there; and in bfloat16 the bits would not be those that this run began
+    // with.
     if (has_shared_memory_)
       throw AgreedError(Error(ErrorCode::kConfig,
                               fmt::format("'{}' does not fit in memory: {}", name, shared.error().message())),

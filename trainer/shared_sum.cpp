@@ -8,12 +8,6 @@
 #include "trainer/sum_slices.h"
 
 namespace muster {
-namespace {
-
-constexpr std::size_t kTile = 1024;        ///< floats added at a time: stays in the first cache
-constexpr std::size_t kPiece = 64 * 1024;  ///< floats of one call: about 0.1 ms
-
-}  // namespace
 
 SharedSum::SharedSum(std::vector<Part> parts, std::size_t rank) : parts_(std::move(parts)), rank_(rank) {
   ensure(rank_ < parts_.size(), "rank {} of {} sums", rank_, parts_.size());
@@ -60,10 +54,10 @@ bool SharedSum::all(std::atomic<std::uint64_t> SumSigns::*sign) const {
 /// True when the slice is done.
 bool SharedSum::add_piece() {
   if (parts_.size() == 1) return true;
-  std::array<float, kTile> sums;
-  const std::size_t piece_end = std::min(end_, next_ + kPiece);
-  for (; next_ < piece_end; next_ += std::min(kTile, piece_end - next_)) {
-    const std::size_t count = std::min(kTile, piece_end - next_);
+  std::array<float, kSumTile> sums;
+  const std::size_t piece_end = std::min(end_, next_ + kSumPiece);
+  for (; next_ < piece_end; next_ += std::min(kSumTile, piece_end - next_)) {
+    const std::size_t count = std::min(kSumTile, piece_end - next_);
     std::memcpy(sums.data(), parts_[0].values.data() + next_, count * sizeof(float));
     for (std::size_t rank = 1; rank < parts_.size(); ++rank) {
       const float* terms = parts_[rank].values.data() + next_;

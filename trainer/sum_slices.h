@@ -10,6 +10,11 @@ namespace muster {
 /// Floats of a cache line: no two ranks write into one.
 constexpr std::size_t kFloatsOfALine = 64 / sizeof(float);
 
+/// Floats that are added at a time: they stay in the first cache.
+constexpr std::size_t kSumTile = 1024;
+/// Floats of one call of what moves a sum: about 0.1 ms.
+constexpr std::size_t kSumPiece = std::size_t{64} * 1024;
+
 /// First of `rank`'s values of a sum of `values` over `ranks`; its last is before the next rank's first.
 inline std::size_t slice_start(std::size_t values, std::size_t rank, std::size_t ranks) {
   const std::size_t lines = (values + kFloatsOfALine - 1) / kFloatsOfALine;

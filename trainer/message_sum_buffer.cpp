@@ -1,49 +1,20 @@
-#include "trainer/mpi_sum_buffers.h"
+#include "trainer/message_sum_buffer.h"
 
 #include <algorithm>
+#include <array>
 #include <mutex>
 #include <utility>
 
 #include "core/error.h"
 #include "data_loader/batch.h"
 #include "trainer/bfloat16.h"
+#include "trainer/mpi_pending_reduce.h"
 #include "trainer/sum_slices.h"
 
 namespace muster {
 namespace {
 
 using Progress = SharedSum::Progress;
-
-/// Summed by the ranks themselves, in memory that they share.
-class SharedSumBuffer : public SumBuffer {
- public:
-  SharedSumBuffer(std::shared_ptr<MpiEngine> engine, SharedParts shared)
-      : engine_(std::move(engine)), state_(std::make_shared<State>(std::move(shared), engine_->rank())) {}
-
-  std::span<float> values() override { return state_->values; }
-
-  std::unique_ptr<PendingReduce> start(std::string_view name) override {
-    state_->sum.start();
-    // The progress thread may look once more after the end: it keeps what it looks at.
-    auto operation =
-        engine_->start_moved(name, [state = state_](MpiOperation&) { return state->sum.advance(); });
-    engine_->hand_over(operation);
-    return std::make_unique<MpiPendingReduce>(engine_, std::move(operation));
-  }
-
- private:
-  struct State {
-    State(SharedParts shared, int rank)
-        : memories(std::move(shared.memories)),
-          values(shared.parts[static_cast<std::size_t>(rank)].values),
-          sum(std::move(shared.parts), static_cast<std::size_t>(rank)) {}
-    std::vector<std::unique_ptr<SharedMemory>> memories;
-    std::span<float> values;
-    SharedSum sum;
-  };
-  std::shared_ptr<MpiEngine> engine_;
-  std::shared_ptr<State> state_;
-};
 
 /// Items of one type, aligned to 64 bytes.
 template <typename T>
@@ -61,14 +32,11 @@ class Items {
   std::span<T> items_;
 };
 
-constexpr std::size_t kTile = 1024;        ///< items added at a time: they stay in the first cache
-constexpr std::size_t kPiece = 64 * 1024;  ///< items of one call: about 0.1 ms
-
 /// What a sum by messages does with what it sends: floats go as they lie there.
 class FloatWire {
  public:
   using Item = float;
-  FloatWire(std::span<float> values) : values_(values) {}
+  explicit FloatWire(std::span<float> values) : values_(values) {}
   std::span<float> items() const { return values_; }
   static void load(std::span<const float> items, float* to) { std::ranges::copy(items, to); }
   static void add(std::span<const float> items, float* to) {
@@ -88,7 +56,7 @@ class FloatWire {
 class NarrowWire {
  public:
   using Item = std::uint16_t;
-  NarrowWire(std::span<float> values) : copy_(values.size()) {}
+  explicit NarrowWire(std::span<float> values) : copy_(values.size()) {}
   std::span<std::uint16_t> items() const { return copy_.all(); }
   static void load(std::span<const std::uint16_t> items, float* to) {
     for (std::size_t i = 0; i < items.size(); ++i) to[i] = from_bfloat16(items[i]);
@@ -133,7 +101,8 @@ class MessageSum {
     if (!turn) return Progress::kWaiting;
     switch (stage_) {
       case Stage::kNarrowing:
-        if (Wire::kCopies && !narrow_piece()) return Progress::kWorked;
+        if (Wire::kCopies && !convert_piece([](auto floats, auto items) { Wire::store(floats, items); }))
+          return Progress::kWorked;
         exchange_terms(operation);
         return go_to(Stage::kScattering);
       case Stage::kScattering:
@@ -145,7 +114,9 @@ class MessageSum {
       case Stage::kGathering:
         return engine_.test_requests(operation) ? go_to(Stage::kWidening) : Progress::kWaiting;
       case Stage::kWidening:
-        if (Wire::kCopies && !widen_piece()) return Progress::kWorked;
+        if (Wire::kCopies &&
+            !convert_piece([](auto floats, auto items) { Wire::load(items, floats.data()); }))
+          return Progress::kWorked;
         stage_ = Stage::kIdle;
         return Progress::kDone;
       case Stage::kIdle:
@@ -210,25 +181,20 @@ class MessageSum {
     for_others([&](std::size_t other) { send(operation, slice_, other, 1); });
   }
 
-  bool narrow_piece() {
-    const std::size_t count = std::min(kPiece, values().size() - next_);
-    Wire::store(values().subspan(next_, count), wire_.items().subspan(next_, count));
-    next_ += count;
-    return next_ == values().size();
-  }
-
-  bool widen_piece() {
-    const std::size_t count = std::min(kPiece, values().size() - next_);
-    Wire::load(wire_.items().subspan(next_, count), values().data() + next_);
+  /// Gives the next of the values and of what is sent to `convert`. True when there are no more.
+  template <typename Convert>
+  bool convert_piece(Convert&& convert) {
+    const std::size_t count = std::min(kSumPiece, values().size() - next_);
+    convert(values().subspan(next_, count), wire_.items().subspan(next_, count));
     next_ += count;
     return next_ == values().size();
   }
 
   bool add_piece() {
-    std::array<float, kTile> sums;
-    const std::size_t piece_end = std::min(slice_.size(), next_ + kPiece);
+    std::array<float, kSumTile> sums;
+    const std::size_t piece_end = std::min(slice_.size(), next_ + kSumPiece);
     while (next_ < piece_end) {
-      const std::size_t count = std::min(kTile, piece_end - next_);
+      const std::size_t count = std::min(kSumTile, piece_end - next_);
       for (std::size_t rank = 0; rank < ranks_; ++rank) {
         const std::span<const Item> terms = (rank == rank_ ? slice_ : terms_of(rank)).subspan(next_, count);
         if (rank == 0) {
@@ -265,34 +231,16 @@ class MessageSumBuffer : public SumBuffer {
 
   std::unique_ptr<PendingReduce> start(std::string_view name) override {
     sum_->start();
-    auto operation =
-        engine_->start_moved(name, [sum = sum_](MpiOperation& moved) { return sum->advance(moved); });
-    engine_->hand_over(operation);
-    return std::make_unique<MpiPendingReduce>(engine_, std::move(operation));
+    return start_moved_sum(engine_, name,
+                           [sum = sum_](MpiOperation& operation) { return sum->advance(operation); });
   }
 
  private:
   std::shared_ptr<MpiEngine> engine_;
-  std::shared_ptr<MessageSum<Wire>> sum_;  // the progress thread may look once more after the end
+  std::shared_ptr<MessageSum<Wire>> sum_;
 };
 
 }  // namespace
-
-MpiPendingReduce::~MpiPendingReduce() {
-  try {
-    MpiPendingReduce::wait();
-  } catch (const Error&) {  // NOLINT(bugprone-empty-catch)
-    // The engine keeps the failure: the rank's next collective throws it.
-  }
-}
-
-void MpiPendingReduce::wait() {
-  if (const auto operation = std::exchange(operation_, nullptr)) engine_->wait(*operation);
-}
-
-std::unique_ptr<SumBuffer> make_shared_sum_buffer(std::shared_ptr<MpiEngine> engine, SharedParts shared) {
-  return std::make_unique<SharedSumBuffer>(std::move(engine), std::move(shared));
-}
 
 std::unique_ptr<SumBuffer> make_message_sum_buffer(std::shared_ptr<MpiEngine> engine, std::size_t count,
                                                    SumPrecision precision) {

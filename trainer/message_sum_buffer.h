@@ -1,29 +1,13 @@
 #pragma once
-// Floats that ranks sum by themselves, each a slice of them, in rank order: in memory that they share, or by
-// messages.
+// Floats that ranks which share no memory sum by messages, each a slice of them, in rank order.
 
+#include <cstddef>
 #include <memory>
 
 #include "trainer/communicator.h"
 #include "trainer/mpi_engine.h"
-#include "trainer/shared_parts.h"
 
 namespace muster {
-
-/// A collective of the engine that somebody waits for.
-class MpiPendingReduce : public PendingReduce {
- public:
-  MpiPendingReduce(std::shared_ptr<MpiEngine> engine, std::shared_ptr<MpiOperation> operation)
-      : engine_(std::move(engine)), operation_(std::move(operation)) {}
-  ~MpiPendingReduce() override;
-  void wait() override;
-
- private:
-  std::shared_ptr<MpiEngine> engine_;
-  std::shared_ptr<MpiOperation> operation_;  ///< null once waited for
-};
-
-std::unique_ptr<SumBuffer> make_shared_sum_buffer(std::shared_ptr<MpiEngine> engine, SharedParts shared);
 
 /// Of two ranks or more. Each rank gets all ranks' terms of its slice, adds them, and gives the sums to all:
 /// a reduce-scatter and an all-gather, which send 2 (N - 1) / N times the values from each of N ranks,
