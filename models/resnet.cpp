@@ -35,11 +35,23 @@ torch::nn::Conv2d convolution(std::int64_t from, std::int64_t to, std::int64_t s
 class Downsample : public torch::nn::Module {
  public:
   Downsample(std::int64_t from, std::int64_t to, std::int64_t stride, const std::string& norm)
-      : convolution_(register_module("0", convolution(from, to, 1, stride))), norm_(*this, "1", to, norm) {}
+      : stride_(stride),
+        convolution_(register_module("0", convolution(from, to, 1, stride))),
+        norm_(*this, "1", to, norm) {}
 
-  at::Tensor forward(const at::Tensor& x, const ModelBatch& batch) { return norm_(convolution_(x), batch); }
+  at::Tensor forward(const at::Tensor& x, const ModelBatch& batch) { return norm_(convolved(x), batch); }
 
  private:
+  /// On a CPU the places that the stride meets are taken first: oneDNN's backward pass of a strided 1x1
+  /// convolution over channels that lie side by side writes past its memory where they are fewer than a
+  /// vector has (oneDNN issue 6035, open for 3.10 to 3.12).
+  at::Tensor convolved(const at::Tensor& x) {
+    if (x.is_cuda()) return convolution_(x);
+    const at::Tensor met = x.slice(2, 0, std::nullopt, stride_).slice(3, 0, std::nullopt, stride_);
+    return at::conv2d(met, convolution_->weight);
+  }
+
+  std::int64_t stride_;
   torch::nn::Conv2d convolution_;
   Norm norm_;
 };
