@@ -2,9 +2,9 @@
 
 #include "core/keep_memory.h"
 #include "core/text.h"
+#include "launch/device_option.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
-#include "launch/programs.h"
 #include "trainer/agreement.h"
 #include "trainer/allreduce_benchmark.h"
 #include "trainer/checkpoint_benchmark.h"
@@ -86,9 +86,7 @@ void add_step(CLI::App& command, Invocation& invocation) {
   step->add_option("--precision", options->precision, "as train.precision")
       ->capture_default_str()
       ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
-  step->add_option("--device", options->device, "as train.device")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  add_device_option(*step, options->device, "; default cpu");
   step->add_option("--outputs", options->outputs, "classes")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
@@ -111,32 +109,33 @@ void add_step(CLI::App& command, Invocation& invocation) {
   set_action(*step, invocation,
              {[options](Communicator& comm, FileSystem&) {
                 keep_freed_memory();  // as train does
-                const GpuModule gpus =
-                    options->device == "cpu" ? GpuModule() : load_gpu_module(own_program());
-                return benchmark_step(comm, *options, gpus);
+                return benchmark_step(comm, *options, gpus_for(options->device));
               },
               describe_step});
 }
 
 std::string describe_allreduce(const Json& result) {
+  const Json& library = result.at("library");
   std::vector<std::string> lines{
-      fmt::format("{} ranks, sums {}, by {}; medians of the slowest rank", result.at("ranks").dump(),
-                  result.at("sums").get<std::string>(), result.at("path").get<std::string>()),
-      fmt::format("  {:>10}{:>14}{:>16}{:>12}", "size", "summed", "MPI_Allreduce", "copied")};
+      fmt::format("{} ranks ({}), sums {}, by {}; medians of the slowest rank", result.at("ranks").dump(),
+                  result.at("device").get<std::string>(), result.at("sums").get<std::string>(),
+                  result.at("path").get<std::string>()),
+      fmt::format("  {:>10}{:>14}{:>16}{:>12}", "size", "summed",
+                  library.is_null() ? "no library" : library.get<std::string>(), "copied")};
   for (const Json& size : result.at("sizes")) {
     const auto time = [&](const char* name) {
       return size.at(name).is_null() ? "-" : fmt::format("{:.0f} us", size.at(name).get<double>());
     };
     lines.push_back(fmt::format("  {:>10}{:>14}{:>16}{:>12}",
                                 human_bytes(size.at("bytes").get<std::uint64_t>()), time("sum_us"),
-                                time("mpi_us"), time("copy_us")));
+                                time("library_us"), time("copy_us")));
   }
   return join(lines, "\n");
 }
 
 void add_allreduce(CLI::App& command, Invocation& invocation) {
   CLI::App* allreduce = command.add_subcommand(
-      "allreduce", "time to sum gradients over the ranks, beside the MPI library's own");
+      "allreduce", "time to sum gradients over the ranks, beside the MPI library's own, or NCCL's");
   struct Flags {
     AllreduceBenchmarkOptions options;
     std::vector<std::string> bytes;
@@ -147,6 +146,7 @@ void add_allreduce(CLI::App& command, Invocation& invocation) {
       ->capture_default_str()
       ->check(CLI::Range(1, 100000));
   add_sum_precision(*allreduce, flags->options.sum_precision);
+  add_device_option(*allreduce, flags->options.device, "; default cpu");
   set_action(*allreduce, invocation,
              {[flags](Communicator& comm, FileSystem&) {
                 together(comm, "bench", [&] {
@@ -156,7 +156,7 @@ void add_allreduce(CLI::App& command, Invocation& invocation) {
                     fail(ErrorCode::kUsage, "--bytes: sizes up to 4 GiB are summed");
                   return 0;
                 });
-                return benchmark_allreduce(comm, flags->options);
+                return benchmark_allreduce(comm, flags->options, gpus_for(flags->options.device));
               },
               describe_allreduce});
 }

@@ -1,4 +1,5 @@
 #include "core/text.h"
+#include "launch/device_option.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
 #include "trainer/agreement.h"
@@ -78,6 +79,7 @@ void add_evaluate(CLI::App& app, Invocation& invocation) {
   command->add_option("--split", flags->options.split, "the split")->capture_default_str();
   command->add_option("--data", flags->options.dataset, "another validated dataset of the same contract");
   command->add_option("--root", flags->options.root, "where its partitions lie");
+  add_device_option(*command, flags->options.device.wanted, "; default: the run's own");
   command
       ->add_option("--bootstrap", flags->options.bootstrap,
                    "resamples for the 95 % intervals of AUC and average precision (binary); 0: none. "
@@ -86,6 +88,8 @@ void add_evaluate(CLI::App& app, Invocation& invocation) {
   command->callback([&invocation, flags] {
     invocation.collective = true;
     invocation.action = [&invocation, flags] {
+      const GpuModule gpus = gpus_for(flags->options.device.wanted);
+      flags->options.device.gpus = &gpus;
       return with_ranks({}, [&](Ranks& ranks) {
         Console console(invocation.json, ranks.comm().rank() != 0);
         const auto files = make_posix_file_system();

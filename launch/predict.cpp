@@ -6,6 +6,7 @@
 #include "core/text.h"
 #include "data_loader/csv_reader.h"
 #include "data_loader/line_reader.h"
+#include "launch/device_option.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
 #include "trainer/agreement.h"
@@ -119,7 +120,9 @@ int predict_stdin(Ranks& ranks, FileSystem& files, const Flags& flags) {
   const TrainedModel trained = load_trained_model(ranks.comm(), files, flags.options.checkpoint);
   if (const std::string stale = stale_warning(trained.decision, trained.step); !stale.empty())
     console.warning(stale);
-  Scorer scorer(ranks.comm(), trained, trained.contract);
+  const auto warn = [&](const std::string& text) { console.warning(text); };
+  const ComputeDevice device = choose_scoring_device(ranks.comm(), flags.options.device, "cpu", warn);
+  Scorer scorer(ranks.comm(), trained, trained.contract, device);
   CsvSpec csv;
   csv.file = "stdin";
   if (!flags.spec.empty()) csv = CsvSpec::of_ingest_spec(flags.spec, trained.contract);
@@ -192,10 +195,15 @@ void add_predict(CLI::App& app, Invocation& invocation) {
                     "read CSV with a header, or JSON lines, from stdin and answer each line on stdout");
   command->add_option("--spec", flags->spec,
                       "an ingest spec: stdin is CSV as its source says (delimiter, columns, values, …)");
+  add_device_option(*command, flags->options.device.wanted, "; default: the run's own, for --stdin cpu");
   command->callback([&invocation, flags] {
     invocation.collective = true;
     invocation.action = [&invocation, flags] {
       check_usage(*flags);
+      std::string& device = flags->options.device.wanted;
+      if (device.empty() && flags->from_stdin) device = "cpu";  // a row at a time is no work for a GPU
+      const GpuModule gpus = gpus_for(device);
+      flags->options.device.gpus = &gpus;
       return with_ranks({}, [&](Ranks& ranks) {
         const bool silent = ranks.comm().rank() != 0;
         Console console(invocation.json || flags->from_stdin, silent);

@@ -1,12 +1,17 @@
 #pragma once
-// `muster bench allreduce`: sums over the ranks as gradients are summed, beside the MPI library's own.
+// `muster bench allreduce`: sums over the ranks as gradients are summed, beside the communication library's
+// own.
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/json.h"
+#include "models/compute_device.h"
 #include "trainer/communicator.h"
+#include "trainer/gpu_module.h"
 
 namespace muster {
 
@@ -14,12 +19,29 @@ struct AllreduceBenchmarkOptions {
   std::vector<std::uint64_t> bytes = {4 << 10, 64 << 10, 1 << 20, 25 << 20};
   std::uint64_t rounds = 50;              ///< measured of each size
   std::string sum_precision = "float32";  ///< as train.sum_precision
+  std::string device = "cpu";             ///< as train.device
 };
 
 /// Collective, over all ranks that were launched together. In turns: a buffer of floats summed as gradients
-/// are, MPI_Allreduce of as many (left out where there is no MPI), and as many copied on each rank (what
-/// memory gives). {ranks, sums (how they add), path (what they go by), sizes: [{bytes, sum_us, mpi_us or
-/// null, copy_us, ratio_to_mpi or null}]}: medians of the slowest rank.
-Json benchmark_allreduce(Communicator& comm, const AllreduceBenchmarkOptions& options);
+/// are, summed by the bare library (MPI_Allreduce, or ncclAllReduce of float32 without name, number or watch;
+/// left out where there is neither), and as many copied on each rank (what memory gives). {ranks, device,
+/// sums (how they add), path (what they go by), library (or null), sizes: [{bytes, sum_us, library_us or
+/// null, copy_us, ratio_to_library or null}]}: medians of the slowest rank; on GPUs until the host has seen
+/// the end. Error{kConfig} for GPUs where there are none, or of one rank alone.
+Json benchmark_allreduce(Communicator& comm, const AllreduceBenchmarkOptions& options, const GpuModule& gpus);
+
+/// The three that are compared, on memory of one size.
+struct AllreduceWays {
+  std::function<void(float value)> fill;  ///< all of the buffer
+  std::function<void()> sum;
+  std::function<void()> by_library;  ///< empty: there is none
+  std::function<void()> copy;
+  std::function<float()> last;  ///< of the buffer
+};
+
+/// Of `count` floats, 1 at least. Collective.
+using MakeWays = std::function<AllreduceWays(std::size_t count)>;
+MakeWays gpu_allreduce_ways(Communicator& comm, Gpus& gpus, const ComputeDevice& device,
+                            SumPrecision precision);
 
 }  // namespace muster

@@ -50,9 +50,13 @@ Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const Checkpoint
   const FeaturePipeline pipeline = together(comm, "pipeline", [&] {
     return FeaturePipeline::from_json(dataset.contract(), trained.pipeline, "pipeline.json");
   });
-  const auto model = make_trained_model(comm, trained, pipeline);
+  const auto warn = [&](const std::string& text) { options.log(LogLevel::kWarning, text); };
+  const ComputeDevice device =
+      choose_scoring_device(comm, options.device, config.text_at("train", "device"), warn);
+  const auto model = make_trained_model(comm, trained, pipeline, device);
 
   EvaluateSettings settings;
+  settings.device = device;
   settings.split = options.split;
   settings.micro_batch = static_cast<std::uint32_t>(config.unsigned_at("evaluate", "micro_batch"));
   settings.threshold = trained.decision.threshold;

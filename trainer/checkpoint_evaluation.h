@@ -9,6 +9,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "trainer/communicator.h"
+#include "trainer/device_choice.h"
 
 namespace muster {
 
@@ -18,11 +19,12 @@ struct CheckpointEvaluation {
   std::string dataset;  ///< "": the one it was trained on
   std::string root;
   std::optional<std::uint64_t> bootstrap;  ///< resamples of the intervals; by default default_resamples()
+  ScoringDevice device;
   LogSink log = silent_log();
 };
 
 /// Collective. {checkpoint, step, split, decision, metrics}. Loads on rank 0, verified; the same bits for any
-/// number of ranks with the same train.threads. Failures are AgreedErrors.
+/// number of ranks with the same train.threads, on CPUs. Failures are AgreedErrors.
 Json evaluate_checkpoint(Communicator& comm, FileSystem& files, const CheckpointEvaluation& options);
 
 }  // namespace muster

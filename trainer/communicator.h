@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -92,6 +93,9 @@ class Communicator {
   virtual void observe(const Observer& observer) { static_cast<void>(observer); }
   /// Seconds this rank was blocked in collectives so far.
   virtual double wait_seconds() const = 0;
+  /// Seconds this rank's GPU stood still for sums so far, as far as it is known yet; nothing where no GPU
+  /// sums.
+  virtual std::optional<double> gpu_wait_seconds() { return std::nullopt; }
 };
 
 /// Broadcasts a text of any length from root.

@@ -87,4 +87,13 @@ ComputeDevice choose_device(Communicator& comm, const std::string& wanted, const
   return {true, indices[static_cast<std::size_t>(comm.rank())]};
 }
 
+ComputeDevice choose_scoring_device(Communicator& comm, const ScoringDevice& device,
+                                    const std::string& of_run,
+                                    const std::function<void(const std::string&)>& warn) {
+  const ComputeDevice chosen =
+      choose_device(comm, device.wanted.empty() ? of_run : device.wanted, device.gpus, /*share=*/true, warn);
+  if (chosen.gpu) device.gpus->gpus->select(chosen.index);
+  return chosen;
+}
+
 }  // namespace muster

@@ -1,6 +1,7 @@
 #pragma once
 // Where each rank computes: on the CPU, or on which GPU.
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,5 +28,16 @@ std::vector<int> assign_gpus(const std::vector<RankGpus>& ranks, bool share);
 /// rank's machine looks as if it had one.
 ComputeDevice choose_device(Communicator& comm, const std::string& wanted, const GpuModule* module,
                             bool share, const std::function<void(const std::string&)>& warn);
+
+/// Where a trained model shall score.
+struct ScoringDevice {
+  std::string wanted;               ///< as train.device; "": as the run's own
+  const GpuModule* gpus = nullptr;  ///< may be null; outlives what scores
+};
+
+/// Collective. As choose_device, and selected; ranks may share a GPU. `of_run`: its train.device.
+ComputeDevice choose_scoring_device(Communicator& comm, const ScoringDevice& device,
+                                    const std::string& of_run,
+                                    const std::function<void(const std::string&)>& warn);
 
 }  // namespace muster

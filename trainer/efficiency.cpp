@@ -59,17 +59,23 @@ void Efficiency::note_step(std::uint64_t rows, double seconds, const Waits& wait
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) since_.compute[rank] += ranks[rank].compute;
 }
 
-std::optional<EfficiencyFigures> Efficiency::take(Communicator& comm, const MemoryUse& mine) {
+std::optional<EfficiencyFigures> Efficiency::take(Communicator& comm, const RankUse& mine) {
   const Sums sums = std::exchange(since_, {});
   if (sums.steps == 0) return std::nullopt;
   EfficiencyFigures figures;
-  for (const MemoryUse& use : gather(comm, "memory", std::span(&mine, 1))) {
+  const std::vector<RankUse> all = gather(comm, "use", std::span(&mine, 1));
+  gpu_waited_.resize(all.size());
+  const auto steps = static_cast<double>(sums.steps);
+  const double seconds = std::max(1e-9, sums.seconds);
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    const RankUse& use = all[rank];
     figures.resident_bytes.push_back(use.resident_bytes);
     figures.peak_bytes.push_back(use.peak_bytes);
     if (use.gpu_peak_bytes > 0) figures.gpu_peak_bytes.push_back(use.gpu_peak_bytes);
+    if (use.gpu_wait_seconds < 0) continue;
+    const double waited = use.gpu_wait_seconds - std::exchange(gpu_waited_[rank], use.gpu_wait_seconds);
+    figures.gpu_wait_shares.push_back(std::clamp(waited / seconds, 0.0, 1.0));
   }
-  const auto steps = static_cast<double>(sums.steps);
-  const double seconds = std::max(1e-9, sums.seconds);
   const double flops = flops_per_row_ * static_cast<double>(sums.rows);
   const double work = std::accumulate(sums.compute.begin(), sums.compute.end(), 0.0);
   const double mean = work / static_cast<double>(sums.compute.size());

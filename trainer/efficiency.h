@@ -17,11 +17,12 @@ namespace muster {
 /// that is not known here (and of a CPU). `gpu`: as CUDA names it; `precision`: as train.precision.
 double peak_flops(const std::string& gpu, const std::string& precision);
 
-/// One rank's memory now.
-struct MemoryUse {
+/// What one rank uses now, and its GPU waited for so far.
+struct RankUse {
   std::uint64_t resident_bytes = 0;
   std::uint64_t peak_bytes = 0;
   std::uint64_t gpu_peak_bytes = 0;  ///< that LibTorch held; 0 without a GPU
+  double gpu_wait_seconds = 0;       ///< as Communicator::gpu_wait_seconds; below 0: no GPU sums
 };
 
 /// Of some steps; docs/events.md says what each is.
@@ -37,6 +38,7 @@ struct EfficiencyFigures {
   std::vector<std::uint64_t> resident_bytes;  ///< of each rank
   std::vector<std::uint64_t> peak_bytes;
   std::vector<std::uint64_t> gpu_peak_bytes;  ///< empty on CPUs
+  std::vector<double> gpu_wait_shares;        ///< empty where no GPU sums
 };
 
 /// Sums over steps. One thread.
@@ -59,7 +61,7 @@ class Efficiency {
   void note_step(std::uint64_t rows, double seconds, const Waits& waited, std::span<const StepSeconds> ranks);
 
   /// Collective. Of the steps since the last call, and begins anew; nothing where there was none.
-  std::optional<EfficiencyFigures> take(Communicator& comm, const MemoryUse& mine);
+  std::optional<EfficiencyFigures> take(Communicator& comm, const RankUse& mine);
 
  private:
   /// Of the steps since the last take().
@@ -71,6 +73,7 @@ class Efficiency {
     std::vector<double> compute;  ///< of each rank
   };
   Sums since_;
+  std::vector<double> gpu_waited_;  ///< of each rank, until the last take()
   double forward_flops_ = 0;
   double flops_per_row_ = 0;
   double peak_ = 0;

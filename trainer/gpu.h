@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,8 +40,19 @@ class GpuSums {
   virtual std::shared_ptr<float> allocate(std::size_t floats) = 0;
   /// Sets them to 0 on the current stream.
   virtual void clear(float* values, std::size_t count) = 0;
-  /// Collective. Sums in place, after all that the current stream was given so far.
+  /// Collective. Sums in place, after all that the current stream was given so far. Bfloat16: terms are
+  /// rounded, added in float32 in rank order, and the sum is rounded, as message_sum_buffer.h does.
   virtual std::shared_ptr<GpuSum> start(float* values, std::size_t count, SumPrecision precision) = 0;
+  /// For how long streams stood still in joins so far, of those joins that the GPU is through with.
+  virtual double stalled_seconds() = 0;
+};
+
+/// Work of a GPU that is started at once, again and again.
+class GpuGraph {
+ public:
+  virtual ~GpuGraph() = default;
+  /// On the current stream, with the memory that it was recorded with.
+  virtual void replay() = 0;
 };
 
 class Gpus {
@@ -58,6 +70,9 @@ class Gpus {
   virtual void select(int index) = 0;
   /// "CUDA 13.0, NCCL 2.28.9": decides bits.
   virtual std::string version() const = 0;
+  /// Records what `work` starts on the current GPU, without doing it: `work` ran before, waits for nothing,
+  /// and its memory stays. c10::Error where it cannot be recorded.
+  virtual std::unique_ptr<GpuGraph> record(const std::function<void()>& work) = 0;
   /// Page-locked memory, from which copies to a GPU run beside the host.
   virtual BufferAllocator pinned_allocator() = 0;
   /// What one rank makes and all ranks give to connect().

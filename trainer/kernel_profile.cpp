@@ -15,9 +15,10 @@ namespace {
 
 using torch::profiler::impl::ActivityType;
 
-std::set<ActivityType> activities(bool gpu) {
-  std::set<ActivityType> wanted{ActivityType::CPU};
-  if (gpu) wanted.insert(ActivityType::CUDA);
+std::set<ActivityType> activities(KernelProfile::Of of) {
+  std::set<ActivityType> wanted;
+  if (of != KernelProfile::Of::kKernels) wanted.insert(ActivityType::CPU);
+  if (of != KernelProfile::Of::kOperators) wanted.insert(ActivityType::CUDA);
   return wanted;
 }
 
@@ -70,9 +71,9 @@ std::map<std::string, Total> kernel_totals(const std::vector<Event>& events) {
 
 }  // namespace
 
-KernelProfile::KernelProfile(bool gpu) : gpu_(gpu) {
-  torch::autograd::profiler::prepareProfiler(settings(), activities(gpu));
-  torch::autograd::profiler::enableProfiler(settings(), activities(gpu), {at::RecordScope::FUNCTION});
+KernelProfile::KernelProfile(Of of) : of_(of) {
+  torch::autograd::profiler::prepareProfiler(settings(), activities(of));
+  torch::autograd::profiler::enableProfiler(settings(), activities(of), {at::RecordScope::FUNCTION});
 }
 
 KernelProfile::~KernelProfile() {
@@ -92,13 +93,32 @@ Json KernelProfile::finish(const std::string& file) {
     result->save(file);
     if (!std::filesystem::exists(file, none)) throw Error(ErrorCode::kData, "cannot be written", file);
   }
-  const auto totals = gpu_ ? kernel_totals(result->events()) : operator_totals(result->events());
+  const auto totals =
+      of_ == Of::kOperators ? operator_totals(result->events()) : kernel_totals(result->events());
   std::vector<std::pair<std::string, Total>> sorted(totals.begin(), totals.end());
   std::ranges::stable_sort(sorted, [](const auto& a, const auto& b) { return a.second.ns > b.second.ns; });
   Json rows = Json::array();
   for (const auto& [name, total] : sorted)
     rows.push_back({{"name", name}, {"count", total.count}, {"ms", total.ns / 1e6}});
   return rows;
+}
+
+std::vector<KernelSpan> KernelProfile::finish_kernels() {
+  running_ = false;
+  const auto result = torch::autograd::profiler::disableProfiler();
+  const auto when = [](std::int64_t ns) {
+    return std::chrono::system_clock::time_point(
+        std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::nanoseconds(ns)));
+  };
+  std::vector<KernelSpan> spans;
+  for (const Event& event : result->events()) {
+    if (event.deviceType() != c10::DeviceType::CUDA) continue;
+    spans.push_back({event.name(), static_cast<std::uint64_t>(event.deviceResourceId()),
+                     when(static_cast<std::int64_t>(event.startNs())),
+                     when(static_cast<std::int64_t>(event.endNs()))});
+  }
+  std::ranges::stable_sort(spans, {}, &KernelSpan::from);
+  return spans;
 }
 
 }  // namespace muster

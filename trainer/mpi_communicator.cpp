@@ -103,8 +103,9 @@ class MpiCommunicator : public Communicator {
 
   std::string sums(SumPrecision precision) override {
     const bool narrow = precision == SumPrecision::kBfloat16 && size() > 1;
-    if (gpu_sums_ != nullptr) return narrow ? "by NCCL, as bfloat16" : "by NCCL";
-    return narrow && sum_path() == kMessages ? "in rank order, sent as bfloat16" : kRankOrder;
+    if (gpu_sums_ != nullptr && !narrow) return "by NCCL";
+    return narrow && (gpu_sums_ != nullptr || sum_path() == kMessages) ? "in rank order, sent as bfloat16"
+                                                                       : kRankOrder;
   }
 
   std::string sum_path() override {
@@ -165,6 +166,10 @@ class MpiCommunicator : public Communicator {
 
   void observe(const Observer& observer) override { engine_->observe(observer); }
   double wait_seconds() const override { return engine_->wait_seconds(); }
+  std::optional<double> gpu_wait_seconds() override {
+    if (gpu_sums_ == nullptr) return std::nullopt;
+    return gpu_sums_->stalled_seconds();
+  }
 
  private:
   static constexpr const char* kMessages = "messages";

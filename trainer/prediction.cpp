@@ -258,7 +258,10 @@ Json predict(Communicator& comm, FileSystem& files, const PredictOptions& option
     if (!warning.empty() && comm.rank() == 0) options.log(LogLevel::kWarning, warning);
   }
   same_everywhere(comm, "dataset", dataset.manifest().fingerprint().hex());
-  Scorer scorer(comm, trained, dataset.contract());
+  const auto warn = [&](const std::string& text) { options.log(LogLevel::kWarning, text); };
+  const ComputeDevice device =
+      choose_scoring_device(comm, options.device, trained.config.text_at("train", "device"), warn);
+  Scorer scorer(comm, trained, dataset.contract(), device);
   const auto world = static_cast<std::uint64_t>(comm.size());
   const Work work =
       together(comm, "plan", [&] { return plan_work(options, std::move(dataset), trained, scorer, world); });

@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "data_loader/contract.h"
 #include "trainer/communicator.h"
+#include "trainer/device_choice.h"
 #include "trainer/scorer.h"
 
 namespace muster {
@@ -22,6 +23,7 @@ struct PredictOptions {
   std::string split;              ///< "": all rows, but for those that a `missing: drop` leaves out
   std::filesystem::path out;      ///< .csv, .h5 or .hdf5
   bool overwrite = false;
+  ScoringDevice device;
   LogSink log = silent_log();
   /// Rank 0, after every round: rows done, of how many.
   std::function<void(std::uint64_t, std::uint64_t)> progress;
@@ -37,10 +39,10 @@ std::vector<Field> score_fields(const Scorer& scorer);
 std::vector<std::vector<std::byte>> score_columns(const Scorer& scorer, std::span<const float> scores);
 
 /// Collective. Rows in dataset order; each with its partition and row, its keys, time and label as the data
-/// have them, and its scores. The same bytes for any number of ranks with the same train.threads, in the
-/// micro-batches of an evaluation, so that its metrics follow from them. Values are held to the checkpoint's
-/// contract too. Returns {checkpoint, step, decision, rows, rows_left_out, out, seconds}. Failures are
-/// AgreedErrors, and leave no file.
+/// have them, and its scores. The same bytes for any number of ranks with the same train.threads on CPUs, in
+/// the micro-batches of an evaluation, so that its metrics follow from them. Values are held to the
+/// checkpoint's contract too. Returns {checkpoint, step, decision, rows, rows_left_out, out, seconds}.
+/// Failures are AgreedErrors, and leave no file.
 Json predict(Communicator& comm, FileSystem& files, const PredictOptions& options);
 
 }  // namespace muster

@@ -10,7 +10,8 @@
 
 namespace muster {
 
-Scorer::Scorer(Communicator& comm, const TrainedModel& trained, const Contract& data)
+Scorer::Scorer(Communicator& comm, const TrainedModel& trained, const Contract& data,
+               const ComputeDevice& device)
     : pipeline_(
           together(comm, "pipeline",
                    [&] { return FeaturePipeline::for_scoring(data, trained.pipeline, "pipeline.json"); })),
@@ -26,7 +27,8 @@ Scorer::Scorer(Communicator& comm, const TrainedModel& trained, const Contract& 
                    })),
       label_shape_(muster::label_shape(trained.contract, pipeline_.targets())),
       threshold_(trained.decision.threshold),
-      model_(make_trained_model(comm, trained, pipeline_)) {
+      device_(device),
+      model_(make_trained_model(comm, trained, pipeline_, device)) {
   if (pipeline_.targets().size() > 1 && outputs_ > 1) targets_ = target_names(pipeline_);
   loss_.temperature = trained.decision.temperature;
   model_->module().eval();
@@ -34,7 +36,7 @@ Scorer::Scorer(Communicator& comm, const TrainedModel& trained, const Contract& 
 
 std::vector<float> Scorer::score(const Batch& batch) {
   const torch::NoGradGuard no_grad;
-  const ModelBatch inputs(batch, 0, batch.rows(), false, 0);
+  const ModelBatch inputs(BatchTensors(batch, device_), 0, batch.rows(), false, 0);
   return batch_scores(model_->forward(inputs), batch, loss_, outputs_);
 }
 

@@ -19,7 +19,9 @@ class Scorer {
   /// Collective. `data` is the contract of what shall be scored: it has the inputs as the checkpoint's
   /// contract has them (Error{kConfig} names the field that it has not, or has otherwise), and needs no
   /// label. Refused as AgreedError.
-  Scorer(Communicator& comm, const TrainedModel& trained, const Contract& data);
+  /// `device`: where it computes.
+  Scorer(Communicator& comm, const TrainedModel& trained, const Contract& data,
+         const ComputeDevice& device = {});
 
   const FeaturePipeline& pipeline() const { return pipeline_; }
   LossKind kind() const { return loss_.kind; }
@@ -44,6 +46,7 @@ class Scorer {
   std::vector<std::int64_t> label_shape_;
   std::vector<std::string> targets_;
   double threshold_;
+  ComputeDevice device_;
   std::unique_ptr<Model> model_;
 };
 

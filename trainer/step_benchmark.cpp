@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "core/random.h"
+#include "core/text.h"
 #include "core/yaml.h"
 #include "models/batch_norm.h"
 #include "models/host_copy.h"
@@ -220,6 +221,51 @@ class BareLoop : public StepLoop {
   torch::optim::SGD optimizer_;
 };
 
+/// The plain loop as one CUDA graph: what the host's calls cost. Its rows are those of the recording.
+class GraphLoop : public StepLoop {
+ public:
+  GraphLoop(const StepBenchmarkOptions& options, const BenchmarkRank& rank, Gpus& gpus)
+      : StepLoop(options, rank),
+        optimizer_(module().parameters(), torch::optim::SGDOptions(1e-3)),
+        rows_(batch(), device()) {
+    compute();  // what is made once is made before
+    compute();
+    graph_ = gpus.record([this] { compute(); });
+  }
+
+ protected:
+  void step() override {
+    graph_->replay();
+    static_cast<void>(loss_.to(at::kCPU));
+  }
+
+ private:
+  void compute() {
+    optimizer_.zero_grad();
+    const at::Tensor loss = sums(rows_);
+    (loss[0] / loss[1]).backward();
+    optimizer_.step();
+    loss_ = loss.detach();
+  }
+
+  torch::optim::SGD optimizer_;
+  BatchTensors rows_;
+  at::Tensor loss_;
+  std::unique_ptr<GpuGraph> graph_;
+};
+
+/// graph_ms and graph_error.
+Json measure_graph(const StepBenchmarkOptions& options, const BenchmarkRank& rank, Gpus* gpus) {
+  if (gpus == nullptr) return {{"graph_ms", nullptr}, {"graph_error", nullptr}};
+  try {
+    GraphLoop loop(options, rank, *gpus);
+    loop.run(options.steps / 10 + 2);
+    return {{"graph_ms", median(loop.run(options.steps))}, {"graph_error", nullptr}};
+  } catch (const c10::Error& error) {
+    return {{"graph_ms", nullptr}, {"graph_error", first_line(error.what_without_backtrace())}};
+  }
+}
+
 /// The milliseconds of a loop's steps so far.
 struct TimedLoop {
   StepLoop& loop;
@@ -235,7 +281,7 @@ Json profile_steps(StepLoop& loop, const StepBenchmarkOptions& options, bool gpu
     loop.run(kSteps);
     return nullptr;
   }
-  KernelProfile profile(gpu);
+  KernelProfile profile(gpu ? KernelProfile::Of::kOperatorsAndKernels : KernelProfile::Of::kOperators);
   loop.run(kSteps);
   Json rows = profile.finish(options.profile);
   if (rows.size() > kRows) rows.erase(rows.begin() + kRows, rows.end());
@@ -280,21 +326,23 @@ Json benchmark_step(Communicator& comm, const StepBenchmarkOptions& options, con
   const double rate = comm.size() * bare.flops() / (medians[0] / 1e3);
   const double peak =
       device.gpu ? comm.size() * peak_flops(gpus.gpus->info(device.index).name, options.precision) : 0;
-  return {{"model", options.model},
-          {"flops_per_second", rate},
-          {"utilization", peak > 0 ? Json(rate / peak) : Json(nullptr)},
-          {"ranks", comm.size()},
-          {"device", device.gpu ? gpus.gpus->info(device.index).name : "cpu"},
-          {"parameters", parameter_count(parallel.module())},
-          {"rows_per_rank", options.rows_per_rank},
-          {"threads", options.threads},
-          {"buckets", parallel.bucket_sizes()},
-          {"step_ms", medians[0]},
-          {"alone_ms", medians[1]},
-          {"bare_ms", medians[2]},
-          {"ratio_to_alone", medians[0] / medians[1]},
-          {"alone_to_bare", medians[1] / medians[2]},
-          {"profile", std::move(profile)}};
+  Json result{{"model", options.model},
+              {"flops_per_second", rate},
+              {"utilization", peak > 0 ? Json(rate / peak) : Json(nullptr)},
+              {"ranks", comm.size()},
+              {"device", device.gpu ? gpus.gpus->info(device.index).name : "cpu"},
+              {"parameters", parameter_count(parallel.module())},
+              {"rows_per_rank", options.rows_per_rank},
+              {"threads", options.threads},
+              {"buckets", parallel.bucket_sizes()},
+              {"step_ms", medians[0]},
+              {"alone_ms", medians[1]},
+              {"bare_ms", medians[2]},
+              {"ratio_to_alone", medians[0] / medians[1]},
+              {"alone_to_bare", medians[1] / medians[2]},
+              {"profile", std::move(profile)}};
+  result.update(measure_graph(options, rank, device.gpu ? gpus.gpus.get() : nullptr));
+  return result;
 }
 
 }  // namespace muster

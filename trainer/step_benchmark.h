@@ -33,7 +33,9 @@ struct StepBenchmarkOptions {
 /// with it the same model without communication, and by a plain LibTorch loop (each time all ranks computing
 /// at once). {model, ranks, parameters, rows_per_rank, threads, buckets (bytes of each, in the order of their
 /// sums), step_ms (median over the steps, of the slowest rank), alone_ms (of one rank: nothing is copied into
-/// buckets or summed), bare_ms (by a plain loop), ratio_to_alone, alone_to_bare, flops_per_second (of all
+/// buckets or summed), bare_ms (by a plain loop), graph_ms (by the plain loop's forward and
+/// backward pass and update as one CUDA graph, on rows that are there; null on CPUs and where it cannot be
+/// recorded: why is in graph_error), ratio_to_alone, alone_to_bare, flops_per_second (of all
 /// ranks), utilization (of the GPUs' peak, or null), profile (KernelProfile::finish of the slowest 20, in
 /// milliseconds a step, or null)}. Error{kConfig} for a model that cannot be made of these
 /// options, the same on all ranks. On a GPU a step ends when its update is done.

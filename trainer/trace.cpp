@@ -5,6 +5,7 @@
 #include <map>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include "core/error.h"
 #include "trainer/gather.h"
@@ -35,14 +36,25 @@ std::optional<TraceRange> parse_trace_range(const std::string& text) {
   return range;
 }
 
-Trace::Trace(Communicator& comm, TraceRange range) : range_(range) {
+Trace::Trace(Communicator& comm, TraceRange range, std::function<EndProfile()> profile)
+    : range_(range), profile_(std::move(profile)) {
   comm.barrier("trace");
   zero_ = Clock::now();
 }
 
+void Trace::at_step(std::uint64_t step) {
+  const bool on = step >= range_.first && step < range_.last;
+  if (on && profile_ && !end_profile_) end_profile_ = profile_();
+  on_.store(on);
+}
+
 void Trace::span(std::string_view name, std::string_view track, Clock::time_point from,
                  Clock::time_point until) {
-  if (!on()) return;
+  if (on()) keep(name, track, from, until);
+}
+
+void Trace::keep(std::string_view name, std::string_view track, Clock::time_point from,
+                 Clock::time_point until) {
   const auto us = [](Clock::duration time) {
     return std::chrono::duration<double, std::micro>(time).count();
   };
@@ -52,7 +64,17 @@ void Trace::span(std::string_view name, std::string_view track, Clock::time_poin
   spans_.push_back(std::move(made));
 }
 
+/// From the system's clock, which the GPU's is told by, to the spans'.
+void Trace::add_kernels() {
+  const auto steady = Clock::now();
+  const auto system = std::chrono::system_clock::now();
+  for (const KernelSpan& kernel : std::exchange(end_profile_, {})())
+    keep(kernel.name, fmt::format("GPU stream {}", kernel.stream), steady + (kernel.from - system),
+         steady + (kernel.until - system));
+}
+
 std::string Trace::gather_file(Communicator& comm) {
+  if (end_profile_) add_kernels();
   on_ = false;
   Json mine = Json::array();
   std::map<std::string, int> tracks;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -14,6 +15,7 @@
 
 #include "core/json.h"
 #include "trainer/communicator.h"
+#include "trainer/kernel_profile.h"
 
 namespace muster {
 
@@ -31,11 +33,14 @@ class Trace {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Collective: the ranks' times count from here.
-  Trace(Communicator& comm, TraceRange range);
+  /// Ends a profile that began; one that is let go of ends, too.
+  using EndProfile = std::function<std::vector<KernelSpan>()>;
+  /// Collective: the ranks' times count from here. `profile`: begins one of what a GPU does, on the thread of
+  /// at_step() and gather_file(); may be empty.
+  Trace(Communicator& comm, TraceRange range, std::function<EndProfile()> profile = {});
 
   /// The step that is next: spans are kept while it is in the range.
-  void at_step(std::uint64_t step) { on_.store(step >= range_.first && step < range_.last); }
+  void at_step(std::uint64_t step);
   bool on() const { return on_.load(std::memory_order_relaxed); }
   bool ends_at(std::uint64_t step) const { return step == range_.last; }
 
@@ -52,7 +57,12 @@ class Trace {
     double from_us;
     double took_us;
   };
+  void keep(std::string_view name, std::string_view track, Clock::time_point from, Clock::time_point until);
+  void add_kernels();
+
   TraceRange range_;
+  std::function<EndProfile()> profile_;
+  EndProfile end_profile_;
   Clock::time_point zero_;
   std::atomic<bool> on_ = false;
   std::mutex mutex_;

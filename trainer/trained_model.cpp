@@ -47,13 +47,14 @@ TrainedModel load_trained_model(Communicator& comm, FileSystem& files,
 }
 
 std::unique_ptr<Model> make_trained_model(Communicator& comm, const TrainedModel& trained,
-                                          const FeaturePipeline& pipeline) {
+                                          const FeaturePipeline& pipeline, const ComputeDevice& device) {
   auto model = together(comm, "model", [&] {
-    auto made = make_configured_model(trained.config, trained.contract, pipeline);
+    auto made = make_configured_model(trained.config, trained.contract, pipeline, device);
     if (comm.rank() == 0) load_module_state(made->module(), trained.weights);
     return made;
   });
   broadcast_module(model->module(), comm);
+  move_to(model->module(), device);
   return model;
 }
 

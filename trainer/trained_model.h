@@ -35,9 +35,9 @@ struct TrainedModel {
 TrainedModel load_trained_model(Communicator& comm, FileSystem& files,
                                 const std::filesystem::path& checkpoint);
 
-/// Collective. The model with its weights, on every rank. `pipeline` is the checkpoint's,
-/// with or without its label.
+/// Collective. The model with its weights, on every rank and its device. `pipeline` is the
+/// checkpoint's, with or without its label.
 std::unique_ptr<Model> make_trained_model(Communicator& comm, const TrainedModel& trained,
-                                          const FeaturePipeline& pipeline);
+                                          const FeaturePipeline& pipeline, const ComputeDevice& device = {});
 
 }  // namespace muster

@@ -69,7 +69,14 @@ void TrainingRun::phase(RankPhase now) {
 void TrainingRun::start_trace() {
   const auto range = parse_trace_range(run_.config.text_at("log", "trace"));
   if (!range || run_.start.at("step").get<std::uint64_t>() >= range->last) return;
-  trace_ = std::make_shared<Trace>(comm_, *range);
+  std::function<Trace::EndProfile()> kernels;
+  if (run_.device.gpu)
+    kernels = [] {
+      return [profile = std::make_shared<KernelProfile>(KernelProfile::Of::kKernels)] {
+        return profile->finish_kernels();
+      };
+    };
+  trace_ = std::make_shared<Trace>(comm_, *range, kernels);
   comm_.observe(
       [trace = trace_](std::string_view name, Trace::Clock::time_point from, Trace::Clock::time_point until) {
         trace->span(name, "communication", from, until);

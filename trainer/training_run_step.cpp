@@ -234,7 +234,7 @@ void TrainingRun::count_operations() {
 /// After this start's first step, before evaluations, and at the end.
 void TrainingRun::tell_efficiency() {
   const ProcessMemory memory = process_memory();
-  MemoryUse mine{memory.resident_bytes, memory.peak_bytes, 0};
+  RankUse mine{memory.resident_bytes, memory.peak_bytes, 0, comm_.gpu_wait_seconds().value_or(-1)};
   if (run_.device.gpu) mine.gpu_peak_bytes = options_.gpus->gpus->peak_bytes(run_.device.index);
   const auto figures = efficiency_.take(comm_, mine);
   if (!figures) return;
@@ -251,6 +251,7 @@ void TrainingRun::tell_efficiency() {
          {"resident_bytes", figures->resident_bytes},
          {"peak_bytes", figures->peak_bytes},
          {"gpu_peak_bytes", figures->gpu_peak_bytes},
+         {"gpu_wait_shares", figures->gpu_wait_shares},
          {"seconds_since_start", since_start}});
   if (comm_.rank() != 0 || steps_here_ != 1) return;
   options_.log(

@@ -25,7 +25,7 @@ def main():
             m.check([size["bytes"] for size in sums["sizes"]] == [4, 1 << 20] and sums["sums"] == "in rank order" and sums["path"] == ("shared memory" if ranks > 1 else "memory of one process"), f"sums: {sums}")
             for size in sums["sizes"]:
                 positive(size, "sum_us")
-                m.check((size["mpi_us"] is None) == (ranks == 0), f"beside MPI where there is one: {size}")
+                m.check((size["library_us"] is None) == (ranks == 0), f"beside MPI where there is one: {size}")
             checkpoint = m.run_json("bench", "checkpoint", "--bytes", "1 MiB", "--rounds", 2, "--dir", scratch, ranks=ranks)
             positive(checkpoint, "copy_seconds", "write_seconds", "verify_seconds", "plain_seconds", "hash_seconds")
             positive(m.run_json("bench", "overhead", "--repeats", 20, "--parameters", 1000, "--dir", scratch, ranks=ranks),

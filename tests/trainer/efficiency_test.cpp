@@ -82,7 +82,7 @@ TEST(FlopCounterTest, OthersThreadsAndLaterWorkAreNotCounted) {
 TEST(EfficiencyTest, TellsOfTheStepsSinceTheLastTime) {
   run_local(2, [](Communicator& comm) {
     Efficiency efficiency;
-    const MemoryUse mine{100U + static_cast<unsigned>(comm.rank()), 200, 0};
+    RankUse mine{100U + static_cast<unsigned>(comm.rank()), 200, 0, -1};
     EXPECT_FALSE(efficiency.take(comm, mine).has_value());
     efficiency.note_forward(40);
     efficiency.count_operations(comm, 8, 1000);
@@ -102,7 +102,19 @@ TEST(EfficiencyTest, TellsOfTheStepsSinceTheLastTime) {
     EXPECT_DOUBLE_EQ(told->skew, 1.5);
     EXPECT_EQ(told->resident_bytes, (std::vector<std::uint64_t>{100, 101}));
     EXPECT_TRUE(told->gpu_peak_bytes.empty());
+    EXPECT_TRUE(told->gpu_wait_shares.empty());
     EXPECT_FALSE(efficiency.take(comm, mine).has_value());
+    mine.gpu_peak_bytes = 7;
+    for (const double seconds : {0.5, 0.5, 1.0}) {  // 0.25 a second for rank 0, twice that for rank 1
+      mine.gpu_wait_seconds += seconds * 0.25 * (comm.rank() + 1) + (mine.gpu_wait_seconds < 0 ? 1 : 0);
+      efficiency.note_step(8, seconds, {}, ranks);
+      const auto on_gpus = efficiency.take(comm, mine);
+      ASSERT_TRUE(on_gpus.has_value());
+      EXPECT_EQ(on_gpus->gpu_peak_bytes, (std::vector<std::uint64_t>{7, 7}));
+      ASSERT_EQ(on_gpus->gpu_wait_shares.size(), 2U);
+      EXPECT_NEAR(on_gpus->gpu_wait_shares[0], 0.25, 1e-12);
+      EXPECT_NEAR(on_gpus->gpu_wait_shares[1], 0.5, 1e-12);
+    }
   });
 }
 

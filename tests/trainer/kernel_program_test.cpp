@@ -13,7 +13,7 @@ namespace muster {
 namespace {
 
 std::vector<KernelProgram> programs() {
-  std::vector<KernelProgram> all{{"dropout_mask", {}}, {"sum_partials", {}}};
+  std::vector<KernelProgram> all{{"dropout_mask", {}}, {"sum_partials", {}}, {"sum_ranks", {}}};
   for (const char* type : {"Float32", "BFloat16", "Float16"}) {
     all.push_back({"cross_entropy", {std::string("SCORE=") + type}});
     all.push_back({"batch_norm", {std::string("VALUE=") + type}});

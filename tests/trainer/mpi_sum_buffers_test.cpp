@@ -125,6 +125,8 @@ class HostSums : public GpuSums {
     EXPECT_EQ(comm_->size(), size_);
     return std::make_shared<Sum>(comm_->start_all_reduce_sum("on the GPU", {values, count}), lost_);
   }
+  double stalled_seconds() override { return kStalled; }
+  static constexpr double kStalled = 0.25;
 
  private:
   class Sum : public GpuSum {
@@ -159,6 +161,7 @@ class HostGpus : public Gpus {
   std::uint64_t peak_bytes(int) const override { return 0; }
   void select(int) override {}
   std::string version() const override { return ""; }
+  std::unique_ptr<GpuGraph> record(const std::function<void()>&) override { return nullptr; }
   BufferAllocator pinned_allocator() override { return aligned_allocator(); }
   std::string new_id() override { return "the id"; }
   std::unique_ptr<GpuSums> connect(const std::string& id, int, int size, int index) override {
@@ -173,6 +176,9 @@ TEST_P(MpiSumBuffersTest, BuffersOfGpusAreNumberedAndWatchedAsAllElse) {
   const auto comm = make_mpi_communicator({.max_count = GetParam()});
   comm->sum_on_gpus(gpus, 5);
   EXPECT_EQ(comm->sums(), size_ == 1 ? Communicator::kRankOrder : "by NCCL");
+  EXPECT_EQ(comm->sums(SumPrecision::kBfloat16),
+            size_ == 1 ? Communicator::kRankOrder : "in rank order, sent as bfloat16");
+  EXPECT_EQ(comm->gpu_wait_seconds(), size_ == 1 ? std::nullopt : std::optional(HostSums::kStalled));
   expect_buffer_sums(*comm, 1000, 5, 1e-6F);
   if (size_ == 1) return;
   const auto buffer = comm->make_sum_buffer("lost", 4);

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <thread>
 
 #include "core/error.h"
@@ -54,6 +55,43 @@ TEST(TraceTest, TheFileHasAllRanksSpansOfTheWantedStepsAlone) {
     EXPECT_EQ(computed, (std::vector<int>{2, 2, 2}));
     EXPECT_EQ(names, (std::vector<int>{1, 1, 1}));
     EXPECT_EQ(reads, 1);
+  });
+}
+
+TEST(TraceTest, KernelsOfTheWantedStepsAreShownByStream) {
+  run_local(2, [](Communicator& comm) {
+    int begun = 0, ended = 0;
+    Trace trace(comm, {5, 7}, [&]() -> Trace::EndProfile {
+      ++begun;
+      return [&, from = std::chrono::system_clock::now()]() -> std::vector<KernelSpan> {
+        ++ended;
+        return {{"gemm", 7, from, from + std::chrono::milliseconds(2)}, {"sum", 9, from, from}};
+      };
+    });
+    for (std::uint64_t step = 4; step < 8; ++step) {
+      trace.at_step(step);
+      EXPECT_EQ(begun, step > 4 ? 1 : 0);
+      const TraceSpan span(&trace, "compute", "loop");
+    }
+    const std::string text = trace.gather_file(comm);
+    EXPECT_EQ(ended, 1);
+    if (comm.rank() != 0) return;
+    std::map<std::pair<int, int>, std::string> tracks;
+    const Json file = parse_json(text, "trace", ErrorCode::kBug);
+    for (const Json& event : file.at("traceEvents")) {
+      if (event.at("name") == "thread_name")
+        tracks[{event.at("pid"), event.at("tid")}] = event.at("args").at("name");
+    }
+    int kernels = 0;
+    for (const Json& event : file.at("traceEvents")) {
+      if (event.at("name") != "gemm") continue;
+      ++kernels;
+      EXPECT_EQ(tracks.at({event.at("pid"), event.at("tid")}), "GPU stream 7");
+      EXPECT_NEAR(event.at("dur").get<double>(), 2000, 1);
+      EXPECT_GE(event.at("ts").get<double>(), 0);  // since the trace was made
+      EXPECT_LE(event.at("ts").get<double>(), 10'000'000);
+    }
+    EXPECT_EQ(kernels, 2);
   });
 }
 

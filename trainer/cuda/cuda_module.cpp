@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "trainer/cuda/nccl_sums.h"
+#include "trainer/cuda/step_graph.h"
 #include "trainer/gpu.h"
 
 namespace muster {
@@ -66,6 +67,7 @@ class CudaGpus : public Gpus {
                        nccl % 10000 / 100, nccl % 100);
   }
 
+  std::unique_ptr<GpuGraph> record(const std::function<void()>& work) override { return record_graph(work); }
   BufferAllocator pinned_allocator() override { return pinned; }
   std::string new_id() override { return new_nccl_id(); }
   std::unique_ptr<GpuSums> connect(const std::string& id, int rank, int size, int index) override {

@@ -9,21 +9,26 @@
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
-#include <atomic>
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
+#include "trainer/cuda/sum_ranks.h"
 
 namespace muster {
 namespace {
 
-/// A mark in a stream; no timing, which costs.
+/// A mark in a stream; timing costs.
 class Event {
  public:
-  Event() { C10_CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
+  explicit Event(unsigned flags = cudaEventDisableTiming) {
+    C10_CUDA_CHECK(cudaEventCreateWithFlags(&event_, flags));
+  }
   ~Event() { C10_CUDA_CHECK_WARN(cudaEventDestroy(event_)); }
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
@@ -36,16 +41,60 @@ class Event {
     C10_CUDA_CHECK(state);
     return true;
   }
+  /// Of two that have passed and were made with cudaEventDefault.
+  static double seconds(const Event& from, const Event& until) {
+    float milliseconds = 0;
+    C10_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, from.event_, until.event_));
+    return milliseconds / 1e3;
+  }
 
  private:
   cudaEvent_t event_ = nullptr;
+};
+
+/// How long streams stood still for sums. One thread.
+class Stalls {
+ public:
+  /// Puts `wait` between two marks of the stream.
+  void around(cudaStream_t stream, const std::function<void()>& wait) {
+    settle();
+    if (free_.empty()) free_.emplace_back();
+    Stall& stall = open_.emplace_back(std::move(free_.back()));
+    free_.pop_back();
+    stall.before->record(stream);
+    wait();
+    stall.after->record(stream);
+  }
+
+  double seconds() {
+    settle();
+    return seconds_;
+  }
+
+ private:
+  struct Stall {
+    std::unique_ptr<Event> before = std::make_unique<Event>(cudaEventDefault);
+    std::unique_ptr<Event> after = std::make_unique<Event>(cudaEventDefault);
+  };
+
+  void settle() {
+    while (!open_.empty() && open_.front().after->passed()) {
+      seconds_ += Event::seconds(*open_.front().before, *open_.front().after);
+      free_.push_back(std::move(open_.front()));
+      open_.pop_front();
+    }
+  }
+
+  std::deque<Stall> open_;
+  std::vector<Stall> free_;
+  double seconds_ = 0;
 };
 
 /// The communicator itself. NCCL wants one thread at a time; a failed one is aborted once, which ends the
 /// kernels that wait for a lost peer.
 class Link {
  public:
-  Link(const std::string& id, int rank, int size, int index) : rank_(rank), index_(index) {
+  Link(const std::string& id, int rank, int size, int index) : rank_(rank), size_(size), index_(index) {
     ncclUniqueId unique;
     ensure(id.size() == sizeof unique, "an NCCL id of {} bytes", id.size());
     std::memcpy(&unique, id.data(), sizeof unique);
@@ -61,23 +110,53 @@ class Link {
   Link& operator=(const Link&) = delete;
 
   int index() const { return index_; }
+  int rank() const { return rank_; }
+  int size() const { return size_; }
 
-  void all_reduce(void* values, std::size_t count, ncclDataType_t type, cudaStream_t stream) {
+  void all_reduce(float* values, std::size_t count, cudaStream_t stream) {
     const std::lock_guard lock(mutex_);
-    if (comm_ == nullptr) throw Error(ErrorCode::kPeer, failure_);
-    check(ncclAllReduce(values, values, count, type, ncclSum, comm_, stream), "ncclAllReduce");
+    throw_if_aborted();
+    check(ncclAllReduce(values, values, count, ncclFloat32, ncclSum, comm_, stream), "ncclAllReduce");
+  }
+
+  /// `to` and `from`: each rank's `count` numbers in bfloat16, in rank order.
+  void all_to_all(const void* to, void* from, std::size_t count, cudaStream_t stream) {
+    const std::lock_guard lock(mutex_);
+    throw_if_aborted();
+    check(ncclGroupStart(), "ncclGroupStart");
+    for (int peer = 0; peer < size_; ++peer) {
+      const std::size_t first = static_cast<std::size_t>(peer) * count * kNarrowBytes;
+      check(ncclSend(static_cast<const char*>(to) + first, count, ncclBfloat16, peer, comm_, stream),
+            "ncclSend");
+      check(ncclRecv(static_cast<char*>(from) + first, count, ncclBfloat16, peer, comm_, stream), "ncclRecv");
+    }
+    check(ncclGroupEnd(), "ncclGroupEnd");
+  }
+
+  /// `all`: each rank's `count` numbers in bfloat16, of which this rank's are there.
+  void all_gather(void* all, std::size_t count, cudaStream_t stream) {
+    const std::lock_guard lock(mutex_);
+    throw_if_aborted();
+    const char* const mine = static_cast<char*>(all) + static_cast<std::size_t>(rank_) * count * kNarrowBytes;
+    check(ncclAllGather(mine, all, count, ncclBfloat16, comm_, stream), "ncclAllGather");
   }
 
   /// Error{kPeer} with what a peer's end did to this one.
   void throw_if_failed() {
     const std::lock_guard lock(mutex_);
-    if (comm_ == nullptr) throw Error(ErrorCode::kPeer, failure_);
+    throw_if_aborted();
     ncclResult_t state = ncclSuccess;
     check(ncclCommGetAsyncError(comm_, &state), "ncclCommGetAsyncError");
     if (state != ncclInProgress) check(state, "a sum of NCCL");
   }
 
  private:
+  static constexpr std::size_t kNarrowBytes = 2;
+
+  void throw_if_aborted() const {
+    if (comm_ == nullptr) throw Error(ErrorCode::kPeer, failure_);
+  }
+
   void check(ncclResult_t result, const char* what) {
     if (result == ncclSuccess) return;
     const char* const details = comm_ == nullptr ? nullptr : ncclGetLastError(comm_);
@@ -89,6 +168,7 @@ class Link {
   }
 
   int rank_;
+  int size_;
   int index_;
   std::mutex mutex_;
   ncclComm_t comm_ = nullptr;
@@ -97,9 +177,9 @@ class Link {
 
 class NcclSum : public GpuSum {
  public:
-  NcclSum(std::shared_ptr<Link> link, float* values, std::size_t count, SumPrecision precision,
-          c10::cuda::CUDAStream stream)
-      : link_(std::move(link)) {
+  NcclSum(std::shared_ptr<Link> link, std::shared_ptr<Stalls> stalls, float* values, std::size_t count,
+          SumPrecision precision, c10::cuda::CUDAStream stream)
+      : link_(std::move(link)), stalls_(std::move(stalls)) {
     const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(link_->index()));
     Event before;
     before.record(c10::cuda::getCurrentCUDAStream());
@@ -107,7 +187,7 @@ class NcclSum : public GpuSum {
     if (precision == SumPrecision::kBfloat16) {
       sum_narrow(values, count, stream);
     } else {
-      link_->all_reduce(values, count, ncclFloat32, stream);
+      link_->all_reduce(values, count, stream);
     }
     after_.emplace();
     after_->record(stream);
@@ -123,22 +203,35 @@ class NcclSum : public GpuSum {
   void join() override {
     const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(link_->index()));
     link_->throw_if_failed();
-    after_->wait_in(c10::cuda::getCurrentCUDAStream());
+    const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
+    stalls_->around(stream, [&] { after_->wait_in(stream); });
   }
 
  private:
-  /// What is narrow is made, summed and widened on the sum's stream, whose memory it is.
+  /// As ranks without a GPU sum by messages (message_sum_buffer.h), to the bit: a reduce-scatter in rank
+  /// order, then an all-gather. NCCL's own sums of bfloat16 are rounded once a rank. All on the sum's stream,
+  /// whose memory it is.
   void sum_narrow(float* values, std::size_t count, c10::cuda::CUDAStream stream) {
+    constexpr std::size_t kAlign = 64;
+    const auto ranks = static_cast<std::size_t>(link_->size());
+    const std::size_t slice = ((count + ranks - 1) / ranks + kAlign - 1) / kAlign * kAlign;
     const c10::cuda::CUDAStreamGuard on(stream);
     const c10::AutoGradMode no_gradients(false);
+    const auto length = [](std::size_t numbers) { return static_cast<std::int64_t>(numbers); };
     const auto floats = at::TensorOptions(at::kFloat).device(stream.device());
-    const at::Tensor wide = at::from_blob(values, {static_cast<std::int64_t>(count)}, floats);
-    const at::Tensor narrow = wide.to(at::kBFloat16);
-    link_->all_reduce(narrow.mutable_data_ptr(), count, ncclBfloat16, stream);
-    wide.copy_(narrow);
+    const at::Tensor wide = at::from_blob(values, {length(count)}, floats);
+    const at::Tensor narrow = at::zeros({length(ranks * slice)}, floats.dtype(at::kBFloat16));
+    const at::Tensor received = at::empty({length(ranks), length(slice)}, narrow.options());
+    narrow.narrow(0, 0, length(count)).copy_(wide);
+    link_->all_to_all(narrow.const_data_ptr(), received.mutable_data_ptr(), slice, stream);
+    const auto mine = static_cast<std::size_t>(link_->rank());
+    sum_ranks(received, narrow.narrow(0, length(mine * slice), length(slice)));
+    link_->all_gather(narrow.mutable_data_ptr(), slice, stream);
+    wide.copy_(narrow.narrow(0, 0, length(count)));
   }
 
   std::shared_ptr<Link> link_;
+  std::shared_ptr<Stalls> stalls_;
   std::optional<Event> after_;
 };
 
@@ -170,11 +263,17 @@ class NcclSums : public GpuSums {
   }
 
   std::shared_ptr<GpuSum> start(float* values, std::size_t count, SumPrecision precision) override {
-    return std::make_shared<NcclSum>(link_, values, count, precision, stream_);
+    return std::make_shared<NcclSum>(link_, stalls_, values, count, precision, stream_);
+  }
+
+  double stalled_seconds() override {
+    const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(link_->index()));
+    return stalls_->seconds();
   }
 
  private:
   std::shared_ptr<Link> link_;
+  std::shared_ptr<Stalls> stalls_ = std::make_shared<Stalls>();
   c10::cuda::CUDAStream stream_;
 };
 
