@@ -167,6 +167,62 @@ def check_resume(bench):
         raise Failed("the resumed run is another one")
 
 
+def check_sums(bench):
+    """Sums of two ranks beside NCCL's own; bfloat16 in rank order."""
+    for precision, how in (("float32", "by NCCL"), ("bfloat16", "in rank order, sent as bfloat16")):
+        text = bench.run("bench", "allreduce", "--device", "cuda", "--sum-precision", precision, "--bytes", "4,64 KiB,25 MiB", "--rounds", 20, "--json", ranks=2)
+        told = json.loads([line for line in text.splitlines() if line.startswith("{")][-1])
+        times = ", ".join(f"{size['bytes']} bytes {size['sum_us']:.0f} us ({size['ratio_to_library']:.2f} of ncclAllReduce's)" for size in told["sizes"])
+        print(f"  {precision}, {told['sums']}: {times}")
+        if (told["sums"], told["path"], told["library"]) != (how, "NCCL", "ncclAllReduce"):
+            raise Failed(f"sums: {told}")
+
+
+def check_trace(bench):
+    """The trace shows what the GPU did; the log shows what it waited for."""
+    kind, settings, _ = MODELS["mlp"]
+    bench.train("traced", bench.data(kind), [*settings, "train.steps=30", "log.trace=20:23", "train.sum_precision=bfloat16", bench.on], ranks=2)
+    files = list((bench.scratch / "runs" / "traced").glob("trace-*.json"))
+    events = json.loads(files[0].read_text())["traceEvents"]
+    tracks = {(event["pid"], event["tid"]): event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    on = lambda event, words: event["ph"] == "X" and words in tracks[event["pid"], event["tid"]]
+    kernels = [event for event in events if on(event, "GPU stream")]
+    loop = [event for event in events if on(event, "loop")]
+    first, last = min(event["ts"] for event in loop), max(event["ts"] + event["dur"] for event in loop)
+    inside = sum(first <= event["ts"] <= last for event in kernels)
+    shares = [event["gpu_wait_shares"] for event in bench.events("traced") if event["event"] == "efficiency"]
+    print(f"  {len(kernels)} kernels and copies of ranks {sorted({event['pid'] for event in kernels})}, {inside} of them while the loop ran; "
+          f"GPUs waited for sums {shares[-1]} of the time")
+    if {event["pid"] for event in kernels} != {0, 1} or inside < 0.9 * len(kernels) or not any("sum_ranks" in event["name"] for event in kernels):
+        raise Failed(f"streams {set(tracks.values())}; names {sorted({event['name'] for event in kernels})[:40]}")
+    if len(shares[-1]) != 2 or not all(0 < share < 1 for share in shares[-1]):
+        raise Failed(f"what GPUs waited for: {shares}")
+
+
+def check_scoring(bench):
+    """evaluate and predict give on a GPU what they give on the CPU, but for rounding."""
+    for name in ("mlp", "resnet"):
+        kind, settings, _ = MODELS[name]
+        data = bench.data(kind)
+        bench.train(f"scored-{name}", data, [*settings, "train.steps=20", bench.on])
+        run = bench.scratch / "runs" / f"scored-{name}"
+        metrics, tables = {}, {}
+        for device in ("cpu", bench.device):
+            text = bench.run("evaluate", run, "--split", "test", "--device", device, "--json")
+            metrics[device] = json.loads([line for line in text.splitlines() if line.startswith("{")][-1])["metrics"]
+            out = bench.scratch / f"{name}-{device}.csv"
+            bench.run("predict", run, "--data", data, "--out", out, "--device", device, "--overwrite", ranks=2)
+            tables[device] = [line.split(",") for line in out.read_text().splitlines()]
+        loss = abs(metrics[bench.device]["loss"] / metrics["cpu"]["loss"] - 1)
+        column = next(i for i, word in enumerate(tables["cpu"][0]) if word.startswith("pr"))
+        rows = list(zip(tables["cpu"], tables[bench.device]))[1:]
+        numbers = lambda text: [float(word) for word in text.split(";" if ";" in text else " ")]
+        off = max(abs(a - b) for ours, theirs in rows for a, b in zip(numbers(ours[column]), numbers(theirs[column])))
+        print(f"  {name}: the loss of the test split differs by {loss:.1e}, {tables['cpu'][0][column]} of {len(rows)} rows by {off:.1e}")
+        if loss > 1e-3 or off > 1e-2 or len(tables["cpu"]) != len(tables[bench.device]):
+            raise Failed(f"{name} scores otherwise")
+
+
 def check_refusals(bench):
     """What cannot be ends with one line and its exit code."""
     kind, settings, _ = MODELS["mlp"]
@@ -217,12 +273,15 @@ def race(bench, name, ours, theirs):
     row = [name, f"{mine['step_ms']:.2f} ms"]
     row += [f"{rivals[mode]:.2f} ms ({rivals[mode] / mine['step_ms']:.2f})" if mode in rivals else "-" for mode in ("eager", "compile")]
     row.append(f"{mine['bare_ms']:.2f} ms")
+    row.append(f"{mine['graph_ms']:.2f} ms" if mine["graph_ms"] else f"- ({mine['graph_error'][:100]})")
     row.append(f"{mine['flops_per_second'] / 1e12:.0f} TFLOP/s" + (f", MFU {100 * mine['utilization']:.0f} %" if mine["utilization"] else ""))
     return row
 
 
 def check_throughput(bench):
     """Steps of three models in bfloat16 beside Python's, eager and compiled, and beside a plain loop of LibTorch."""
+    if bench.options.profile:
+        pathlib.Path(bench.options.profile).mkdir(parents=True, exist_ok=True)
     failed = []
     for name, (ours, theirs) in RACES.items():
         try:
@@ -234,7 +293,8 @@ def check_throughput(bench):
         raise Failed("; ".join(failed))
 
 
-CHECKS = {"operators": check_operators, "numerics": check_numerics, "precision": check_precision, "resume": check_resume, "refusals": check_refusals, "throughput": check_throughput}
+CHECKS = {"operators": check_operators, "numerics": check_numerics, "precision": check_precision, "resume": check_resume, "sums": check_sums, "trace": check_trace,
+          "scoring": check_scoring, "refusals": check_refusals, "throughput": check_throughput}
 
 
 def main():

@@ -1,5 +1,6 @@
 // libmuster_cuda: GPUs and NCCL behind trainer/gpu.h.
 
+#include <ATen/Context.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
@@ -57,7 +58,11 @@ class CudaGpus : public Gpus {
     return static_cast<std::uint64_t>(stats.allocated_bytes[kAll].peak);
   }
 
-  void select(int index) override { c10::cuda::set_device(static_cast<c10::DeviceIndex>(index)); }
+  void select(int index) override {
+    at::globalContext().lazyInitDevice(
+        at::kCUDA);  // the allocator is LibTorch's, which makes it when first asked
+    c10::cuda::set_device(static_cast<c10::DeviceIndex>(index));
+  }
 
   std::string version() const override {
     int runtime = 0, nccl = 0;
