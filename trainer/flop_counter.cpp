@@ -66,22 +66,46 @@ double operations(std::string_view name, Inputs inputs) {
   return 0;
 }
 
+struct Count {
+  double operations = 0;
+  bool within = false;  ///< an operator that was counted
+};
+
 /// LibTorch calls a plain function, which cannot hold a counter.
-double*& current() {
-  thread_local double* count = nullptr;
+Count*& current() {
+  thread_local Count* count = nullptr;
   return count;
 }
 
+/// While an operator that was counted runs: autocast calls the same once more, in fewer bits.
+class Counted : public at::ObserverContext {
+ public:
+  explicit Counted(Count& count) : count_(&count) { count.within = true; }
+  ~Counted() override {
+    if (current() == count_) count_->within = false;
+  }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+ private:
+  Count* count_;
+};
+
 std::unique_ptr<at::ObserverContext> note(const at::RecordFunction& function) {
-  if (double* const count = current(); count != nullptr && !function.inputs().empty())
-    *count += operations(function.name(), function.inputs());
-  return nullptr;
+  Count* const count = current();
+  if (count == nullptr || count->within || function.inputs().empty()) return nullptr;
+  const double made = operations(function.name(), function.inputs());
+  if (made == 0) return nullptr;
+  count->operations += made;
+  return std::make_unique<Counted>(*count);
 }
+
+void end(const at::RecordFunction&, at::ObserverContext*) {}
 
 }  // namespace
 
 struct FlopCounter::State {
-  double count = 0;
+  Count count;
   at::CallbackHandle handle = at::INVALID_CALLBACK_HANDLE;
 };
 
@@ -89,7 +113,7 @@ FlopCounter::FlopCounter() : state_(std::make_unique<State>()) {
   ensure(current() == nullptr, "two counters of operations in one thread");
   current() = &state_->count;
   state_->handle = at::addThreadLocalCallback(
-      at::RecordFunctionCallback(&note).needsInputs(true).scopes({at::RecordScope::FUNCTION}));
+      at::RecordFunctionCallback(&note, &end).needsInputs(true).scopes({at::RecordScope::FUNCTION}));
 }
 
 FlopCounter::~FlopCounter() {
@@ -97,6 +121,6 @@ FlopCounter::~FlopCounter() {
   current() = nullptr;
 }
 
-double FlopCounter::count() const { return state_->count; }
+double FlopCounter::count() const { return state_->count.operations; }
 
 }  // namespace muster

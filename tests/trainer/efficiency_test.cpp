@@ -2,6 +2,7 @@
 
 #include "trainer/efficiency.h"
 
+#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -45,6 +46,17 @@ TEST(FlopCounterTest, CountsProductsAndConvolutions) {
               at::conv3d(at::ones({1, 2, 4, 4, 4}), at::ones({3, 2, 2, 2, 2}));
             }),
             2.0 * 27 * 3 * 2 * 8);
+}
+
+TEST(FlopCounterTest, WhatAutocastCallsInFewerBitsIsCountedOnce) {
+  const at::Tensor a = at::ones({3, 5}), b = at::ones({5, 7});
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  const double products = flops_of([&] {
+    for (int i = 0; i < 2; ++i) at::addmm(at::ones({7}), a, b);
+    at::mm(a, b);
+  });
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  EXPECT_EQ(products, 3 * 2 * 3 * 5 * 7);
 }
 
 TEST(FlopCounterTest, CountsTheModelsAsTheirAuthorsDo) {
