@@ -41,6 +41,9 @@ def main():
         m.check(len(profiled["buckets"]) == 4 and sum(profiled["buckets"]) == 4 * profiled["parameters"], f"buckets: {profiled['buckets']}")
         unwritable = m.run("bench", "step", "--rows", 4, "--steps", 3, "--profile", scratch / "none" / "trace.json", *STEPS["mlp"], expect=65)
         m.check("cannot be written" in unwritable.stderr, unwritable.stderr)
+        for what in (("allreduce",), ("step", "--steps", 3)):
+            refused = m.run("bench", *what, "--device", "cuda", expect=78, environment={"CUDA_VISIBLE_DEVICES": ""})
+            m.check("no GPU" in refused.stderr and len(refused.stderr.strip().splitlines()) == 1, f"{what}: {refused.stderr}")
         for size in ("0", "many", "5 GiB"):
             refused = m.run("bench", "allreduce", "--bytes", size, expect=64)
             m.check("--bytes" in refused.stderr and len(refused.stderr.strip().splitlines()) == 1, f"{size}: {refused.stderr}")

@@ -247,6 +247,9 @@ def in_its_own_dialect(scratch, run, by_key):
     m.check(code == 65 and "customer" not in keyless[0] and [a["error"] for a in keyless] == [a["error"] for a in answers], "without a key")
     code, _, said = scored(spec, export.read_bytes().replace(b"Laden", b"Filiale"))
     m.check(code == 65 and said.count("\n") == 1 and "no column 'Laden' for the field 'shop'" in said, said)
+    for words in (("predict", run, "--data", scratch / "data", "--out", scratch / "x.csv"), ("predict", run, "--stdin"), ("evaluate", run)):
+        none = m.run(*words, "--device", "cuda", expect=78, environment={"CUDA_VISIBLE_DEVICES": ""}).stderr
+        m.check("has no GPU" in none and len(none.strip().splitlines()) == 1 and not (scratch / "x.csv").exists(), f"{words}: {none}")
     wrong = m.run("predict", run, "--spec", spec, "--data", scratch / "data", "--out", scratch / "x.csv", expect=64).stderr
     m.check("--spec says how --stdin" in wrong and "--unlabelled" in wrong, wrong)
     (scratch / "two.yaml").write_text(json.dumps({"version": 1, "sources": [source, source], "contract": "none.yaml"}))
