@@ -53,11 +53,14 @@ std::vector<std::uint64_t> sizes_of(const char* option, const std::vector<std::s
 std::string describe_step(const Json& result) {
   std::string text = fmt::format(
       "{}, {} ranks, {} parameters: {:.2f} ms a step (median), {:.2f} ms without communication, {:.2f} ms by "
-      "a "
-      "plain LibTorch loop",
+      "a plain LibTorch loop",
       result.at("model").get<std::string>(), result.at("ranks").dump(), result.at("parameters").dump(),
       result.at("step_ms").get<double>(), result.at("alone_ms").get<double>(),
       result.at("bare_ms").get<double>());
+  if (const Json& graph = result.at("graph_ms"); graph.is_number())
+    text += fmt::format(", {:.2f} ms by that as one CUDA graph", graph.get<double>());
+  if (const Json& error = result.at("graph_error"); error.is_string())
+    text += fmt::format("; no CUDA graph: {}", error.get<std::string>());
   for (const Json& row : result.at("profile"))
     text += fmt::format("\n  {:8.3f} ms a step in {:5} calls of {}", row.at("ms").get<double>(),
                         row.at("count").dump(), row.at("name").get<std::string>().substr(0, 100));

@@ -9,7 +9,7 @@
 namespace muster {
 
 /// auto, cpu or cuda. `more`: what the help says besides.
-void add_device_option(CLI::App& command, std::string& device, const std::string& more = "");
+void add_device_option(CLI::App& command, std::string& device, const std::string& more);
 
 /// The machine's GPUs, unless --device is cpu. Before anything asks LibTorch about CUDA.
 GpuModule gpus_for(const std::string& device);

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "trainer/agreement.h"
+#include "trainer/allreduce_ways.h"
 #include "trainer/benchmark_times.h"
 #include "trainer/bfloat16.h"
 #include "trainer/device_choice.h"

@@ -3,13 +3,10 @@
 // own.
 
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/json.h"
-#include "models/compute_device.h"
 #include "trainer/communicator.h"
 #include "trainer/gpu_module.h"
 
@@ -29,19 +26,5 @@ struct AllreduceBenchmarkOptions {
 /// null, copy_us, ratio_to_library or null}]}: medians of the slowest rank; on GPUs until the host has seen
 /// the end. Error{kConfig} for GPUs where there are none, or of one rank alone.
 Json benchmark_allreduce(Communicator& comm, const AllreduceBenchmarkOptions& options, const GpuModule& gpus);
-
-/// The three that are compared, on memory of one size.
-struct AllreduceWays {
-  std::function<void(float value)> fill;  ///< all of the buffer
-  std::function<void()> sum;
-  std::function<void()> by_library;  ///< empty: there is none
-  std::function<void()> copy;
-  std::function<float()> last;  ///< of the buffer
-};
-
-/// Of `count` floats, 1 at least. Collective.
-using MakeWays = std::function<AllreduceWays(std::size_t count)>;
-MakeWays gpu_allreduce_ways(Communicator& comm, Gpus& gpus, const ComputeDevice& device,
-                            SumPrecision precision);
 
 }  // namespace muster

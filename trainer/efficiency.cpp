@@ -63,7 +63,7 @@ std::optional<EfficiencyFigures> Efficiency::take(Communicator& comm, const Rank
   const Sums sums = std::exchange(since_, {});
   if (sums.steps == 0) return std::nullopt;
   EfficiencyFigures figures;
-  const std::vector<RankUse> all = gather(comm, "use", std::span(&mine, 1));
+  const std::vector<RankUse> all = gather(comm, "efficiency", std::span(&mine, 1));
   gpu_waited_.resize(all.size());
   const auto steps = static_cast<double>(sums.steps);
   const double seconds = std::max(1e-9, sums.seconds);
@@ -72,8 +72,8 @@ std::optional<EfficiencyFigures> Efficiency::take(Communicator& comm, const Rank
     figures.resident_bytes.push_back(use.resident_bytes);
     figures.peak_bytes.push_back(use.peak_bytes);
     if (use.gpu_peak_bytes > 0) figures.gpu_peak_bytes.push_back(use.gpu_peak_bytes);
-    if (use.gpu_wait_seconds < 0) continue;
-    const double waited = use.gpu_wait_seconds - std::exchange(gpu_waited_[rank], use.gpu_wait_seconds);
+    if (!use.gpu_wait_seconds) continue;
+    const double waited = *use.gpu_wait_seconds - std::exchange(gpu_waited_[rank], *use.gpu_wait_seconds);
     figures.gpu_wait_shares.push_back(std::clamp(waited / seconds, 0.0, 1.0));
   }
   const double flops = flops_per_row_ * static_cast<double>(sums.rows);

@@ -21,8 +21,8 @@ double peak_flops(const std::string& gpu, const std::string& precision);
 struct RankUse {
   std::uint64_t resident_bytes = 0;
   std::uint64_t peak_bytes = 0;
-  std::uint64_t gpu_peak_bytes = 0;  ///< that LibTorch held; 0 without a GPU
-  double gpu_wait_seconds = 0;       ///< as Communicator::gpu_wait_seconds; below 0: no GPU sums
+  std::uint64_t gpu_peak_bytes = 0;        ///< that LibTorch held; 0 without a GPU
+  std::optional<double> gpu_wait_seconds;  ///< as Communicator::gpu_wait_seconds
 };
 
 /// Of some steps; docs/events.md says what each is.

@@ -3,7 +3,7 @@
 #include <torch/torch.h>
 
 #include "trainer/agreement.h"
-#include "trainer/allreduce_benchmark.h"
+#include "trainer/allreduce_ways.h"
 
 namespace muster {
 namespace {
@@ -20,8 +20,9 @@ float last_of(const at::Tensor& values) { return values[-1].item<float>(); }
 MakeWays gpu_allreduce_ways(Communicator& comm, Gpus& gpus, const ComputeDevice& device,
                             SumPrecision precision) {
   const std::string id = broadcast_text(comm, "NCCL id", comm.rank() == 0 ? gpus.new_id() : std::string());
-  std::shared_ptr<GpuSums> bare = gpus.connect(id, comm.rank(), comm.size(), device.index);
-  return [&comm, bare = std::move(bare), device, precision](std::size_t count) {
+  const std::shared_ptr<GpuSums> bare =
+      together(comm, "NCCL", [&] { return gpus.connect(id, comm.rank(), comm.size(), device.index); });
+  return [&comm, bare, device, precision](std::size_t count) {
     struct Memory {
       std::unique_ptr<SumBuffer> buffer;
       std::shared_ptr<float> plain;

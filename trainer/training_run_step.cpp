@@ -234,7 +234,7 @@ void TrainingRun::count_operations() {
 /// After this start's first step, before evaluations, and at the end.
 void TrainingRun::tell_efficiency() {
   const ProcessMemory memory = process_memory();
-  RankUse mine{memory.resident_bytes, memory.peak_bytes, 0, comm_.gpu_wait_seconds().value_or(-1)};
+  RankUse mine{memory.resident_bytes, memory.peak_bytes, 0, comm_.gpu_wait_seconds()};
   if (run_.device.gpu) mine.gpu_peak_bytes = options_.gpus->gpus->peak_bytes(run_.device.index);
   const auto figures = efficiency_.take(comm_, mine);
   if (!figures) return;

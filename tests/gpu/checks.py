@@ -134,7 +134,7 @@ def check_precision(bench):
         halved = sum(event["event"] == "loss_scale_halved" for event in bench.events(name))
         print(f"  {way}: mean loss of the last 20 of 150 steps {losses[way]:.5f}, loss scale halved {halved} times")
     for way, loss in losses.items():
-        if not abs(loss / losses["float32"] - 1) < 0.03:
+        if not abs(loss / losses["float32"] - 1) < 0.01:
             raise Failed(f"{way} learns otherwise")
 
 
@@ -219,7 +219,7 @@ def check_scoring(bench):
         numbers = lambda text: [float(word) for word in text.split(";" if ";" in text else " ")]
         off = max(abs(a - b) for ours, theirs in rows for a, b in zip(numbers(ours[column]), numbers(theirs[column])))
         print(f"  {name}: the loss of the test split differs by {loss:.1e}, {tables['cpu'][0][column]} of {len(rows)} rows by {off:.1e}")
-        if loss > 1e-3 or off > 1e-2 or len(tables["cpu"]) != len(tables[bench.device]):
+        if loss > 1e-5 or off > 1e-3 or len(tables["cpu"]) != len(tables[bench.device]):
             raise Failed(f"{name} scores otherwise")
 
 

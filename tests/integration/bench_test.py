@@ -21,6 +21,7 @@ def main():
                 step = m.run_json("bench", "step", "--rows", 4, "--steps", 3, *arguments, ranks=ranks)
                 m.check(step["model"] == model and step["ranks"] == max(1, ranks), f"{model}: {step}")
                 positive(step, "parameters", "step_ms", "alone_ms", "bare_ms", "ratio_to_alone", "alone_to_bare")
+                m.check(step["graph_ms"] is None and step["graph_error"] is None, f"no CUDA graph on a CPU: {step}")
             sums = m.run_json("bench", "allreduce", "--rounds", 3, "--bytes", "4,1 MiB", "--sum-precision", "bfloat16", ranks=ranks)
             m.check([size["bytes"] for size in sums["sizes"]] == [4, 1 << 20] and sums["sums"] == "in rank order" and sums["path"] == ("shared memory" if ranks > 1 else "memory of one process"), f"sums: {sums}")
             for size in sums["sizes"]:

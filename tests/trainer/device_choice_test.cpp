@@ -95,6 +95,22 @@ Chosen choose(const std::string& wanted, const std::vector<bool>& with_gpus, boo
   return chosen;
 }
 
+TEST(DeviceChoiceTest, ScoringTakesTheRunsDeviceUnlessToldAndMayShare) {
+  run_local(3, [](Communicator& comm) {
+    const GpuModule module{std::make_unique<SomeGpus>(std::vector<std::string>{"x", "y"}), "", true};
+    const auto chosen = [&](const std::string& wanted, const std::string& of_run) {
+      return choose_scoring_device(comm, {wanted, &module}, of_run, [](const std::string&) {});
+    };
+    const ComputeDevice cpu, gpu{true, comm.rank() % 2};
+    EXPECT_EQ(chosen("", "cpu"), cpu);
+    EXPECT_EQ(chosen("", "auto"), gpu);
+    EXPECT_EQ(chosen("cpu", "cuda"), cpu);
+    EXPECT_EQ(chosen("cuda", "cpu"), gpu);
+    EXPECT_THROW(choose_scoring_device(comm, {"cuda", nullptr}, "cpu", [](const std::string&) {}), Error);
+    EXPECT_EQ(choose_scoring_device(comm, {}, "auto", [](const std::string&) {}), cpu);
+  });
+}
+
 TEST(DeviceChoiceTest, AutoIsAGpuWhereAllHaveOne) {
   const ComputeDevice cpu, first{true, 0}, second{true, 1};
   EXPECT_EQ(choose("auto", {true, true}).devices, (std::vector{first, second}));

@@ -94,7 +94,7 @@ TEST(FlopCounterTest, OthersThreadsAndLaterWorkAreNotCounted) {
 TEST(EfficiencyTest, TellsOfTheStepsSinceTheLastTime) {
   run_local(2, [](Communicator& comm) {
     Efficiency efficiency;
-    RankUse mine{100U + static_cast<unsigned>(comm.rank()), 200, 0, -1};
+    RankUse mine{100U + static_cast<unsigned>(comm.rank()), 200, 0, std::nullopt};
     EXPECT_FALSE(efficiency.take(comm, mine).has_value());
     efficiency.note_forward(40);
     efficiency.count_operations(comm, 8, 1000);
@@ -118,7 +118,7 @@ TEST(EfficiencyTest, TellsOfTheStepsSinceTheLastTime) {
     EXPECT_FALSE(efficiency.take(comm, mine).has_value());
     mine.gpu_peak_bytes = 7;
     for (const double seconds : {0.5, 0.5, 1.0}) {  // 0.25 a second for rank 0, twice that for rank 1
-      mine.gpu_wait_seconds += seconds * 0.25 * (comm.rank() + 1) + (mine.gpu_wait_seconds < 0 ? 1 : 0);
+      mine.gpu_wait_seconds = mine.gpu_wait_seconds.value_or(0) + seconds * 0.25 * (comm.rank() + 1);
       efficiency.note_step(8, seconds, {}, ranks);
       const auto on_gpus = efficiency.take(comm, mine);
       ASSERT_TRUE(on_gpus.has_value());

@@ -10,85 +10,16 @@
 #include <nccl.h>
 
 #include <cstring>
-#include <deque>
-#include <functional>
 #include <mutex>
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "core/error.h"
+#include "trainer/cuda/stream_marks.h"
 #include "trainer/cuda/sum_ranks.h"
 
 namespace muster {
 namespace {
-
-/// A mark in a stream; timing costs.
-class Event {
- public:
-  explicit Event(unsigned flags = cudaEventDisableTiming) {
-    C10_CUDA_CHECK(cudaEventCreateWithFlags(&event_, flags));
-  }
-  ~Event() { C10_CUDA_CHECK_WARN(cudaEventDestroy(event_)); }
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-
-  void record(cudaStream_t stream) { C10_CUDA_CHECK(cudaEventRecord(event_, stream)); }
-  void wait_in(cudaStream_t stream) { C10_CUDA_CHECK(cudaStreamWaitEvent(stream, event_, 0)); }
-  bool passed() const {
-    const cudaError_t state = cudaEventQuery(event_);
-    if (state == cudaErrorNotReady) return false;
-    C10_CUDA_CHECK(state);
-    return true;
-  }
-  /// Of two that have passed and were made with cudaEventDefault.
-  static double seconds(const Event& from, const Event& until) {
-    float milliseconds = 0;
-    C10_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, from.event_, until.event_));
-    return milliseconds / 1e3;
-  }
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
-
-/// How long streams stood still for sums. One thread.
-class Stalls {
- public:
-  /// Puts `wait` between two marks of the stream.
-  void around(cudaStream_t stream, const std::function<void()>& wait) {
-    settle();
-    if (free_.empty()) free_.emplace_back();
-    Stall& stall = open_.emplace_back(std::move(free_.back()));
-    free_.pop_back();
-    stall.before->record(stream);
-    wait();
-    stall.after->record(stream);
-  }
-
-  double seconds() {
-    settle();
-    return seconds_;
-  }
-
- private:
-  struct Stall {
-    std::unique_ptr<Event> before = std::make_unique<Event>(cudaEventDefault);
-    std::unique_ptr<Event> after = std::make_unique<Event>(cudaEventDefault);
-  };
-
-  void settle() {
-    while (!open_.empty() && open_.front().after->passed()) {
-      seconds_ += Event::seconds(*open_.front().before, *open_.front().after);
-      free_.push_back(std::move(open_.front()));
-      open_.pop_front();
-    }
-  }
-
-  std::deque<Stall> open_;
-  std::vector<Stall> free_;
-  double seconds_ = 0;
-};
 
 /// The communicator itself. NCCL wants one thread at a time; a failed one is aborted once, which ends the
 /// kernels that wait for a lost peer.
@@ -181,7 +112,7 @@ class NcclSum : public GpuSum {
           SumPrecision precision, c10::cuda::CUDAStream stream)
       : link_(std::move(link)), stalls_(std::move(stalls)) {
     const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(link_->index()));
-    Event before;
+    StreamMark before;
     before.record(c10::cuda::getCurrentCUDAStream());
     before.wait_in(stream);
     if (precision == SumPrecision::kBfloat16) {
@@ -232,7 +163,7 @@ class NcclSum : public GpuSum {
 
   std::shared_ptr<Link> link_;
   std::shared_ptr<Stalls> stalls_;
-  std::optional<Event> after_;
+  std::optional<StreamMark> after_;
 };
 
 class NcclSums : public GpuSums {
