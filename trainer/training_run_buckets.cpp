@@ -24,7 +24,7 @@ constexpr int kPasses = 3;  // of each size; the fastest counts
 void TrainingRun::tune_buckets() {
   data_->stream->wait([&] { return stop_wanted(/*waits=*/true) != StopReason::kNone; });
   const Batch* const batch = data_->stream->ahead();
-  if (smallest(comm_, "bucket sizes", batch != nullptr ? 1 : 0) == 0) return;
+  if (smallest(comm_, "bucket sizes", batch != nullptr ? 1 : 0) == 0 || batch == nullptr) return;
   phase(RankPhase::kCompute);
   buffers_->save();
   const auto pass = [&] {
