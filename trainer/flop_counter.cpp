@@ -82,7 +82,7 @@ class Counted : public at::ObserverContext {
  public:
   explicit Counted(Count& count) : count_(&count) { count.within = true; }
   ~Counted() override {
-    if (current() == count_) count_->within = false;
+    if (Count* const running = current(); running != nullptr && running == count_) running->within = false;
   }
   Counted(const Counted&) = delete;
   Counted& operator=(const Counted&) = delete;
