@@ -5,11 +5,11 @@
 #include "launch/device_option.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
-#include "trainer/agreement.h"
-#include "trainer/allreduce_benchmark.h"
-#include "trainer/checkpoint_benchmark.h"
-#include "trainer/overhead_benchmark.h"
-#include "trainer/step_benchmark.h"
+#include "trainer/bench/allreduce_benchmark.h"
+#include "trainer/bench/checkpoint_benchmark.h"
+#include "trainer/bench/overhead_benchmark.h"
+#include "trainer/bench/step_benchmark.h"
+#include "trainer/comm/agreement.h"
 
 namespace muster {
 

@@ -1,9 +1,9 @@
-#include "trainer/config.h"
+#include "trainer/config/config.h"
 
 #include "core/text.h"
 #include "core/yaml.h"
 #include "launch/invocation.h"
-#include "trainer/trainer.h"
+#include "trainer/loop/trainer.h"
 
 namespace muster {
 namespace {

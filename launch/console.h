@@ -6,7 +6,7 @@
 
 #include "core/json.h"
 #include "core/log.h"
-#include "trainer/trainer.h"
+#include "trainer/loop/trainer.h"
 
 namespace muster {
 

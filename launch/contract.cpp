@@ -1,13 +1,13 @@
-#include "data_loader/contract.h"
+#include "data_loader/contract/contract.h"
 
 #include "core/file_system.h"
 #include "core/text.h"
-#include "data_loader/contract_difference.h"
-#include "data_loader/draft_sources.h"
+#include "data_loader/contract/contract_difference.h"
+#include "data_loader/ingest/draft_sources.h"
 #include "launch/invocation.h"
 #include "launch/programs.h"
-#include "trainer/checkpoint_path.h"
-#include "trainer/checkpoint_store.h"
+#include "trainer/checkpoint/checkpoint_path.h"
+#include "trainer/checkpoint/checkpoint_store.h"
 
 namespace muster {
 namespace {

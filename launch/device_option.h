@@ -4,7 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
-#include "trainer/gpu_module.h"
+#include "trainer/comm/gpu_module.h"
 
 namespace muster {
 

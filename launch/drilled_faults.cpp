@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "launch/programs.h"
-#include "trainer/events.h"
+#include "trainer/runlog/events.h"
 
 namespace muster {
 namespace {

@@ -2,11 +2,11 @@
 #include "launch/device_option.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
-#include "trainer/agreement.h"
-#include "trainer/checkpoint_evaluation.h"
-#include "trainer/checkpoint_path.h"
-#include "trainer/decision.h"
-#include "trainer/metrics.h"
+#include "trainer/checkpoint/checkpoint_path.h"
+#include "trainer/comm/agreement.h"
+#include "trainer/evaluation/decision.h"
+#include "trainer/evaluation/metrics.h"
+#include "trainer/scoring/checkpoint_evaluation.h"
 
 namespace muster {
 namespace {

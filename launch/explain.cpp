@@ -1,10 +1,10 @@
 #include "core/text.h"
 #include "launch/invocation.h"
-#include "trainer/checkpoint_lineage.h"
-#include "trainer/checkpoint_path.h"
-#include "trainer/checkpoint_store.h"
-#include "trainer/decision.h"
-#include "trainer/metrics.h"
+#include "trainer/checkpoint/checkpoint_lineage.h"
+#include "trainer/checkpoint/checkpoint_path.h"
+#include "trainer/checkpoint/checkpoint_store.h"
+#include "trainer/evaluation/decision.h"
+#include "trainer/evaluation/metrics.h"
 
 namespace muster {
 namespace {

@@ -1,7 +1,7 @@
 #include "core/text.h"
 #include "launch/invocation.h"
-#include "trainer/checkpoint_path.h"
-#include "trainer/export_weights.h"
+#include "trainer/checkpoint/checkpoint_path.h"
+#include "trainer/checkpoint/export_weights.h"
 
 namespace muster {
 

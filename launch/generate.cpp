@@ -1,5 +1,5 @@
 #include "core/text.h"
-#include "data_loader/generator.h"
+#include "data_loader/generators/generator.h"
 #include "launch/invocation.h"
 
 namespace muster {

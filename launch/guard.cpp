@@ -2,8 +2,8 @@
 
 #include <cstdio>
 
-#include "trainer/agreement.h"
-#include "trainer/run_directory.h"
+#include "core/host_name.h"
+#include "trainer/comm/agreement.h"
 
 namespace muster {
 

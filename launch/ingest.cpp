@@ -1,11 +1,11 @@
-#include "data_loader/ingest.h"
+#include "data_loader/ingest/ingest.h"
 
 #include "core/cores.h"
 #include "core/text.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
 #include "launch/programs.h"
-#include "trainer/agreement.h"
+#include "trainer/comm/agreement.h"
 
 namespace muster {
 

@@ -1,5 +1,5 @@
 #include "core/text.h"
-#include "data_loader/probe.h"
+#include "data_loader/reading/probe.h"
 #include "launch/invocation.h"
 #include "launch/programs.h"
 

@@ -11,6 +11,7 @@
 
 #include "core/child_process.h"
 #include "core/cores.h"
+#include "core/host_name.h"
 #include "core/text.h"
 #include "launch/invocation.h"
 #include "launch/mpirun.h"
@@ -18,9 +19,9 @@
 #include "launch/ranks.h"
 #include "launch/restarts.h"
 #include "launch/signals.h"
-#include "trainer/events.h"
-#include "trainer/run_directory.h"
-#include "trainer/run_start.h"
+#include "trainer/loop/run_start.h"
+#include "trainer/runlog/events.h"
+#include "trainer/runlog/run_directory.h"
 
 namespace muster {
 namespace {

@@ -8,13 +8,13 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/host_name.h"
 #include "core/text.h"
 #include "launch/invocation.h"
 #include "launch/ranks.h"
 #include "launch/signals.h"
 #include "launch/stack.h"
-#include "trainer/agreement.h"
-#include "trainer/run_directory.h"
+#include "trainer/comm/agreement.h"
 
 namespace muster {
 

@@ -3,12 +3,12 @@
 #include <utility>
 
 #include "core/text.h"
-#include "data_loader/dataset.h"
-#include "data_loader/order_digest.h"
+#include "data_loader/dataset/dataset.h"
+#include "data_loader/order/order_digest.h"
 #include "launch/invocation.h"
-#include "trainer/local_communicator.h"
-#include "trainer/run_plan.h"
-#include "trainer/trainer.h"
+#include "trainer/comm/local_communicator.h"
+#include "trainer/data/run_plan.h"
+#include "trainer/loop/trainer.h"
 
 namespace muster {
 namespace {

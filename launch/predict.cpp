@@ -4,15 +4,15 @@
 #include <cstring>
 
 #include "core/text.h"
-#include "data_loader/csv_reader.h"
-#include "data_loader/line_reader.h"
+#include "data_loader/ingest/csv_reader.h"
+#include "data_loader/ingest/line_reader.h"
 #include "launch/device_option.h"
 #include "launch/guard.h"
 #include "launch/invocation.h"
-#include "trainer/agreement.h"
-#include "trainer/checkpoint_path.h"
-#include "trainer/line_scorer.h"
-#include "trainer/prediction.h"
+#include "trainer/checkpoint/checkpoint_path.h"
+#include "trainer/comm/agreement.h"
+#include "trainer/scoring/line_scorer.h"
+#include "trainer/scoring/prediction.h"
 
 namespace muster {
 namespace {

@@ -3,8 +3,8 @@
 #include "launch/guard.h"
 #include "launch/invocation.h"
 #include "launch/profile_page.h"
-#include "trainer/agreement.h"
-#include "trainer/dataset_profile.h"
+#include "trainer/comm/agreement.h"
+#include "trainer/data/dataset_profile.h"
 
 namespace muster {
 namespace {

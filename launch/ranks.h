@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
-#include "trainer/communicator.h"
-#include "trainer/mpi_communicator.h"
+#include "trainer/comm/communicator.h"
+#include "trainer/comm/mpi_communicator.h"
 
 namespace muster {
 

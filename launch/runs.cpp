@@ -1,7 +1,7 @@
 #include "core/text.h"
 #include "launch/invocation.h"
-#include "trainer/checkpoint_store.h"
-#include "trainer/events.h"
+#include "trainer/checkpoint/checkpoint_store.h"
+#include "trainer/runlog/events.h"
 
 namespace muster {
 namespace {

@@ -12,10 +12,10 @@
 #include "core/text.h"
 #include "launch/programs.h"
 #include "launch/selftest.h"
-#include "trainer/checkpoint_store.h"
-#include "trainer/crash_trial.h"
-#include "trainer/events.h"
-#include "trainer/trial_data.h"
+#include "trainer/bench/crash_trial.h"
+#include "trainer/bench/trial_data.h"
+#include "trainer/checkpoint/checkpoint_store.h"
+#include "trainer/runlog/events.h"
 
 namespace muster {
 namespace {

@@ -15,8 +15,8 @@
 #include "launch/process_tree.h"
 #include "launch/programs.h"
 #include "launch/selftest.h"
-#include "trainer/elastic_trial.h"
-#include "trainer/trial_data.h"
+#include "trainer/bench/elastic_trial.h"
+#include "trainer/bench/trial_data.h"
 
 namespace muster {
 namespace {

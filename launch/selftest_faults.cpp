@@ -19,7 +19,7 @@
 #include "launch/programs.h"
 #include "launch/restarts.h"
 #include "launch/selftest.h"
-#include "trainer/trial_data.h"
+#include "trainer/bench/trial_data.h"
 
 namespace muster {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 // What signals ask of a run.
 
-#include "trainer/trainer.h"
+#include "trainer/loop/trainer.h"
 
 namespace muster {
 

@@ -1,4 +1,4 @@
-#include "trainer/trainer.h"
+#include "trainer/loop/trainer.h"
 
 #include <algorithm>
 #include <atomic>
@@ -15,9 +15,9 @@
 #include "launch/programs.h"
 #include "launch/signals.h"
 #include "launch/stack.h"
-#include "trainer/agreement.h"
-#include "trainer/events.h"
-#include "trainer/fault_drill.h"
+#include "trainer/comm/agreement.h"
+#include "trainer/loop/fault_drill.h"
+#include "trainer/runlog/events.h"
 
 namespace muster {
 namespace {

@@ -1,4 +1,4 @@
-#include "data_loader/validate.h"
+#include "data_loader/dataset/validate.h"
 
 #include <thread>
 

@@ -1,7 +1,7 @@
 #include "core/text.h"
 #include "launch/invocation.h"
-#include "trainer/checkpoint_path.h"
-#include "trainer/checkpoint_store.h"
+#include "trainer/checkpoint/checkpoint_path.h"
+#include "trainer/checkpoint/checkpoint_store.h"
 
 namespace muster {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "data_loader/feature_pipeline.h"
+#include "data_loader/features/feature_pipeline.h"
 #include "models/model_batch.h"
 
 namespace muster {

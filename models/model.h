@@ -11,7 +11,7 @@
 #include "core/json.h"
 #include "core/option.h"
 #include "core/registry.h"
-#include "data_loader/batch.h"
+#include "data_loader/contract/batch.h"
 #include "models/loss.h"
 #include "models/model_batch.h"
 

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data_loader/batch.h"
+#include "data_loader/contract/batch.h"
 #include "models/compute_device.h"
 
 namespace at {

@@ -4,11 +4,11 @@
 #include <mpi.h>
 
 #include <muster/core/file_system.h>
-#include <muster/trainer/agreement.h>
-#include <muster/trainer/checkpoint_path.h>
-#include <muster/trainer/line_scorer.h>
-#include <muster/trainer/mpi_communicator.h>
-#include <muster/trainer/trainer.h>
+#include <muster/trainer/checkpoint/checkpoint_path.h>
+#include <muster/trainer/comm/agreement.h>
+#include <muster/trainer/comm/mpi_communicator.h>
+#include <muster/trainer/loop/trainer.h>
+#include <muster/trainer/scoring/line_scorer.h>
 
 #include <iostream>
 

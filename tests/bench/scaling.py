@@ -91,7 +91,7 @@ VERDICT_BYTES = 130
 
 
 def gpt_124m():
-    """Buckets as trainer/bucket_plan.cpp makes them: what the backward pass finishes first comes first, the tied embedding last."""
+    """Buckets as trainer/gradients/bucket_plan.cpp makes them: what the backward pass finishes first comes first, the tied embedding last."""
     block = [768 * 4, 3072 * 768 * 4, 3072 * 4, 3072 * 768 * 4, 768 * 4, 768 * 4, 768 * 4, 768 * 768 * 4, 2304 * 4, 2304 * 768 * 4, 768 * 4, 768 * 4]
     return cut([768 * 4, 768 * 4] + 12 * block + [1024 * 768 * 4, 50304 * 768 * 4])
 

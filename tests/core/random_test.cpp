@@ -11,7 +11,10 @@
 #include <random>
 #include <set>
 #include <span>
+#include <string>
 #include <vector>
+
+#include "core/random_id.h"
 
 namespace muster {
 namespace {
@@ -152,6 +155,14 @@ TEST(Shuffle, AllOrdersOfThreeAreEquallyLikely) {
   }
   EXPECT_EQ(seen.size(), 6U);
   for (const auto& [order, count] : seen) EXPECT_NEAR(count, 1000, 5 * std::sqrt(1000 * 5.0 / 6));
+}
+
+TEST(RandomId, IsNewEachTime) {
+  std::set<std::string> ids;
+  for (int i = 0; i < 100; ++i) ids.insert(random_id());
+  EXPECT_EQ(ids.size(), 100U);
+  EXPECT_EQ(ids.begin()->size(), 16U);
+  EXPECT_EQ(ids.begin()->find_first_not_of("0123456789abcdef"), std::string::npos);
 }
 
 }  // namespace

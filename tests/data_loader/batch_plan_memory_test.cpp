@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <new>
 
-#include "data_loader/batch_plan.h"
+#include "data_loader/order/batch_plan.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "data_loader/batch_plan.h"
+#include "data_loader/order/batch_plan.h"
 
 #include <gtest/gtest.h>
 

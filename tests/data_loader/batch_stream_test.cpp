@@ -1,4 +1,4 @@
-#include "data_loader/batch_stream.h"
+#include "data_loader/stream/batch_stream.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <limits>
 #include <thread>
 
-#include "data_loader/hooked_block_reader.h"
+#include "data_loader/reading/hooked_block_reader.h"
 #include "tests/data_loader/stream_case.h"
 
 namespace muster {

@@ -1,4 +1,4 @@
-#include "data_loader/batch.h"
+#include "data_loader/contract/batch.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "data_loader/block_reader.h"
+#include "data_loader/reading/block_reader.h"
 
 #include <gtest/gtest.h>
 

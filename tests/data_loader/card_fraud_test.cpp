@@ -4,9 +4,9 @@
 #include <cmath>
 #include <numeric>
 
-#include "data_loader/card_fraud_windows.h"
-#include "data_loader/card_fraud_world.h"
-#include "data_loader/generator.h"
+#include "data_loader/generators/card_fraud_windows.h"
+#include "data_loader/generators/card_fraud_world.h"
+#include "data_loader/generators/generator.h"
 #include "tests/data_loader/columns.h"
 
 namespace muster::testing {

@@ -1,4 +1,4 @@
-#include "data_loader/column_check.h"
+#include "data_loader/dataset/column_check.h"
 
 #include <gtest/gtest.h>
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "data_loader/contract.h"
-#include "data_loader/partition_file.h"
+#include "data_loader/contract/contract.h"
+#include "data_loader/reading/partition_file.h"
 #include "tests/data_loader/error_of.h"
 
 namespace muster::testing {

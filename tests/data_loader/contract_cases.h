@@ -4,7 +4,7 @@
 #include <string>
 
 #include "core/text.h"
-#include "data_loader/contract.h"
+#include "data_loader/contract/contract.h"
 
 namespace muster::testing {
 

@@ -1,7 +1,7 @@
 // Fields that are members of compound rows.
 #include <gtest/gtest.h>
 
-#include "data_loader/contract.h"
+#include "data_loader/contract/contract.h"
 #include "tests/data_loader/error_of.h"
 
 namespace muster {

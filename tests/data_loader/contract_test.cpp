@@ -1,4 +1,4 @@
-#include "data_loader/contract.h"
+#include "data_loader/contract/contract.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // One cell of text to one value: every type, markers, dates, and what is no value.
-#include "data_loader/csv_cell.h"
+#include "data_loader/ingest/csv_cell.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include <limits>
 
 #include "core/text.h"
-#include "data_loader/time_format.h"
+#include "data_loader/contract/time_format.h"
 #include "tests/data_loader/order_cases.h"
 
 namespace muster {

@@ -1,6 +1,6 @@
 // Delimited text: what was written comes back whatever the pieces it is read in, and wrong records are told
 // from right ones.
-#include "data_loader/csv_reader.h"
+#include "data_loader/ingest/csv_reader.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "data_loader/byte_search.h"
+#include "data_loader/ingest/byte_search.h"
 #include "tests/data_loader/csv_reference.h"
 #include "tests/data_loader/order_cases.h"
 

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data_loader/csv_records.h"
+#include "data_loader/ingest/csv_records.h"
 
 namespace muster::testing {
 

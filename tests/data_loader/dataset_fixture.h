@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "core/random.h"
-#include "data_loader/contract.h"
-#include "data_loader/partition_file.h"
-#include "data_loader/validate.h"
+#include "data_loader/contract/contract.h"
+#include "data_loader/dataset/validate.h"
+#include "data_loader/reading/partition_file.h"
 #include "scratch_directory.h"
 
 namespace muster {

@@ -1,4 +1,4 @@
-#include "data_loader/dataset.h"
+#include "data_loader/dataset/dataset.h"
 
 #include <gtest/gtest.h>
 
@@ -6,8 +6,8 @@
 #include <string>
 
 #include "core/file_system.h"
-#include "data_loader/index_sidecar.h"
-#include "data_loader/validate.h"
+#include "data_loader/dataset/validate.h"
+#include "data_loader/manifest/index_sidecar.h"
 #include "dataset_fixture.h"
 
 namespace muster {

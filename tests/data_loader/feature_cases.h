@@ -7,7 +7,7 @@
 #include <limits>
 #include <numeric>
 
-#include "data_loader/feature_pipeline.h"
+#include "data_loader/features/feature_pipeline.h"
 #include "tests/data_loader/error_of.h"
 #include "tests/data_loader/order_cases.h"
 #include "tests/data_loader/random_columns.h"

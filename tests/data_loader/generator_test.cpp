@@ -1,5 +1,5 @@
 // generate: the same options make the same values, whatever the codec and the number of partitions.
-#include "data_loader/generator.h"
+#include "data_loader/generators/generator.h"
 
 #include <algorithm>
 #include <cmath>

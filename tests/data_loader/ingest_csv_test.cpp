@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "data_loader/ingest.h"
+#include "data_loader/ingest/ingest.h"
 #include "tests/data_loader/columns.h"
 #include "tests/data_loader/order_cases.h"
 #include "tests/data_loader/scratch_directory.h"

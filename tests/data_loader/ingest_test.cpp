@@ -1,7 +1,7 @@
 // ingest: IDX files to partitions, and one clear line for every way in which they can be wrong.
-#include "data_loader/ingest.h"
+#include "data_loader/ingest/ingest.h"
 
-#include "data_loader/dataset_writer.h"
+#include "data_loader/writing/dataset_writer.h"
 
 #include <zlib.h>
 
@@ -10,8 +10,8 @@
 #include <numeric>
 #include <set>
 
-#include "data_loader/idx_header.h"
-#include "data_loader/row_shuffle.h"
+#include "data_loader/ingest/idx_header.h"
+#include "data_loader/order/row_shuffle.h"
 #include "tests/data_loader/columns.h"
 #include "tests/data_loader/scratch_directory.h"
 

@@ -1,8 +1,8 @@
 // ingest: texts to streams of tokens, and one line with file:line:column for what is none.
 #include <zlib.h>
 
-#include "data_loader/ingest.h"
-#include "data_loader/validate.h"
+#include "data_loader/dataset/validate.h"
+#include "data_loader/ingest/ingest.h"
 #include "tests/data_loader/columns.h"
 #include "tests/data_loader/scratch_directory.h"
 

@@ -1,4 +1,4 @@
-#include "data_loader/leak_guard.h"
+#include "data_loader/dataset/leak_guard.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "data_loader/manifest.h"
+#include "data_loader/manifest/manifest.h"
 
 #include <gtest/gtest.h>
 

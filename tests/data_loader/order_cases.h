@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "core/random.h"
-#include "data_loader/row_index.h"
-#include "data_loader/sample_order.h"
+#include "data_loader/manifest/row_index.h"
+#include "data_loader/order/sample_order.h"
 
 namespace muster::testing {
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "core/random.h"
-#include "data_loader/partition_file.h"
+#include "data_loader/reading/partition_file.h"
 #include "tests/data_loader/error_of.h"
 
 namespace muster::testing {

@@ -1,4 +1,4 @@
-#include "data_loader/partition_file.h"
+#include "data_loader/reading/partition_file.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "data_loader/hdf5_handle.h"
+#include "data_loader/reading/hdf5_handle.h"
 #include "tests/data_loader/partition_cases.h"
 #include "tests/data_loader/scratch_directory.h"
 

@@ -1,4 +1,4 @@
-#include "data_loader/partition_list.h"
+#include "data_loader/reading/partition_list.h"
 
 #include <gtest/gtest.h>
 

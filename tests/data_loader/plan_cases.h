@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "data_loader/batch_plan.h"
+#include "data_loader/order/batch_plan.h"
 #include "tests/data_loader/order_cases.h"
 
 namespace muster::testing {

@@ -2,9 +2,9 @@
 #include <set>
 
 #include "core/error.h"
-#include "data_loader/batch_plan.h"
-#include "data_loader/scored_rows.h"
-#include "data_loader/split_rows.h"
+#include "data_loader/dataset/split_rows.h"
+#include "data_loader/ingest/scored_rows.h"
+#include "data_loader/order/batch_plan.h"
 #include "tests/data_loader/error_of.h"
 #include "tests/data_loader/plan_cases.h"
 #include "tests/data_loader/random_columns.h"

@@ -1,4 +1,4 @@
-#include "data_loader/probe.h"
+#include "data_loader/reading/probe.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "data_loader/quantile_sketch.h"
+#include "data_loader/contract/quantile_sketch.h"
 
 #include <gtest/gtest.h>
 

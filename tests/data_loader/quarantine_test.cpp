@@ -1,5 +1,5 @@
 // Rows that turn out bad: the list of them, and what a stream makes of them.
-#include "data_loader/quarantine.h"
+#include "data_loader/dataset/quarantine.h"
 
 #include <gtest/gtest.h>
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/random.h"
-#include "data_loader/contract.h"
+#include "data_loader/contract/contract.h"
 
 namespace muster::testing {
 

@@ -1,4 +1,4 @@
-#include "data_loader/row_index.h"
+#include "data_loader/manifest/row_index.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "data_loader/byte_io.h"
-#include "data_loader/index_sidecar.h"
+#include "data_loader/manifest/byte_io.h"
+#include "data_loader/manifest/index_sidecar.h"
 
 namespace muster {
 namespace {

@@ -1,5 +1,5 @@
 // The promises of docs/order.md in random cases, against a second implementation that writes out every row.
-#include "data_loader/sample_order.h"
+#include "data_loader/order/sample_order.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "core/error.h"
-#include "data_loader/order_digest.h"
+#include "data_loader/order/order_digest.h"
 #include "tests/data_loader/order_cases.h"
 
 namespace muster {

@@ -1,5 +1,5 @@
 // The order of samples: digests that never change, how well it shuffles, and what is refused.
-#include "data_loader/sample_order.h"
+#include "data_loader/order/sample_order.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <string>
 
 #include "core/error.h"
-#include "data_loader/order_digest.h"
+#include "data_loader/order/order_digest.h"
 #include "tests/data_loader/order_cases.h"
 
 namespace muster {

@@ -1,4 +1,4 @@
-#include "data_loader/split_assigner.h"
+#include "data_loader/dataset/split_assigner.h"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@
 
 #include "core/hash.h"
 #include "core/random.h"
-#include "data_loader/row_index.h"
+#include "data_loader/manifest/row_index.h"
 #include "tests/data_loader/order_cases.h"
 
 namespace muster {

@@ -9,7 +9,7 @@
 #include <numeric>
 #include <vector>
 
-#include "data_loader/statistics.h"
+#include "data_loader/contract/statistics.h"
 
 namespace muster::testing {
 

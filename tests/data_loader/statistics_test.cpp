@@ -1,4 +1,4 @@
-#include "data_loader/statistics.h"
+#include "data_loader/contract/statistics.h"
 
 #include <gtest/gtest.h>
 

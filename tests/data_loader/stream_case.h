@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "data_loader/batch_stream.h"
+#include "data_loader/stream/batch_stream.h"
 #include "tests/data_loader/order_cases.h"
 #include "tests/data_loader/random_columns.h"
 

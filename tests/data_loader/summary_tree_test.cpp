@@ -1,4 +1,4 @@
-#include "data_loader/summary_tree.h"
+#include "data_loader/contract/summary_tree.h"
 
 #include <gtest/gtest.h>
 

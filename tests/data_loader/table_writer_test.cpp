@@ -1,11 +1,11 @@
 // Columns in a file: the same values back from CSV and HDF5, and no half file under its name.
-#include "data_loader/table_writer.h"
+#include "data_loader/writing/table_writer.h"
 
 #include <gtest/gtest.h>
 
-#include "data_loader/contract_check_reader.h"
-#include "data_loader/csv_reader.h"
-#include "data_loader/partition_file.h"
+#include "data_loader/dataset/contract_check_reader.h"
+#include "data_loader/ingest/csv_reader.h"
+#include "data_loader/reading/partition_file.h"
 #include "tests/data_loader/error_of.h"
 #include "tests/data_loader/random_columns.h"
 #include "tests/data_loader/scratch_directory.h"

@@ -1,13 +1,13 @@
 // Rows from lines of JSON and cells of CSV: taken as the contract says, or refused by name.
-#include "data_loader/text_row.h"
+#include "data_loader/ingest/text_row.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <limits>
 
-#include "data_loader/json_row.h"
-#include "data_loader/line_reader.h"
+#include "data_loader/ingest/json_row.h"
+#include "data_loader/ingest/line_reader.h"
 #include "tests/data_loader/error_of.h"
 #include "tests/data_loader/random_columns.h"
 

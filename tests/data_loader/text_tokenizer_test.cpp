@@ -1,5 +1,5 @@
 // Bytes, characters and vocabulary entries, in one piece and in any pieces.
-#include "data_loader/text_tokenizer.h"
+#include "data_loader/ingest/text_tokenizer.h"
 
 #include <gtest/gtest.h>
 

@@ -1,13 +1,13 @@
 // Windows of tokens against their definition, element by element: the arithmetic, HDF5 files of any chunks,
 // and every block of a validated dataset.
-#include "data_loader/token_window.h"
+#include "data_loader/contract/token_window.h"
 
 #include <gtest/gtest.h>
 
 #include <fstream>
 
-#include "data_loader/dataset.h"
-#include "data_loader/validate.h"
+#include "data_loader/dataset/dataset.h"
+#include "data_loader/dataset/validate.h"
 #include "tests/data_loader/partition_cases.h"
 #include "tests/data_loader/scratch_directory.h"
 

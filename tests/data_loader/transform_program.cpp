@@ -6,7 +6,7 @@
 #include <iterator>
 #include <numeric>
 
-#include "data_loader/feature_pipeline.h"
+#include "data_loader/features/feature_pipeline.h"
 
 using namespace muster;
 

@@ -7,9 +7,9 @@
 
 #include "core/file_lock.h"
 #include "core/file_system.h"
-#include "data_loader/dataset.h"
-#include "data_loader/source_record.h"
-#include "data_loader/validate.h"
+#include "data_loader/dataset/dataset.h"
+#include "data_loader/dataset/validate.h"
+#include "data_loader/manifest/source_record.h"
 #include "dataset_fixture.h"
 
 namespace muster {

@@ -1,4 +1,4 @@
-#include "data_loader/validate.h"
+#include "data_loader/dataset/validate.h"
 
 #include <gtest/gtest.h>
 #include <hdf5.h>
@@ -10,8 +10,8 @@
 
 #include "core/file_system.h"
 #include "core/random.h"
-#include "data_loader/dataset.h"
-#include "data_loader/index_sidecar.h"
+#include "data_loader/dataset/dataset.h"
+#include "data_loader/manifest/index_sidecar.h"
 #include "dataset_fixture.h"
 
 namespace muster {

@@ -1,4 +1,4 @@
-#include "data_loader/value_conversion.h"
+#include "data_loader/contract/value_conversion.h"
 
 #include <gtest/gtest.h>
 

@@ -72,13 +72,13 @@ def written(sources):
         for call in CALL.finditer(text):
             found.setdefault(call.group(1), set()).update(fields_of_call(text, call))
     text = {path: without_comments(source) for path, source in sources.items()}
-    found[COMMON] = set(re.findall(r'line\["(\w+)"\]', text["trainer/events.cpp"]))
-    found["plan"] = returned_by(text["trainer/run_plan.cpp"], "RunPlan::to_json")
-    found["init"] = returned_by(text["trainer/start_weights.cpp"], "Json record_of")
-    found["environment"] = returned_by(text["trainer/environment.cpp"], "Json describe_environment")
-    metrics = text["trainer/metrics.cpp"]
+    found[COMMON] = set(re.findall(r'line\["(\w+)"\]', text["trainer/runlog/events.cpp"]))
+    found["plan"] = returned_by(text["trainer/data/run_plan.cpp"], "RunPlan::to_json")
+    found["init"] = returned_by(text["trainer/checkpoint/start_weights.cpp"], "Json record_of")
+    found["environment"] = returned_by(text["trainer/loop/environment.cpp"], "Json describe_environment")
+    metrics = text["trainer/evaluation/metrics.cpp"]
     start = metrics.index("{", metrics.index("Json metrics = "))
-    beside = metrics + "".join(text[f"trainer/{name}.cpp"] for name in ("score_stage", "bootstrap", "target_metrics", "evaluator"))
+    beside = metrics + "".join(text[f"trainer/evaluation/{name}.cpp"] for name in ("score_stage", "bootstrap", "target_metrics", "evaluator"))
     found["metrics"] = keys(balanced(metrics, start)) | set(re.findall(r'metrics\["(\w+)"\]', beside))
     return found
 
@@ -107,7 +107,7 @@ def differences(sources, page):
 
 class EventsPage(unittest.TestCase):
     def setUp(self):
-        files = [p for folder in ("trainer", "launch") for p in sorted((ROOT / folder).glob("*.cpp"))]
+        files = [p for folder in ("trainer", "launch") for p in sorted((ROOT / folder).rglob("*.cpp"))]
         self.sources = {p.relative_to(ROOT).as_posix(): p.read_text() for p in files}
         self.page = (ROOT / "docs" / "events.md").read_text()
 

@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "core/yaml.h"
-#include "trainer/config.h"
+#include "trainer/config/config.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::array<muster::ModelOptions, 1> models = {

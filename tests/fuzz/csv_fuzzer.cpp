@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "data_loader/csv_cell.h"
-#include "data_loader/csv_reader.h"
-#include "data_loader/style_guess.h"
-#include "data_loader/time_format.h"
+#include "data_loader/contract/time_format.h"
+#include "data_loader/ingest/csv_cell.h"
+#include "data_loader/ingest/csv_reader.h"
+#include "data_loader/ingest/style_guess.h"
 #include "tests/data_loader/csv_reference.h"
 
 namespace {

@@ -4,7 +4,7 @@
 #include <span>
 
 #include "core/error.h"
-#include "data_loader/idx_header.h"
+#include "data_loader/ingest/idx_header.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {

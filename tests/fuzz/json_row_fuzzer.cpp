@@ -5,9 +5,9 @@
 #include <cstring>
 #include <string>
 
-#include "data_loader/json_row.h"
-#include "data_loader/line_reader.h"
-#include "data_loader/text_row.h"
+#include "data_loader/ingest/json_row.h"
+#include "data_loader/ingest/line_reader.h"
+#include "data_loader/ingest/text_row.h"
 
 namespace {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "trainer/safetensors.h"
+#include "trainer/checkpoint/safetensors.h"
 
 namespace {
 

@@ -12,7 +12,7 @@
 #include <map>
 
 #include "core/random.h"
-#include "trainer/gpu_module.h"
+#include "trainer/comm/gpu_module.h"
 
 namespace muster {
 namespace {

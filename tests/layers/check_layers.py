@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds the folders to their order: core <- data_loader <- models <- trainer <- launch.
+"""Holds the folders to their order: core <- data_loader <- models <- trainer <- launch, and the rooms of a layer to theirs.
 
 usage: check_layers.py ROOT. Prints one line per offence, `file:line: what`, and exits 1 if there is one.
 """
@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 
 LAYERS = ["core", "data_loader", "models", "trainer", "launch"]
+# The folders of a layer that has them: a file lies in one of them, and includes go to the left here, too.
+ROOMS = {
+    "data_loader": ["contract", "manifest", "reading", "features", "dataset", "order", "stream", "writing", "ingest", "generators"],
+    "trainer": ["config", "comm", "data", "checkpoint", "gradients", "runlog", "evaluation", "loop", "scoring", "bench", "cuda"],
+}
 MAY_USE_MPI = {"trainer", "launch"}
 MAY_USE_HDF5 = {"data_loader"}
 MAY_USE_TORCH = {"models", "trainer", "launch"}
@@ -35,6 +40,23 @@ def torch_sources(layer: Path) -> set:
     return names
 
 
+def room_of(name: str):
+    """(layer, room) of a path from the root, or None where its layer has no rooms or it lies in none of them."""
+    parts = name.split("/")
+    return tuple(parts[:2]) if len(parts) > 2 and parts[1] in ROOMS.get(parts[0], []) else None
+
+
+def check_room(relative: str, name: str):
+    """What is wrong with the file `relative` including `name`, both of one layer, or None."""
+    here, there = room_of(relative), room_of(name)
+    if here is None or there is None or here[0] != there[0]:
+        return None
+    rooms = ROOMS[here[0]]
+    if rooms.index(there[1]) > rooms.index(here[1]):
+        return f"includes {name}: {'/'.join(here)} is to the left of {'/'.join(there)}"
+    return None
+
+
 def check_include(path: Path, layer: str, name: str, is_torch_source: bool):
     """What is wrong with including `name` here, or None."""
     name = name.removeprefix("muster/")
@@ -57,6 +79,8 @@ def check_include(path: Path, layer: str, name: str, is_torch_source: bool):
 
 def check_file(path: Path, root: Path, layer: str, torch_files: set):
     relative = path.relative_to(root)
+    if layer in ROOMS and room_of(str(relative)) is None:
+        yield f"{relative}:1: {layer} has rooms: put it into one of {', '.join(ROOMS[layer])}"
     lines = path.read_text().splitlines()
     limit = HEADER_LINES if path.suffix == ".h" else SOURCE_LINES
     if len(lines) > limit:
@@ -66,6 +90,7 @@ def check_file(path: Path, root: Path, layer: str, torch_files: set):
         if include:
             name = include.group(1)
             wrong = check_include(path, layer, name, path.resolve() in torch_files)
+            wrong = wrong or check_room(str(relative), name.removeprefix("muster/"))
             if wrong is None and "/" not in name and (path.parent / name).exists():
                 wrong = f"includes {name}: write the path from the root, {path.parent.relative_to(root)}/{name}"
             if wrong is None and name.startswith("../"):

@@ -12,8 +12,8 @@ import tempfile
 
 SOURCE = pathlib.Path(os.environ["MUSTER_SOURCE"])
 
-STORE, PART = "trainer/checkpoint_store.cpp", "trainer/checkpoint_part.cpp"
-LINEAGE = "trainer/checkpoint_lineage.cpp"
+STORE, PART = "trainer/checkpoint/checkpoint_store.cpp", "trainer/checkpoint/checkpoint_part.cpp"
+LINEAGE = "trainer/checkpoint/checkpoint_lineage.cpp"
 MUTATIONS = {
     "fsync of files": [(PART, "  out->sync();\n", "")],
     "fsync of the draft": [(PART, "  files.sync_directory(draft);\n", ""), (STORE, "  files_->sync_directory(draft);\n", "")],

@@ -1,5 +1,5 @@
 // A failure on one rank ends all of them, none hangs, and only one calls the failure its own.
-#include "trainer/agreement.h"
+#include "trainer/comm/agreement.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 #include <stdexcept>
 #include <vector>
 
-#include "trainer/local_communicator.h"
-#include "trainer/tensor_exchange.h"
+#include "trainer/checkpoint/tensor_exchange.h"
+#include "trainer/comm/local_communicator.h"
 
 namespace muster {
 namespace {

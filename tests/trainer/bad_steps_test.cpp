@@ -1,6 +1,6 @@
 // Steps whose loss is no number, or far too large: left out, gone back for, or the end, the same on all
 // ranks.
-#include "trainer/bad_steps.h"
+#include "trainer/loop/bad_steps.h"
 
 #include <gtest/gtest.h>
 

@@ -10,7 +10,7 @@
 #include "models/batch_norm.h"
 #include "tests/data_loader/order_cases.h"
 #include "tests/models/random_batch.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
 
 namespace muster {
 namespace {

@@ -1,5 +1,5 @@
 // Rounding to bfloat16 beside LibTorch's own.
-#include "trainer/bfloat16.h"
+#include "trainer/comm/bfloat16.h"
 
 #include <c10/util/BFloat16.h>
 #include <gtest/gtest.h>

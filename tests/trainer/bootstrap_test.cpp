@@ -1,6 +1,6 @@
 // Intervals against the same resamples by brute force, their weights against Poisson's law, and the same bits
 // however the rows are dealt.
-#include "trainer/bootstrap.h"
+#include "trainer/evaluation/bootstrap.h"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@
 #include <map>
 
 #include "tests/trainer/dealt_rows.h"
-#include "trainer/local_communicator.h"
-#include "trainer/metrics.h"
+#include "trainer/comm/local_communicator.h"
+#include "trainer/evaluation/metrics.h"
 
 namespace muster {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/bucket_plan.h"
+#include "trainer/gradients/bucket_plan.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // Gradients as plain numbers: ranks as threads that share memory, parts that come in any order. Also under
 // the thread sanitizer.
-#include "trainer/bucket_sums.h"
+#include "trainer/gradients/bucket_sums.h"
 
 #include <gtest/gtest.h>
 
@@ -14,8 +14,8 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "tests/trainer/recording_communicator.h"
-#include "trainer/local_communicator.h"
-#include "trainer/shared_sum.h"
+#include "trainer/comm/local_communicator.h"
+#include "trainer/comm/shared_sum.h"
 
 namespace muster {
 namespace {

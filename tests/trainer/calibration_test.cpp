@@ -1,6 +1,6 @@
 // The temperature is the one that the scores were heated by, never makes the likelihood worse, and has the
 // same bits for any number of ranks.
-#include "trainer/calibration.h"
+#include "trainer/evaluation/calibration.h"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "trainer/decision.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
+#include "trainer/evaluation/decision.h"
 
 namespace muster {
 namespace {

@@ -7,7 +7,7 @@
 #include <random>
 
 #include "core/faulty_file_system.h"
-#include "trainer/checkpoint_store.h"
+#include "trainer/checkpoint/checkpoint_store.h"
 
 namespace muster::testing {
 

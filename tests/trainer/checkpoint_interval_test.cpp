@@ -1,4 +1,4 @@
-#include "trainer/checkpoint_interval.h"
+#include "trainer/checkpoint/checkpoint_interval.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // Ranks that write a checkpoint together: whatever fails on whichever rank, all learn the same, and what is
 // committed is loaded.
-#include "trainer/checkpoint_round.h"
+#include "trainer/checkpoint/checkpoint_round.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "tests/trainer/checkpoint_cases.h"
-#include "trainer/checkpoint_shards.h"
+#include "trainer/checkpoint/checkpoint_shards.h"
 
 namespace muster {
 namespace {

@@ -1,5 +1,5 @@
 // Ranks as threads: the collectives' results, their failures, and started sums.
-#include "trainer/communicator.h"
+#include "trainer/comm/communicator.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "core/error.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
 
 namespace muster {
 namespace {

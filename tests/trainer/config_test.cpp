@@ -1,6 +1,7 @@
 // The configuration: strict reading with places, overrides, what may change on resume, and that a resolved
 // file reads back.
-#include "trainer/config.h"
+#include "trainer/config/config.h"
+#include "trainer/config/metric_names.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -10,8 +11,8 @@
 #include <set>
 
 #include "core/random.h"
-#include "trainer/config_table.h"
-#include "trainer/metrics.h"
+#include "trainer/config/config_table.h"
+#include "trainer/evaluation/metrics.h"
 
 namespace muster {
 namespace {

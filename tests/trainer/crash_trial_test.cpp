@@ -1,6 +1,6 @@
 // Every operation of a run's life, every fault: the promises about checkpoints hold. MUSTER_TEST_FULL: more
 // of what a crash may leave.
-#include "trainer/crash_trial.h"
+#include "trainer/bench/crash_trial.h"
 
 #include <gtest/gtest.h>
 

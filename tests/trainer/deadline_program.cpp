@@ -10,7 +10,7 @@
 #include <string_view>
 #include <thread>
 
-#include "trainer/mpi_communicator.h"
+#include "trainer/comm/mpi_communicator.h"
 
 namespace {
 

@@ -1,9 +1,9 @@
-#include "trainer/desync.h"
+#include "trainer/loop/desync.h"
 
 #include <gtest/gtest.h>
 
-#include "trainer/agreement.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/agreement.h"
+#include "trainer/comm/local_communicator.h"
 
 namespace muster {
 namespace {

@@ -1,13 +1,13 @@
 // Which rank computes where.
 
-#include "trainer/device_choice.h"
+#include "trainer/comm/device_choice.h"
 
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 
 #include "core/error.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
 
 namespace muster {
 namespace {

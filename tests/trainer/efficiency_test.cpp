@@ -1,6 +1,6 @@
 // Counts of operations against formulas, and what is made of them.
 
-#include "trainer/efficiency.h"
+#include "trainer/runlog/efficiency.h"
 
 #include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 
 #include "core/process_memory.h"
 #include "tests/models/random_batch.h"
-#include "trainer/flop_counter.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
+#include "trainer/runlog/flop_counter.h"
 
 namespace muster {
 namespace {

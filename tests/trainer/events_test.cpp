@@ -1,5 +1,5 @@
 // events.jsonl: whole lines whatever was torn, and readers that see the run's one history.
-#include "trainer/events.h"
+#include "trainer/runlog/events.h"
 
 #include <gtest/gtest.h>
 

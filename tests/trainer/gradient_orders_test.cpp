@@ -9,8 +9,8 @@
 #include <numeric>
 
 #include "core/random.h"
-#include "trainer/gradient_reducer.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
+#include "trainer/gradients/gradient_reducer.h"
 
 namespace muster {
 namespace {

@@ -5,8 +5,8 @@
 #include <iostream>
 #include <thread>
 
-#include "trainer/gradient_reducer.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
+#include "trainer/gradients/gradient_reducer.h"
 
 namespace muster {
 namespace {

@@ -6,8 +6,8 @@
 #include <iostream>
 
 #include "tests/models/random_batch.h"
-#include "trainer/gradient_reducer.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
+#include "trainer/gradients/gradient_reducer.h"
 
 namespace muster {
 namespace {

@@ -1,11 +1,11 @@
-#include "trainer/gradient_reducer.h"
+#include "trainer/gradients/gradient_reducer.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
 #include "core/error.h"
 #include "tests/trainer/recording_communicator.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
 
 namespace muster {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "trainer/gradient_reducer.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
+#include "trainer/gradients/gradient_reducer.h"
 
 namespace muster {
 namespace {

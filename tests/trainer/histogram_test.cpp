@@ -1,6 +1,6 @@
 // Counts against a plain search over TensorFlow's bucket limits, on values at, beside and far from the
 // limits.
-#include "trainer/histogram.h"
+#include "trainer/runlog/histogram.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // The leak guard on a dataset: the same for any number of ranks, refused or warned of.
-#include "trainer/leak_check.h"
+#include "trainer/data/leak_check.h"
 
 #include <gtest/gtest.h>
 
@@ -7,10 +7,10 @@
 #include <string>
 
 #include "core/text.h"
-#include "data_loader/leak_sample.h"
+#include "data_loader/dataset/leak_sample.h"
 #include "tests/data_loader/dataset_fixture.h"
-#include "trainer/agreement.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/agreement.h"
+#include "trainer/comm/local_communicator.h"
 
 namespace muster {
 namespace {

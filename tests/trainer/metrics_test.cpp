@@ -1,5 +1,6 @@
 // Metrics against hand values and brute force, and the same bits however the rows are dealt to the ranks.
-#include "trainer/metrics.h"
+#include "trainer/evaluation/metrics.h"
+#include "trainer/config/metric_names.h"
 
 #include <gtest/gtest.h>
 
@@ -11,8 +12,8 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "trainer/local_communicator.h"
-#include "trainer/target_metrics.h"
+#include "trainer/comm/local_communicator.h"
+#include "trainer/evaluation/target_metrics.h"
 
 namespace muster {
 namespace {

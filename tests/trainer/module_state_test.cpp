@@ -1,10 +1,10 @@
-#include "trainer/module_state.h"
+#include "trainer/checkpoint/module_state.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
 #include "core/error.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
 
 namespace muster {
 namespace {

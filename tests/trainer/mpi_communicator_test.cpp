@@ -1,5 +1,5 @@
 // The collectives over real MPI, on any number of ranks; run under mpirun.
-#include "trainer/mpi_communicator.h"
+#include "trainer/comm/mpi_communicator.h"
 
 #include <gtest/gtest.h>
 #include <mpi.h>

@@ -11,10 +11,10 @@
 
 #include "core/error.h"
 #include "tests/trainer/rank_values.h"
-#include "trainer/agreement.h"
-#include "trainer/bfloat16.h"
-#include "trainer/gpu.h"
-#include "trainer/mpi_communicator.h"
+#include "trainer/comm/agreement.h"
+#include "trainer/comm/bfloat16.h"
+#include "trainer/comm/gpu.h"
+#include "trainer/comm/mpi_communicator.h"
 
 namespace muster {
 namespace {

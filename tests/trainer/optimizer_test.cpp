@@ -1,4 +1,4 @@
-#include "trainer/optimizer.h"
+#include "trainer/gradients/optimizer.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "trainer/module_state.h"
+#include "trainer/checkpoint/module_state.h"
 
 namespace muster {
 namespace {

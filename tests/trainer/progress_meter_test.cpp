@@ -1,4 +1,4 @@
-#include "trainer/progress_meter.h"
+#include "trainer/runlog/progress_meter.h"
 
 #include <gtest/gtest.h>
 

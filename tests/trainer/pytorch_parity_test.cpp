@@ -9,8 +9,8 @@
 
 #include "models/model.h"
 #include "tests/models/random_batch.h"
-#include "trainer/start_weights.h"
-#include "trainer/weight_names.h"
+#include "trainer/checkpoint/start_weights.h"
+#include "trainer/checkpoint/weight_names.h"
 
 namespace muster {
 namespace {

@@ -1,13 +1,13 @@
 // Ranks that watch each other over TCP, here as threads: who hangs and who is gone is told once, by name.
-#include "trainer/rank_watch.h"
+#include "trainer/comm/rank_watch.h"
 
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <mutex>
 
+#include "core/host_name.h"
 #include "core/json.h"
-#include "trainer/run_directory.h"
 
 namespace muster {
 namespace {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "trainer/communicator.h"
+#include "trainer/comm/communicator.h"
 
 namespace muster::testing {
 

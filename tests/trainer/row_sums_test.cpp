@@ -1,6 +1,6 @@
 // Rows of tables summed over ranks that are threads, beside the same sums of whole tables. Also under the
 // thread sanitizer.
-#include "trainer/row_sums.h"
+#include "trainer/gradients/row_sums.h"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
 
 namespace muster {
 namespace {

@@ -1,5 +1,5 @@
 // The lock of a run directory: refused while its holder is known to live, taken over in every other case.
-#include "trainer/run_directory.h"
+#include "trainer/runlog/run_directory.h"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -9,7 +9,6 @@
 #include <csignal>
 #include <fstream>
 #include <iterator>
-#include <set>
 #include <thread>
 
 #include "core/faulty_file_system.h"
@@ -151,15 +150,6 @@ TEST(RunDirectory, NeverStartsInOneThatExists) {
   files.make_directories("/runs/a-2");
   files.make_directories("/runs/a-4");
   EXPECT_EQ(unused_run_directory(files, "/runs", "a"), "/runs/a-3");
-}
-
-TEST(RunId, IsNewEachTime) {
-  std::set<std::string> ids;
-  for (int i = 0; i < 100; ++i) ids.insert(new_run_id());
-  EXPECT_EQ(ids.size(), 100U);
-  EXPECT_EQ(ids.begin()->size(), 16U);
-  EXPECT_EQ(ids.begin()->find_first_not_of("0123456789abcdef"), std::string::npos);
-  EXPECT_FALSE(host_name().empty());
 }
 
 }  // namespace

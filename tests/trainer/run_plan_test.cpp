@@ -1,5 +1,5 @@
 // A run's two streams keep to one bound, and what does not fit is refused with a number that does.
-#include "trainer/run_plan.h"
+#include "trainer/data/run_plan.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 
 #include "core/text.h"
 #include "tests/data_loader/dataset_fixture.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
 
 namespace muster {
 namespace {

@@ -1,5 +1,5 @@
 // Where a start begins: every case of a run on disk against what is asked for now.
-#include "trainer/run_start.h"
+#include "trainer/loop/run_start.h"
 
 #include <gtest/gtest.h>
 

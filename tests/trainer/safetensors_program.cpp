@@ -3,7 +3,7 @@
 #include <string_view>
 
 #include "core/hash.h"
-#include "trainer/safetensors.h"
+#include "trainer/checkpoint/safetensors.h"
 
 namespace {
 

@@ -1,5 +1,5 @@
 // The safetensors format: what we write is read back; anything malformed is refused with the file's name.
-#include "trainer/safetensors.h"
+#include "trainer/checkpoint/safetensors.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "trainer/shared_sum.h"
+#include "trainer/comm/shared_sum.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "trainer/start_weights.h"
+#include "trainer/checkpoint/start_weights.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "core/file_system.h"
 #include "tests/data_loader/scratch_directory.h"
-#include "trainer/frozen.h"
+#include "trainer/gradients/frozen.h"
 
 namespace muster {
 namespace {

@@ -1,11 +1,11 @@
-#include "trainer/step_report.h"
+#include "trainer/runlog/step_report.h"
 
 #include <gtest/gtest.h>
 
 #include <limits>
 #include <vector>
 
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
 
 namespace muster {
 namespace {

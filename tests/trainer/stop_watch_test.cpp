@@ -1,4 +1,4 @@
-#include "trainer/stop_watch.h"
+#include "trainer/runlog/stop_watch.h"
 
 #include <gtest/gtest.h>
 

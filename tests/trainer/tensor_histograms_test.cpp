@@ -1,4 +1,4 @@
-#include "trainer/tensor_histograms.h"
+#include "trainer/runlog/tensor_histograms.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>

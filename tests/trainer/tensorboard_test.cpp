@@ -6,11 +6,11 @@
 
 #include "core/faulty_file_system.h"
 #include "core/text.h"
-#include "trainer/checkpoint_shards.h"
-#include "trainer/events.h"
-#include "trainer/run_record.h"
-#include "trainer/run_sink.h"
-#include "trainer/tensorboard_file.h"
+#include "trainer/checkpoint/checkpoint_shards.h"
+#include "trainer/loop/run_record.h"
+#include "trainer/runlog/events.h"
+#include "trainer/runlog/run_sink.h"
+#include "trainer/runlog/tensorboard_file.h"
 
 namespace muster {
 namespace {

@@ -1,5 +1,5 @@
 // Thresholds against brute force over every score there is, and the same however the rows are dealt.
-#include "trainer/threshold.h"
+#include "trainer/evaluation/threshold.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include <set>
 
 #include "tests/trainer/dealt_rows.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
 
 namespace muster {
 namespace {

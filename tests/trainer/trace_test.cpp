@@ -1,6 +1,6 @@
 // Traces of several ranks, as the file that shows them.
 
-#include "trainer/trace.h"
+#include "trainer/runlog/trace.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "core/error.h"
-#include "trainer/local_communicator.h"
+#include "trainer/comm/local_communicator.h"
 
 namespace muster {
 namespace {

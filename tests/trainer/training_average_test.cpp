@@ -3,8 +3,8 @@
 #include <torch/torch.h>
 
 #include "tests/trainer/training_case.h"
-#include "trainer/checkpoint_reader.h"
-#include "trainer/module_tensors.h"
+#include "trainer/checkpoint/checkpoint_reader.h"
+#include "trainer/checkpoint/module_tensors.h"
 
 namespace muster::testing {
 namespace {

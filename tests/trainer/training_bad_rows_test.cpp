@@ -5,8 +5,8 @@
 #include <map>
 #include <set>
 
-#include "data_loader/dataset.h"
-#include "data_loader/quarantine.h"
+#include "data_loader/dataset/dataset.h"
+#include "data_loader/dataset/quarantine.h"
 #include "tests/trainer/training_case.h"
 
 namespace muster {

@@ -3,7 +3,7 @@
 #include <torch/torch.h>
 
 #include "tests/trainer/training_case.h"
-#include "trainer/checkpoint_reader.h"
+#include "trainer/checkpoint/checkpoint_reader.h"
 
 namespace muster::testing {
 namespace {

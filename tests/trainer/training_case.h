@@ -7,14 +7,14 @@
 #include <vector>
 
 #include "core/yaml.h"
-#include "data_loader/generator.h"
-#include "data_loader/validate.h"
+#include "data_loader/dataset/validate.h"
+#include "data_loader/generators/generator.h"
 #include "tests/data_loader/scratch_directory.h"
-#include "trainer/agreement.h"
-#include "trainer/checkpoint_store.h"
-#include "trainer/events.h"
-#include "trainer/local_communicator.h"
-#include "trainer/trainer.h"
+#include "trainer/checkpoint/checkpoint_store.h"
+#include "trainer/comm/agreement.h"
+#include "trainer/comm/local_communicator.h"
+#include "trainer/loop/trainer.h"
+#include "trainer/runlog/events.h"
 
 namespace muster::testing {
 

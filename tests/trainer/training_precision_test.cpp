@@ -7,7 +7,7 @@
 
 #include "models/model.h"
 #include "tests/trainer/training_case.h"
-#include "trainer/precision.h"
+#include "trainer/gradients/precision.h"
 
 namespace muster::testing {
 namespace {

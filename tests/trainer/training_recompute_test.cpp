@@ -1,7 +1,7 @@
 // Trainings that keep few activations: the weights of those that keep all.
 
 #include "tests/trainer/training_case.h"
-#include "trainer/checkpoint_reader.h"
+#include "trainer/checkpoint/checkpoint_reader.h"
 
 namespace muster::testing {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "models/model.h"
 #include "tests/trainer/training_case.h"
-#include "trainer/checkpoint_reader.h"
+#include "trainer/checkpoint/checkpoint_reader.h"
 
 namespace muster::testing {
 namespace {

@@ -7,7 +7,7 @@
 #include <stop_token>
 #include <thread>
 
-#include "data_loader/hooked_block_reader.h"
+#include "data_loader/reading/hooked_block_reader.h"
 #include "tests/trainer/training_case.h"
 
 namespace muster::testing {

@@ -7,14 +7,14 @@
 #include <algorithm>
 #include <thread>
 
-#include "data_loader/validate.h"
+#include "data_loader/dataset/validate.h"
 #include "models/model.h"
 #include "tests/data_loader/scratch_directory.h"
 #include "tests/trainer/training_case.h"
-#include "trainer/checkpoint_evaluation.h"
-#include "trainer/local_communicator.h"
-#include "trainer/out_of_memory.h"
-#include "trainer/trainer.h"
+#include "trainer/comm/local_communicator.h"
+#include "trainer/loop/out_of_memory.h"
+#include "trainer/loop/trainer.h"
+#include "trainer/scoring/checkpoint_evaluation.h"
 
 namespace muster {
 namespace {

@@ -1,4 +1,4 @@
-// libmuster_cuda: GPUs and NCCL behind trainer/gpu.h.
+// libmuster_cuda: GPUs and NCCL behind trainer/comm/gpu.h.
 
 #include <ATen/Context.h>
 #include <c10/cuda/CUDACachingAllocator.h>
@@ -9,9 +9,9 @@
 #include <nccl.h>
 
 #include "core/error.h"
+#include "trainer/comm/gpu.h"
 #include "trainer/cuda/nccl_sums.h"
 #include "trainer/cuda/step_graph.h"
-#include "trainer/gpu.h"
 
 namespace muster {
 namespace {

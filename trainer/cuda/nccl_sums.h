@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "trainer/gpu.h"
+#include "trainer/comm/gpu.h"
 
 namespace muster {
 

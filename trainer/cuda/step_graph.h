@@ -4,7 +4,7 @@
 #include <functional>
 #include <memory>
 
-#include "trainer/gpu.h"
+#include "trainer/comm/gpu.h"
 
 namespace muster {
 
