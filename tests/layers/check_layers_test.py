@@ -1,4 +1,5 @@
 """Feeds check_layers trees that break one rule each and expects exactly that refusal."""
+import re
 import tempfile
 import unittest
 from pathlib import Path
@@ -67,6 +68,12 @@ class CheckLayersTest(unittest.TestCase):
 
     def test_accepts_files_at_the_limit(self):
         self.assertEqual(check_tree({**GOOD, "core/a.h": "\n" * 160, "core/a.cpp": "\n" * 450}), [])
+
+    def test_architecture_lists_the_rooms_in_order(self):
+        page = (Path(__file__).resolve().parents[2] / "ARCHITECTURE.md").read_text()
+        for layer, rooms in check_layers.ROOMS.items():
+            row = next(line for line in page.splitlines() if line.startswith(f"| `{layer}` |"))
+            self.assertEqual(re.findall(r"(?:\| |\u2190 )`(\w+)`", row), [layer, *rooms])
 
     def test_refuses_a_missing_layer(self):
         files = {name: text for name, text in GOOD.items() if not name.startswith("launch/")}
